@@ -1,0 +1,117 @@
+"""Batches of windows: each row plays one segment after another, window by window."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from perf_rnn.records import EventSequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What one training or evaluation step reads.
+
+    Attributes:
+      inputs: int32 [batch, window], events.
+      labels: int32 [batch, window], the event after each.
+      weights: float32 [batch, window], 1 where there is an event to predict, 0 in padding.
+      keep_state: float32 [batch], 0 where a segment begins and the state must be zero, else 1.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    keep_state: np.ndarray
+
+    @property
+    def num_events(self) -> int:
+        """Events to predict."""
+        return int(self.weights.sum())
+
+
+class WindowBatches:
+    """Cuts segments into windows that follow each other in their row of the batch.
+
+    A row that has finished its segment takes the next one that no row has taken. Where it stands
+    is a small array, so a training run can go on exactly where it was stopped.
+    """
+
+    def __init__(
+        self,
+        segments: Sequence[EventSequence],
+        batch_size: int,
+        window: int,
+        seed: int | None = None,
+    ):
+        """Starts at the first segment.
+
+        Args:
+          segments: read by number, never all at once.
+          batch_size: rows.
+          window: events a row advances in one batch.
+          seed: shuffles the segments anew for each of endless passes; None makes one pass in
+            order, after which rows without a segment are padding.
+        """
+        self.window = window
+        self._segments = segments
+        self._seed = seed
+        self._next = 0  # Counts the segments taken, over all passes.
+        # Of each row: which segment it took, by that count (-1: none), and where its window starts.
+        self._taken = np.full(batch_size, -1, np.int64)
+        self._start = np.zeros(batch_size, np.int64)
+        self._events: list[np.ndarray] = [np.empty(0, np.int32)] * batch_size
+        self._shuffled: tuple[int, np.ndarray] = (-1, np.empty(0))
+
+    @property
+    def position(self) -> np.ndarray:
+        """Where the batches stand: int64 [1 + 2 * batch]."""
+        return np.concatenate([[self._next], self._taken, self._start])
+
+    def seek(self, position: np.ndarray) -> None:
+        """Goes to a `position` that batches of the same segments, size, window and seed had."""
+        self._next = int(position[0])
+        self._taken, self._start = np.split(np.array(position[1:], np.int64), 2)
+        for row, taken in enumerate(self._taken):
+            if taken >= 0:
+                self._events[row] = self._segment(int(taken))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        batch, window = len(self._taken), self.window
+        keep_state = np.ones(batch, np.float32)
+        for row in range(batch):
+            if self._start[row] >= len(self._events[row]) - 1:
+                self._take_segment(row)
+                keep_state[row] = 0
+        if all(len(events) == 0 for events in self._events):
+            raise StopIteration
+        spans = np.zeros((batch, window + 1), np.int32)
+        weights = np.zeros((batch, window), np.float32)
+        for row, (events, start) in enumerate(zip(self._events, self._start, strict=True)):
+            span = events[start : start + window + 1]
+            spans[row, : len(span)] = span
+            weights[row, : max(len(span) - 1, 0)] = 1
+        self._start += window
+        return Batch(spans[:, :-1], spans[:, 1:], weights, keep_state)
+
+    def _take_segment(self, row: int) -> None:
+        self._start[row] = 0
+        if self._seed is None and self._next >= len(self._segments):
+            self._taken[row] = -1
+            self._events[row] = np.empty(0, np.int32)
+            return
+        self._taken[row] = self._next
+        self._events[row] = self._segment(self._next)
+        self._next += 1
+
+    def _segment(self, count: int) -> np.ndarray:
+        if self._seed is None:
+            return self._segments[count].events
+        epoch, place = divmod(count, len(self._segments))
+        if epoch != self._shuffled[0]:
+            order = np.random.default_rng([self._seed, epoch]).permutation(len(self._segments))
+            self._shuffled = epoch, order
+        return self._segments[int(self._shuffled[1][place])].events

@@ -1,0 +1,113 @@
+"""Hyperparameters and the `name=value,...` text that overrides them."""
+
+import ast
+import dataclasses
+import re
+from typing import Any
+
+_BOOLS = {"true": True, "True": True, "1": True, "false": False, "False": False, "0": False}
+# A name, then a bracketed list or anything up to the next comma.
+_ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*=\s*(?P<value>\[[^\]]*\]|[^,\[\]]*?)\s*(?:,|$)")
+
+
+@dataclasses.dataclass(frozen=True)
+class HParams:
+    """What shapes and trains the network; the first eight names and defaults are Magenta's.
+
+    Attributes:
+      batch_size: performances per training step (rows of the batch).
+      rnn_layer_sizes: units of each LSTM layer, from the input up.
+      dropout_keep_prob: share of each LSTM layer's outputs kept while training, in (0, 1].
+      clip_norm: each variable's gradient is scaled down to at most this norm.
+      learning_rate: Adam's step size.
+      attn_length: only 0, no attention, can be built.
+      residual_connections: only False can be built.
+      use_cudnn: accepted for Magenta's scripts; Keras uses cuDNN on a GPU either way.
+      decay_steps: the learning rate falls to zero along a cosine over this many steps; 0 keeps it.
+    """
+
+    batch_size: int = 64
+    rnn_layer_sizes: tuple[int, ...] = (512, 512, 512)
+    dropout_keep_prob: float = 1.0
+    clip_norm: float = 3.0
+    learning_rate: float = 0.001
+    attn_length: int = 0
+    residual_connections: bool = False
+    use_cudnn: bool = False
+    decay_steps: int = 0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "batch_size": self.batch_size >= 1,
+            "rnn_layer_sizes": bool(self.rnn_layer_sizes) and min(self.rnn_layer_sizes) >= 1,
+            "dropout_keep_prob": 0 < self.dropout_keep_prob <= 1,
+            "clip_norm": self.clip_norm > 0,
+            "learning_rate": self.learning_rate > 0,
+            "attn_length": self.attn_length == 0,
+            "residual_connections": not self.residual_connections,
+            "decay_steps": self.decay_steps >= 0,
+        }
+        for name, valid in checks.items():
+            if not valid:
+                raise ValueError(f"hparams: {name}={getattr(self, name)} is not supported")
+
+    def parse(self, text: str) -> "HParams":
+        """Returns a copy with the assignments of `text`, in Magenta's syntax, applied.
+
+        >>> HParams().parse("batch_size=32,rnn_layer_sizes=[256,256],").rnn_layer_sizes
+        (256, 256)
+
+        Raises:
+          ValueError: a name is unknown or repeated, or a value is not of the default's type.
+        """
+        changes: dict[str, Any] = {}
+        position = 0
+        while position < len(text):
+            match = _ASSIGNMENT.match(text, position)
+            if not match:
+                raise ValueError(
+                    f"hparams: cannot read {text[position:]!r}; write name=value,name=[value,value]"
+                )
+            name, value = match["name"], match["value"]
+            if name in changes:
+                raise ValueError(f"hparams: {name} is given twice")
+            if name not in self.to_dict():
+                raise ValueError(
+                    f"hparams: unknown name {name!r}; known: {', '.join(self.to_dict())}"
+                )
+            changes[name] = _parse_value(name, value, getattr(self, name))
+            position = match.end()
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the hyperparameters as a JSON-able dict."""
+        return {
+            field.name: list(value) if isinstance(value, tuple) else value
+            for field in dataclasses.fields(self)
+            for value in [getattr(self, field.name)]
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "HParams":
+        """The inverse of `to_dict`."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _parse_value(name: str, text: str, default: Any) -> Any:
+    kind = type(default)
+    if kind is bool:
+        if text not in _BOOLS:
+            raise ValueError(f"hparams: {name}={text} is not a bool; write true or false")
+        return _BOOLS[text]
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = None
+    if kind is int and type(value) is int:
+        return value
+    if kind is float and type(value) in (int, float):
+        return float(value)
+    if kind is tuple and type(value) is list and all(type(item) is int for item in value):
+        return tuple(value)
+    wanted = {int: "an integer", float: "a number", tuple: "a list of integers such as [256,256]"}
+    raise ValueError(f"hparams: {name}={text} is not {wanted[kind]}")

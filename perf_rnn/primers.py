@@ -1,0 +1,106 @@
+"""Primers: what a piece begins with, from pitches, a melody or a MIDI file."""
+
+import ast
+import dataclasses
+
+import numpy as np
+from absl import logging
+
+from perf_rnn.note_arrays import NoteArrays, from_note_sequence
+from perf_rnn.note_transforms import apply_sustain
+
+PRIMER_VELOCITY = 100
+CHORD_SECONDS = 0.5
+# Melodies are in sixteenth notes at 120 quarter notes a minute.
+MELODY_STEP_SECONDS = 0.125
+MELODY_HOLD, MELODY_OFF = -2, -1
+
+
+def from_pitches(text: str) -> NoteArrays:
+    """Returns the chord that a list of MIDI pitches such as '[60, 64, 67]' names, half a second.
+
+    Raises:
+      ValueError: the text is no such list.
+    """
+    pitches = _parse_integers("primer_pitches", text, 0)
+    starts = np.zeros(len(pitches))
+    return _notes(pitches, starts, starts + CHORD_SECONDS)
+
+
+def from_melody(text: str) -> NoteArrays:
+    """Returns the melody of a list in sixteenths, such as '[60, -2, 62, -1]'.
+
+    A pitch from 0 to 127 strikes a note and ends the one before, -1 ends it, -2 lets things be.
+
+    Raises:
+      ValueError: the text is no such list, or holds no note.
+    """
+    events = _parse_integers("primer_melody", text, MELODY_HOLD)
+    changes = [place for place, event in enumerate(events) if event != MELODY_HOLD]
+    ends = [*changes[1:], len(events)]
+    notes = [(events[a], a, b) for a, b in zip(changes, ends, strict=True) if events[a] >= 0]
+    if not notes:
+        raise ValueError(f"primer_melody {text!r} holds no note")
+    pitches, starts, stops = zip(*notes, strict=True)
+    step = MELODY_STEP_SECONDS
+    notes_of_melody = _notes(pitches, np.array(starts) * step, np.array(stops) * step)
+    return dataclasses.replace(notes_of_melody, total_time=len(events) * step)
+
+
+def from_midi(path: str) -> NoteArrays:
+    """Returns the notes of a MIDI file as they sound: with the pedal applied, drums left out.
+
+    Raises:
+      ValueError: the file is not MIDI, or has no notes other than drums.
+      OSError: it cannot be read.
+    """
+    from note_seq import midi_io
+
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        sequence = midi_io.midi_to_note_sequence(data)
+    except midi_io.MIDIConversionError as error:
+        raise ValueError(f"{path}: cannot be read as MIDI ({error})") from error
+    notes = apply_sustain(from_note_sequence(sequence))
+    melodic = notes.take_notes(~notes.is_drum)
+    if not melodic.num_notes:
+        raise ValueError(f"{path}: has no notes{' but drums' if notes.num_notes else ''}")
+    if melodic.num_notes < notes.num_notes:
+        dropped = notes.num_notes - melodic.num_notes
+        logging.warning("%s: %d drum notes are left out of the primer.", path, dropped)
+    programs = np.unique(melodic.program)
+    if len(programs) > 1:
+        logging.warning("%s: %d programs are played by one piano.", path, len(programs))
+    return melodic
+
+
+def _notes(pitches: list[int], starts: np.ndarray, ends: np.ndarray) -> NoteArrays:
+    count = len(pitches)
+    return NoteArrays(
+        start_time=starts,
+        end_time=ends,
+        pitch=pitches,
+        velocity=[PRIMER_VELOCITY] * count,
+        instrument=[0] * count,
+        program=[0] * count,
+        is_drum=[False] * count,
+        total_time=float(max(ends)),
+    )
+
+
+def _parse_integers(name: str, text: str, lowest: int) -> list[int]:
+    try:
+        values = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        values = None
+    if (
+        not isinstance(values, list | tuple)
+        or not values
+        or any(type(v) is not int for v in values)
+    ):
+        raise ValueError(f"{name} {text!r} is not a list of integers such as [60,64,67]")
+    for value in values:
+        if not lowest <= value <= 127:
+            raise ValueError(f"{name}: {value} is outside {lowest} to 127")
+    return list(values)

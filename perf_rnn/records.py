@@ -1,0 +1,220 @@
+"""Event sequences in TFRecords of SequenceExamples: writing one, and reading any by its number.
+
+An example is written in one of two formats:
+
+- `sparse_one_hot`: each one-hot vector is stored as the index of its hot bit, all of a segment's
+  indices in one feature, `events`. About 2 bytes an event.
+- `dense_one_hot`: Magenta 2.1.4's format, L - 1 steps of `inputs` (one-hot floats) and `labels`
+  (the next event) for L events, which Magenta's own trainer reads. About 4 bytes a class an event.
+
+In both, the context names the config, the number of classes, the source and the segment's place
+in it; Magenta's reader ignores the context, and its own records have none.
+"""
+
+import dataclasses
+import glob
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import google_crc32c
+import numpy as np
+
+from perf_rnn.configs import PerformanceRnnConfig
+
+EXAMPLE_FORMATS = ("sparse_one_hot", "dense_one_hot")
+
+
+class RecordError(ValueError):
+    """A TFRecord file or one of its examples cannot be used; the message says which and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EventSequence:
+    """One segment as event indices.
+
+    Attributes:
+      events: int32 [length], event indices.
+      source_id: id of the performance it was cut from, augmentation included; '' if unknown.
+      segment_index: its place in that performance, from 0.
+    """
+
+    events: np.ndarray
+    source_id: str = ""
+    segment_index: int = 0
+
+
+def make_example(
+    sequence: EventSequence, config: PerformanceRnnConfig, example_format: str = "sparse_one_hot"
+) -> Any:
+    """Returns the `tf.train.SequenceExample` of a segment.
+
+    Raises:
+      ValueError: `example_format` is unknown.
+    """
+    from tensorflow.core.example import example_pb2, feature_pb2
+
+    def integers(*values: int) -> Any:
+        return feature_pb2.Feature(int64_list=feature_pb2.Int64List(value=values))
+
+    def text(value: str) -> Any:
+        return feature_pb2.Feature(bytes_list=feature_pb2.BytesList(value=[value.encode()]))
+
+    if example_format not in EXAMPLE_FORMATS:
+        raise ValueError(
+            f"example format {example_format!r} is none of {', '.join(EXAMPLE_FORMATS)}"
+        )
+    example = example_pb2.SequenceExample()
+    context = example.context.feature
+    context["config"].CopyFrom(text(config.key))
+    context["num_classes"].CopyFrom(integers(config.num_classes))
+    context["source_id"].CopyFrom(text(sequence.source_id))
+    context["segment_index"].CopyFrom(integers(sequence.segment_index))
+    lists = example.feature_lists.feature_list
+    events = sequence.events.tolist()
+    if example_format == "sparse_one_hot":
+        lists["events"].feature.add().int64_list.value.extend(events)
+    else:
+        one_hot = np.eye(config.num_classes, dtype=np.float32)
+        for event, label in zip(events[:-1], events[1:], strict=True):
+            lists["inputs"].feature.add().float_list.value.extend(one_hot[event])
+            lists["labels"].feature.add().int64_list.value.append(label)
+    return example
+
+
+class EventRecords:
+    """The examples of one or more TFRecord files, read by number without loading them.
+
+    Every record's place is found once, by hopping from length to length; an example is parsed,
+    and its checksum verified, when it is asked for.
+    """
+
+    def __init__(self, pattern: str, config: PerformanceRnnConfig):
+        """Finds the records of the files that `pattern` (a path or a glob) names.
+
+        Raises:
+          RecordError: no file matches, or one is empty, truncated or no TFRecord file.
+        """
+        self._config = config
+        self.paths = sorted(glob.glob(os.path.expanduser(pattern)))
+        if not self.paths:
+            raise RecordError(f"{pattern}: no such file")
+        self._files = [_map_file(path) for path in self.paths]
+        places = [
+            np.array(list(_record_places(file, path)), np.int64).reshape(-1, 2)
+            for file, path in zip(self._files, self.paths, strict=True)
+        ]
+        self._file_of = np.repeat(np.arange(len(places)), [len(p) for p in places])
+        self._places = np.concatenate(places)
+        if not len(self._places):
+            raise RecordError(f"{pattern}: holds no examples")
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> EventSequence:
+        """Reads example `index`.
+
+        Raises:
+          RecordError: the record is corrupt, or made for another config.
+        """
+        return self._read(index)[1]
+
+    @property
+    def example_format(self) -> str:
+        """The format found in the first example."""
+        return self._read(0)[0]
+
+    def _read(self, index: int) -> tuple[str, EventSequence]:
+        file = self._file_of[index]
+        offset, length = self._places[index]
+        name = f"{self.paths[file]}: record at byte {offset - 12}"
+        data = self._files[file][offset : offset + length]
+        (checksum,) = struct.unpack_from("<I", self._files[file], offset + length)
+        if _masked_crc(data) != checksum:
+            raise RecordError(f"{name}: checksum does not match; the file is corrupt")
+        return _parse_example(data, self._config, name)
+
+
+def _map_file(path: str) -> Any:
+    if not os.path.getsize(path):
+        raise RecordError(f"{path}: empty file")
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _record_places(file: Any, path: str) -> Iterator[tuple[int, int]]:
+    """Yields each record's (offset, length) in bytes, its 12-byte header and 4-byte footer left out.
+
+    The layout is TensorFlow's: uint64 length, its masked CRC32C, the data, the data's.
+    """
+    position, size = 0, len(file)
+    while position < size:
+        header = file[position : position + 12]
+        if len(header) == 12:
+            length, checksum = struct.unpack("<QI", header)
+            if _masked_crc(header[:8]) != checksum:
+                raise RecordError(f"{path}: not an uncompressed TFRecord file (byte {position})")
+        if len(header) < 12 or position + 16 + length > size:
+            raise RecordError(f"{path}: truncated in the record at byte {position}; make it again")
+        yield position + 12, length
+        position += 16 + length
+
+
+def _masked_crc(data: bytes) -> int:
+    crc = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _parse_example(
+    data: bytes, config: PerformanceRnnConfig, name: str
+) -> tuple[str, EventSequence]:
+    from google.protobuf import message
+    from tensorflow.core.example import example_pb2
+
+    try:
+        example = example_pb2.SequenceExample.FromString(data)
+    except message.DecodeError as error:
+        raise RecordError(f"{name}: not a SequenceExample") from error
+    context = example.context.feature
+    if "config" in context:
+        made_for = b"".join(context["config"].bytes_list.value).decode(errors="replace")
+        if made_for != config.key:
+            raise RecordError(f"{name}: made for config {made_for!r}, not {config.key!r}")
+    lists = example.feature_lists.feature_list
+    if "events" in lists and len(lists["events"].feature) == 1:
+        example_format = "sparse_one_hot"
+        events = np.array(lists["events"].feature[0].int64_list.value, np.int64)
+    elif "inputs" in lists and "labels" in lists:
+        example_format = "dense_one_hot"
+        events = _dense_events(lists, config, name)
+    else:
+        raise RecordError(f"{name}: has neither `events` nor `inputs` and `labels`")
+    if len(events) < 2 or events.min() < 0 or events.max() >= config.num_classes:
+        raise RecordError(
+            f"{name}: needs 2 or more events from 0 to {config.num_classes - 1}; "
+            "is it made for another config?"
+        )
+    source_id = b"".join(context["source_id"].bytes_list.value) if "source_id" in context else b""
+    places = context["segment_index"].int64_list.value if "segment_index" in context else []
+    return example_format, EventSequence(
+        events.astype(np.int32), source_id.decode(errors="replace"), places[0] if places else 0
+    )
+
+
+def _dense_events(lists: Any, config: PerformanceRnnConfig, name: str) -> np.ndarray:
+    try:
+        inputs = np.array([f.float_list.value for f in lists["inputs"].feature], np.float32)
+        labels = np.array([f.int64_list.value for f in lists["labels"].feature], np.int64)
+    except ValueError as error:
+        raise RecordError(f"{name}: its steps differ in width") from error
+    if inputs.shape != (len(labels), config.input_size) or labels.shape != (len(inputs), 1):
+        raise RecordError(
+            f"{name}: `inputs` {list(inputs.shape)} and `labels` {list(labels.shape)} are not "
+            f"[steps, {config.input_size}] and [steps, 1] as config {config.key!r} has them"
+        )
+    if not (np.sort(inputs, axis=1)[:, -2:] == [0, 1]).all():
+        raise RecordError(f"{name}: `inputs` are not one-hot")
+    return np.concatenate([inputs.argmax(axis=1), labels[-1]])

@@ -1,0 +1,122 @@
+"""A training run's directory: what it was made with, and its checkpoints.
+
+`RUN_DIR/run.json` says which config, hyperparameters and window the run has; `RUN_DIR/train` holds
+checkpoints and TensorBoard summaries, `RUN_DIR/eval` the evaluation's summaries.
+"""
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+from perf_rnn.configs import PerformanceRnnConfig, get_config
+from perf_rnn.hparams import HParams
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """What a run is made with and cannot change.
+
+    Attributes:
+      config: the config's key.
+      hparams: hyperparameters.
+      window: events a row advances in one training step.
+      carry_state: whether the LSTM state goes on from one window of a segment to the next.
+      seed: of the initial weights and of the order of segments.
+    """
+
+    config: str
+    hparams: HParams
+    window: int
+    carry_state: bool
+    seed: int
+
+
+class RunDir:
+    """Paths and settings of one training run."""
+
+    def __init__(self, path: str):
+        self.path = os.path.expanduser(path)
+        self.train_dir = os.path.join(self.path, "train")
+        self.eval_dir = os.path.join(self.path, "eval")
+        self._settings_path = os.path.join(self.path, "run.json")
+
+    def settings(self) -> RunSettings | None:
+        """Returns what the run was made with, or None where there is no run yet.
+
+        Raises:
+          ValueError: run.json cannot be read.
+        """
+        try:
+            with open(self._settings_path, encoding="utf-8") as file:
+                values = json.load(file)
+            return RunSettings(**{**values, "hparams": HParams.from_dict(values["hparams"])})
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{self._settings_path}: not a run's settings ({error})") from error
+
+    def open(self, settings: RunSettings) -> None:
+        """Makes the directory for a run of `settings`, or checks that it was made with them.
+
+        Raises:
+          ValueError: it was made with others.
+          OSError: it cannot be made.
+        """
+        made_with = self.settings()
+        if made_with is not None:
+            old, new = _flatten(made_with), _flatten(settings)
+            differing = [
+                f"{name}={old[name]}, not {new[name]}" for name in old if old[name] != new[name]
+            ]
+            if differing:
+                raise ValueError(
+                    f"{self.path}: this run was made with {'; '.join(differing)}. "
+                    "Give the same values or another --run_dir"
+                )
+            return
+        os.makedirs(self.train_dir, exist_ok=True)
+        temporary = f"{self._settings_path}.tmp"
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump({**vars(settings), "hparams": settings.hparams.to_dict()}, file, indent=2)
+        os.replace(temporary, self._settings_path)
+
+    def latest_checkpoint(self) -> str | None:
+        """Returns the newest checkpoint's path, or None."""
+        import tensorflow as tf
+
+        return tf.train.latest_checkpoint(self.train_dir)
+
+    def load_network(self) -> tuple[Any, PerformanceRnnConfig, int]:
+        """Builds the run's network with the newest checkpoint's weights.
+
+        Returns:
+          The Keras network, its config and the training steps it has seen.
+
+        Raises:
+          ValueError: there is no run here, or it has no checkpoint yet.
+        """
+        from perf_rnn.network import build_network
+
+        settings = self.settings()
+        checkpoint = settings and self.latest_checkpoint()
+        if settings is None or checkpoint is None:
+            raise ValueError(f"{self.path}: no checkpoint of a training run here")
+        config = get_config(settings.config)
+        network = build_network(config.num_classes, settings.hparams.rnn_layer_sizes)
+        return network, config, restore_weights(network, checkpoint)
+
+
+def restore_weights(network: Any, checkpoint: str) -> int:
+    """Sets `network`'s weights from a training checkpoint; returns the step it was saved at."""
+    import tensorflow as tf
+
+    step = tf.Variable(0, dtype=tf.int64)
+    saved = tf.train.Checkpoint(network=network, step=step)
+    saved.restore(checkpoint).assert_existing_objects_matched().expect_partial()
+    return int(step.numpy())
+
+
+def _flatten(settings: RunSettings) -> dict[str, Any]:
+    values = dict(vars(settings))
+    return {**values.pop("hparams").to_dict(), **values}

@@ -1,0 +1,204 @@
+"""Trains a Performance RNN, or evaluates the checkpoints that a training run writes."""
+
+import os
+from typing import Any
+
+from absl import flags, logging
+
+from perf_rnn.tools import cli
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "run_dir",
+    "/tmp/performance_rnn/logdir/run1",
+    "The run's directory: train/ holds checkpoints and summaries, eval/ the evaluation's. A run "
+    "that is there goes on from its newest checkpoint.",
+)
+flags.DEFINE_string(
+    "config", None, "Config of the model; default: the run's, or performance for a new run."
+)
+flags.DEFINE_string(
+    "sequence_example_file", None, "TFRecord file, or a glob of them, to train on or evaluate."
+)
+flags.DEFINE_string(
+    "hparams", "", "Comma-separated name=value, such as 'batch_size=32,rnn_layer_sizes=[256,256]'."
+)
+flags.DEFINE_integer("window", 160, "Events that a row advances in one step.", lower_bound=1)
+flags.DEFINE_bool(
+    "carry_state",
+    True,
+    "Whether the LSTM's state goes on from one window of a segment to the next.",
+)
+flags.DEFINE_integer("seed", 0, "Of the initial weights and the order of segments.", lower_bound=0)
+flags.DEFINE_integer(
+    "num_training_steps",
+    0,
+    "Stop after this many steps in all; 0 trains until interrupted. With --eval: stop when a "
+    "checkpoint of at least this many steps is evaluated; 0 waits for ever.",
+    lower_bound=0,
+)
+flags.DEFINE_bool("eval", False, "Evaluate the run's newest checkpoint and each one after it.")
+flags.DEFINE_string(
+    "eval_sequence_example_file",
+    None,
+    "TFRecord file, or a glob, that a training run evaluates at each of its checkpoints.",
+)
+flags.DEFINE_integer("num_eval_examples", 0, "Examples evaluated; 0: all.", lower_bound=0)
+flags.DEFINE_integer("summary_frequency", 10, "Steps between summaries.", lower_bound=1)
+flags.DEFINE_float("checkpoint_seconds", 300, "Seconds between checkpoints.", lower_bound=1)
+flags.DEFINE_integer("num_checkpoints", 10, "Newest checkpoints kept; 0: all.", lower_bound=0)
+flags.DEFINE_string(
+    "warm_start_bundle_file", None, "Bundle whose weights a run without checkpoints begins with."
+)
+flags.DEFINE_enum(
+    "mixed_precision",
+    "auto",
+    ["auto", "off"],
+    "auto takes matrix products in bfloat16 where the processor is fast at it.",
+)
+flags.DEFINE_enum(
+    "strategy", "one_device", ["one_device", "mirrored"], "mirrored shares the batch over all GPUs."
+)
+flags.DEFINE_string("tpu", None, "Name of a TPU to train on ('local' on a TPU virtual machine).")
+
+
+def _settings(run: Any) -> Any:
+    """What the flags ask for; flags that are not given come from the run, if there is one."""
+    from perf_rnn.configs import get_config
+    from perf_rnn.run_dir import RunSettings
+
+    made_with = run.settings()
+    config = get_config(FLAGS.config or (made_with.config if made_with else "performance"))
+    hparams = config.hparams.parse(FLAGS.hparams)
+    values = {name: FLAGS[name].value for name in ("window", "carry_state", "seed")}
+    if made_with:
+        if not FLAGS.hparams:
+            hparams = made_with.hparams
+        values |= {name: getattr(made_with, name) for name in values if not FLAGS[name].present}
+    return RunSettings(config=config.key, hparams=hparams, **values)
+
+
+def main() -> None:
+    from perf_rnn.run_dir import RunDir
+
+    if not FLAGS.sequence_example_file:
+        raise ValueError("--sequence_example_file is needed")
+    run = RunDir(FLAGS.run_dir)
+    settings = _settings(run)
+    if FLAGS.eval:
+        _evaluate_checkpoints(run, settings)
+    else:
+        _train(run, settings)
+
+
+def _segments(pattern: str, config_key: str, limit: int = 0) -> Any:
+    from perf_rnn.configs import get_config
+    from perf_rnn.records import EventRecords
+
+    records = EventRecords(pattern, get_config(config_key))
+    segments = [records[i] for i in range(min(limit, len(records)))] if limit else records
+    kind = f"in format {records.example_format}"
+    logging.info("%s: %d examples %s.", pattern, len(segments), kind)
+    return segments
+
+
+def _strategy() -> Any:
+    import tensorflow as tf
+
+    if FLAGS.tpu is not None:
+        try:
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(FLAGS.tpu)
+        except (tf.errors.OpError, ValueError) as error:
+            raise ValueError(f"--tpu={FLAGS.tpu}: no such TPU ({error})") from error
+        return tf.distribute.TPUStrategy(resolver)
+    return tf.distribute.MirroredStrategy() if FLAGS.strategy == "mirrored" else None
+
+
+def _train(run: Any, settings: Any) -> None:
+    import bundles
+    from perf_rnn import network, training
+    from perf_rnn.configs import get_config
+
+    segments = _segments(FLAGS.sequence_example_file, settings.config)
+    eval_segments = None
+    if FLAGS.eval_sequence_example_file:
+        pattern, limit = FLAGS.eval_sequence_example_file, FLAGS.num_eval_examples
+        eval_segments = _segments(pattern, settings.config, limit)
+    warm_start = None
+    if FLAGS.warm_start_bundle_file:
+        warm_start = bundles.read_bundle(os.path.expanduser(FLAGS.warm_start_bundle_file))
+    run.open(settings)
+    products = network.fast_products() if FLAGS.mixed_precision == "auto" else "float32"
+    trainer = training.Trainer(
+        segments,
+        get_config(settings.config).num_classes,
+        settings,
+        run.train_dir,
+        FLAGS.num_checkpoints,
+        products,
+        _strategy(),
+    )
+    if warm_start and trainer.step.numpy() == 0:
+        training.transfer_weights(trainer.network, warm_start)
+        logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
+    logging.info(
+        "Training %s, layers %s, %s weights, products in %s, %d replicas, from step %d.",
+        settings.config,
+        list(settings.hparams.rnn_layer_sizes),
+        f"{trainer.network.count_params():,}",
+        products,
+        trainer.strategy.num_replicas_in_sync,
+        trainer.step.numpy(),
+    )
+
+    def after_checkpoint() -> None:
+        if eval_segments is not None:
+            _evaluate(run, settings, trainer.network, eval_segments, int(trainer.step.numpy()))
+
+    schedule = training.Schedule(
+        FLAGS.num_training_steps, FLAGS.summary_frequency, FLAGS.checkpoint_seconds
+    )
+    try:
+        trainer.train(schedule, after_checkpoint)
+    finally:
+        print(f"{run.path}: at step {trainer.step.numpy()}, checkpoints in {run.train_dir}")
+
+
+def _evaluate_checkpoints(run: Any, settings: Any) -> None:
+    import tensorflow as tf
+
+    from perf_rnn import network
+    from perf_rnn.configs import get_config
+    from perf_rnn.run_dir import restore_weights
+
+    pattern, limit = FLAGS.sequence_example_file, FLAGS.num_eval_examples
+    segments = _segments(pattern, settings.config, limit)
+    num_classes = get_config(settings.config).num_classes
+    evaluated = network.build_network(num_classes, settings.hparams.rnn_layer_sizes)
+    for checkpoint in tf.train.checkpoints_iterator(run.train_dir, min_interval_secs=5):
+        step = restore_weights(evaluated, checkpoint)
+        _evaluate(run, settings, evaluated, segments, step)
+        if FLAGS.num_training_steps and step >= FLAGS.num_training_steps:
+            return
+
+
+def _evaluate(run: Any, settings: Any, network: Any, segments: Any, step: int) -> None:
+    import tensorflow as tf
+
+    from perf_rnn.evaluation import evaluate
+
+    metrics = evaluate(
+        network, segments, settings.hparams.batch_size, settings.window, FLAGS.carry_state
+    )
+    with tf.summary.create_file_writer(run.eval_dir).as_default(step=step):
+        metrics.write_summaries()
+    facts = ", ".join(f"{name} {value}" for name, value in metrics.to_text().items())
+    print(f"Evaluation at step {step}: {facts}, over {metrics.num_events:.0f} events")
+
+
+def console_entry_point() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    console_entry_point()

@@ -1,0 +1,261 @@
+"""Training: truncated back-propagation through time over windows that carry the LSTM's state."""
+
+import dataclasses
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from perf_rnn import network as network_lib
+from perf_rnn import progress
+from perf_rnn.batches import Batch, WindowBatches
+from perf_rnn.hparams import HParams
+from perf_rnn.metrics import Metrics, batch_sums
+from perf_rnn.records import EventSequence
+from perf_rnn.run_dir import RunSettings
+
+
+class TrainingError(ValueError):
+    """Training cannot start or go on; the message says why and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How long to train and how often to report and save.
+
+    Attributes:
+      num_training_steps: the step to stop after, counted over resumed runs; 0 trains for ever.
+      summary_frequency: steps between summaries.
+      checkpoint_seconds: seconds between checkpoints.
+      num_checkpoints: newest checkpoints kept; 0 keeps all.
+    """
+
+    num_training_steps: int = 0
+    summary_frequency: int = 10
+    checkpoint_seconds: float = 300.0
+    num_checkpoints: int = 10
+
+
+def make_optimizer(hparams: HParams) -> keras.optimizers.Optimizer:
+    """Adam, its learning rate constant or falling along a cosine."""
+    rate: Any = hparams.learning_rate
+    if hparams.decay_steps:
+        rate = keras.optimizers.schedules.CosineDecay(rate, hparams.decay_steps)
+    return keras.optimizers.Adam(rate)
+
+
+def make_train_step(
+    network: keras.Model, optimizer: keras.optimizers.Optimizer, clip_norm: float
+) -> Callable[..., Any]:
+    """Returns one replica's train step, to run under the current tf.distribute strategy.
+
+    The step is a function of (states, inputs, labels, weights, keep_state, num_events); it updates
+    the network and returns (sums, states). The gradient is that of the mean NLL over `num_events`,
+    the whole batch's events to predict, whichever replica they are on; it is clipped per variable.
+    """
+
+    def step(
+        states: Any, inputs: Any, labels: Any, weights: Any, keep_state: Any, num_events: Any
+    ) -> Any:
+        with tf.GradientTape() as tape:
+            states = [state * keep_state[:, tf.newaxis] for state in states]
+            logits, states = network([inputs, states], training=True)
+            sums = batch_sums(logits, labels, weights)
+            loss = sums[0] / num_events
+        gradients = tape.gradient(loss, network.trainable_variables)
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync > 1:
+            # Clipping wants the whole gradient. The optimiser sums over replicas once more.
+            total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            gradients = [gradient / context.num_replicas_in_sync for gradient in total]
+            clip_norm_here = clip_norm / context.num_replicas_in_sync
+        else:
+            clip_norm_here = clip_norm
+        gradients = [tf.clip_by_norm(gradient, clip_norm_here) for gradient in gradients]
+        optimizer.apply(gradients, network.trainable_variables)
+        return sums, states
+
+    return step
+
+
+class Trainer:
+    """One training run: its network, optimiser, batches and checkpoints."""
+
+    def __init__(
+        self,
+        segments: Sequence[EventSequence],
+        num_classes: int,
+        settings: RunSettings,
+        train_dir: str,
+        num_checkpoints: int = 10,
+        products: str = "float32",
+        strategy: tf.distribute.Strategy | None = None,
+    ):
+        """Builds the network and goes on from the newest checkpoint, if there is one.
+
+        Args:
+          segments: training data, read by number.
+          num_classes: event classes.
+          settings: what the run is made with.
+          train_dir: where checkpoints and summaries are.
+          num_checkpoints: newest checkpoints kept; 0 keeps all.
+          products: dtype policy of matrix products.
+          strategy: where to compute; default: this process's one device.
+
+        Raises:
+          TrainingError: the rows cannot be shared evenly, or the checkpoint does not fit.
+        """
+        self.settings, self.train_dir = settings, train_dir
+        self.strategy = strategy or tf.distribute.get_strategy()
+        hparams = settings.hparams
+        replicas = self.strategy.num_replicas_in_sync
+        if hparams.batch_size % replicas:
+            raise TrainingError(
+                f"batch_size={hparams.batch_size} is not divisible by {replicas} replicas"
+            )
+        self._rows = hparams.batch_size // replicas
+        keras.utils.set_random_seed(settings.seed)
+        with self.strategy.scope():
+            self.network = network_lib.build_network(
+                num_classes, hparams.rnn_layer_sizes, hparams.dropout_keep_prob, products
+            )
+            self.optimizer = make_optimizer(hparams)
+            self.optimizer.build(self.network.trainable_variables)
+            self._step = make_train_step(self.network, self.optimizer, hparams.clip_norm)
+        self.batches = WindowBatches(segments, hparams.batch_size, settings.window, settings.seed)
+        self._zero_states = network_lib.zero_states(hparams.rnn_layer_sizes, hparams.batch_size)
+        self._states = self._distribute(self._zero_states)
+        self.step = tf.Variable(0, dtype=tf.int64)
+        self._position = tf.Variable(self.batches.position)
+        self._saved_states = [tf.Variable(state) for state in self._zero_states]
+        self._manager = tf.train.CheckpointManager(
+            tf.train.Checkpoint(
+                network=self.network,
+                optimizer=self.optimizer,
+                step=self.step,
+                position=self._position,
+                states=self._saved_states,
+            ),
+            train_dir,
+            max_to_keep=num_checkpoints or None,
+        )
+        self._restore()
+
+    def _restore(self) -> None:
+        newest = self._manager.latest_checkpoint
+        if newest is None:
+            return
+        try:
+            self._manager.checkpoint.restore(newest).assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            raise TrainingError(f"{newest}: cannot go on from this checkpoint: {error}") from error
+        self.batches.seek(self._position.numpy())
+        self._states = self._distribute([state.numpy() for state in self._saved_states])
+        logging.info("Going on from step %d (%s).", self.step.numpy(), newest)
+
+    def save(self) -> str:
+        """Writes a checkpoint from which training goes on exactly; returns its path."""
+        self._position.assign(self.batches.position)
+        for variable, state in zip(self._saved_states, self._states, strict=True):
+            variable.assign(tf.concat(self.strategy.experimental_local_results(state), axis=0))
+        return self._manager.save(checkpoint_number=self.step.numpy())
+
+    def _distribute(self, values: Sequence[np.ndarray]) -> list[Any]:
+        """Gives each replica its rows of each value."""
+
+        def share(value: np.ndarray) -> Any:
+            def rows(context: Any) -> Any:
+                first = context.replica_id_in_sync_group * self._rows
+                return tf.constant(value[first : first + self._rows])
+
+            return self.strategy.experimental_distribute_values_from_function(rows)
+
+        return [share(value) for value in values]
+
+    @tf.function
+    def _distributed_step(self, states: Any, batch: Any, num_events: Any) -> Any:
+        sums, states = self.strategy.run(self._step, args=(states, *batch, num_events))
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None), states
+
+    def train_batch(self, batch: Batch) -> Metrics:
+        """Takes one step and returns its metrics."""
+        keep_state = batch.keep_state if self.settings.carry_state else 0 * batch.keep_state
+        shared = self._distribute([batch.inputs, batch.labels, batch.weights, keep_state])
+        num_events = tf.constant(batch.num_events, tf.float32)
+        sums, self._states = self._distributed_step(self._states, shared, num_events)
+        self.step.assign_add(1)
+        return Metrics.from_sums(sums.numpy())
+
+    def train(self, schedule: Schedule, after_checkpoint: Callable[[], None] | None = None) -> None:
+        """Trains until `schedule` ends or an interrupt; what was reached is saved either way.
+
+        Args:
+          schedule: how long, and how often to report and save.
+          after_checkpoint: called after each checkpoint, to evaluate for example.
+
+        Raises:
+          TrainingError: the loss is no longer a number; the last checkpoint is from before.
+        """
+        total, first = schedule.num_training_steps, int(self.step.numpy())
+        steps = range(first + 1, total + 1) if total else itertools.count(first + 1)
+        status: dict[str, str] = {}
+        saved_step, save_time = first, time.monotonic() + schedule.checkpoint_seconds
+        sums, since, step = Metrics(), time.monotonic(), first
+        writer = tf.summary.create_file_writer(self.train_dir)
+        try:
+            for step in progress.show(steps, "training", status, total or None, first, "steps"):
+                metrics = self.train_batch(next(self.batches))
+                if not math.isfinite(metrics.nll):
+                    saved_step = step  # These weights are not worth keeping.
+                    raise TrainingError(
+                        f"the loss is {metrics.nll} at step {step}; lower learning_rate or "
+                        f"clip_norm. The last checkpoint is {self._manager.latest_checkpoint}"
+                    )
+                sums += metrics
+                if step % schedule.summary_frequency == 0:
+                    rate = sums.num_events / (time.monotonic() - since)
+                    with writer.as_default(step=step):
+                        sums.write_summaries()
+                        tf.summary.scalar("events_per_second", rate)
+                        tf.summary.scalar("learning_rate", self.optimizer.learning_rate)
+                    status.update(sums.to_text(), **{"events/s": f"{rate:.0f}"})
+                    sums, since = Metrics(), time.monotonic()
+                if time.monotonic() >= save_time:
+                    self.save()
+                    saved_step = step
+                    if after_checkpoint:
+                        after_checkpoint()
+                    save_time = time.monotonic() + schedule.checkpoint_seconds
+        finally:
+            if step > saved_step:
+                self.save()
+                if after_checkpoint:
+                    after_checkpoint()
+            writer.close()
+
+
+def transfer_weights(network: keras.Model, bundle: Any) -> None:
+    """Sets `network`'s weights to those of `bundle`, a `bundles.Bundle`.
+
+    Where the numbers of event classes differ, the classes that both have carry over: `performance`
+    has the first 356 of the 388 of `performance_with_dynamics`.
+
+    Raises:
+      TrainingError: the layer sizes differ.
+    """
+    sizes = network_lib.layer_sizes(network)
+    if list(bundle.layer_sizes) != sizes:
+        raise TrainingError(
+            f"the bundle's layers are {list(bundle.layer_sizes)}, the network's {sizes}; "
+            f"give --hparams=rnn_layer_sizes={str(list(bundle.layer_sizes)).replace(' ', '')}"
+        )
+    weights = network.get_weights()
+    for n, (old, new) in enumerate(zip(weights, network_lib.bundle_weights(bundle), strict=True)):
+        shared = tuple(slice(min(a, b)) for a, b in zip(old.shape, new.shape, strict=True))
+        weights[n][shared] = new[shared]
+    network.set_weights(weights)

@@ -1,0 +1,364 @@
+"""Pipelines wired into a directed acyclic graph that is itself a Pipeline.
+
+Names and behaviour follow `magenta.pipelines.dag_pipeline` of Magenta 2.1.4. Faults in a graph are
+found when it is built, one exception for each kind. Where it differs: statistics of one name are
+merged, they are empty after a failure, and units that work on arrays exchange arrays
+(`pipelines.array_pipeline`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipelines import statistics
+from pipelines.array_pipeline import ArrayForm, ArrayPipeline
+from pipelines.pipeline import Pipeline, PipelineKey, TypeSignature
+
+
+class InvalidDAGError(Exception):
+    """The graph's keys or values are not what a graph is made of."""
+
+
+class TypeMismatchError(Exception):
+    """A destination does not take the type that its source gives."""
+
+
+class DuplicateNameError(Exception):
+    """Two units, or two outputs, have the same name."""
+
+
+class BadInputOrOutputError(Exception):
+    """The graph has no input, inputs of different types, or no output."""
+
+
+class InvalidDictionaryOutputError(Exception):
+    """A DagOutput is named and has several sources, or is unnamed and has one."""
+
+
+class NotConnectedError(Exception):
+    """A unit is given no input, or nothing uses its output."""
+
+
+class BadTopologyError(Exception):
+    """The graph has a cycle."""
+
+
+class InvalidTransformOutputError(Exception):
+    """A unit returned something else than it declares."""
+
+
+class DagInput:
+    """The graph's input, as a source. Two of one type are equal.
+
+    Attributes:
+      output_type: type of the input.
+    """
+
+    def __init__(self, type_: TypeSignature):
+        self.output_type = type_
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DagInput) and self.output_type == other.output_type
+
+    def __hash__(self) -> int:
+        return hash(repr(self.output_type))
+
+    def __repr__(self) -> str:
+        return f"DagInput({self.output_type!r})"
+
+
+class DagOutput:
+    """An output of the graph, as a destination. Two of one name are equal.
+
+    Attributes:
+      name: its name; None for one that takes a dict, whose keys become the names.
+      output_type, input_type: type of the output, once it is part of a graph.
+    """
+
+    def __init__(self, name: str | None = None):
+        self.name = name
+        self.output_type: type | None = None
+        self.input_type: type | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DagOutput) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f"DagOutput({self.name})"
+
+
+# What can stand on the right of a graph's entry, once shorthands are expanded.
+Source = Pipeline | PipelineKey | DagInput
+Dag = dict[Any, Any]
+
+
+class DAGPipeline(Pipeline):
+    """A Pipeline made of Pipelines.
+
+    `dag` maps each destination to its source, or to {name: source} for a destination with named
+    inputs. Destinations are Pipelines and DagOutputs; sources are Pipelines, outputs of them
+    (`unit['name']`) and the DagInput:
+
+        dag = {quantizer: DagInput(NoteSequence),
+               extractor: quantizer,
+               DagOutput('melodies'): extractor['melodies']}
+
+    Two shorthands: a Pipeline with a dict output can be the source of one whose input is an equal
+    dict; a DagOutput() without a name takes a dict, or a Pipeline with a dict output.
+
+    A unit runs on each object its source gave; one with several inputs on every combination of
+    theirs (their Cartesian product); one without inputs not at all.
+    """
+
+    def __init__(self, dag: Mapping[Any, Any], pipeline_name: str = "DAGPipeline"):
+        """Checks the graph.
+
+        Args:
+          dag: {destination: source}, see above.
+          pipeline_name: name in statistics and messages.
+
+        Raises:
+          InvalidDAGError: a key or value of `dag` is not what is allowed there.
+          DuplicateNameError: two units or two outputs have the same name.
+          BadInputOrOutputError: there is no DagInput, they differ in type, or there is no output.
+          InvalidDictionaryOutputError: a named DagOutput has several sources, or an unnamed one
+            has one.
+          TypeMismatchError: a destination does not take the type its source gives.
+          NotConnectedError: a unit is given no input, or nothing uses its output.
+          BadTopologyError: the graph has a cycle.
+        """
+        if not isinstance(dag, Mapping):
+            raise InvalidDAGError(f"a graph is a dict from destination to source, not {dag!r}")
+        self.dag = _expand_shorthands(dag)
+        for destination, source in self.dag.items():
+            _check_entry(destination, source)
+        self._units = [unit for unit in self.dag if isinstance(unit, Pipeline)]
+        self._outputs = [output for output in self.dag if isinstance(output, DagOutput)]
+        _check_names(unit.name for unit in [*self._units, *self._outputs])
+
+        inputs = {
+            source
+            for entry in self.dag.values()
+            for source in _sources(entry)
+            if isinstance(source, DagInput)
+        }
+        if len(inputs) != 1:
+            raise BadInputOrOutputError(f"a graph has inputs of one type; found {list(inputs)}")
+        if not self._outputs:
+            raise BadInputOrOutputError("a graph needs a DagOutput")
+        for output in self._outputs:
+            output.input_type = output.output_type = self.dag[output].output_type
+        for unit in self._units:
+            _check_types(unit, self.dag[unit])
+        self._check_connected()
+        self._units = self._in_order()
+        super().__init__(
+            inputs.pop().output_type,
+            {output.name: output.output_type for output in self._outputs},
+            pipeline_name,
+        )
+
+    def transform(self, input_object: Any) -> dict[str, list[Any]]:
+        """Sends one input through the graph.
+
+        Returns:
+          {output name: list of objects}.
+
+        Raises:
+          InvalidTransformOutputError: a unit returned something else than it declares.
+        """
+        # Whatever fails below, nothing of an earlier input is reported for this one.
+        self._set_stats([])
+        results: dict[Any, dict[str | None, _Values]] = {
+            DagInput(self.input_type): {None: _Values([input_object])}
+        }
+        stats: dict[str, statistics.Statistic] = {}
+        for unit in self._units:
+            results[unit] = _run_unit(unit, self._inputs_of(unit, results), stats)
+        self._set_stats(stats.values())
+        return {
+            output.name: _select(self.dag[output], results).in_form(None)
+            for output in self._outputs
+        }
+
+    def _inputs_of(self, unit: Pipeline, results: Mapping[Any, Any]) -> Iterable[Any]:
+        """The objects that `unit` is to be run on, one after the other."""
+        source = self.dag[unit]
+        form = unit.input_form if _works_on_arrays(unit) else None
+        if not isinstance(source, dict):
+            return _select(source, results).in_form(form)
+        lists = [_select(value, results).in_form(form) for value in source.values()]
+        return (dict(zip(source, values, strict=True)) for values in itertools.product(*lists))
+
+    def _check_connected(self) -> None:
+        used = {_unit_of(source) for entry in self.dag.values() for source in _sources(entry)}
+        for source in used:
+            if isinstance(source, Pipeline) and source not in self.dag:
+                raise NotConnectedError(
+                    f"{source.name} is used as a source but is given no input; "
+                    "is it missing among the destinations?"
+                )
+        for unit in self._units:
+            if unit not in used:
+                raise NotConnectedError(f"nothing uses the output of {unit.name}")
+
+    def _in_order(self) -> list[Pipeline]:
+        """The units, every one after those it depends on."""
+        waiting = dict.fromkeys(self._units)
+        ordered: list[Pipeline] = []
+        while waiting:
+            ready = [
+                unit
+                for unit in waiting
+                if not any(_unit_of(source) in waiting for source in _sources(self.dag[unit]))
+            ]
+            if not ready:
+                names = ", ".join(unit.name for unit in waiting)
+                raise BadTopologyError(f"the graph has a cycle; it goes through some of: {names}")
+            ordered += ready
+            for unit in ready:
+                del waiting[unit]
+        return ordered
+
+
+class _Values:
+    """A list of objects, in the form their unit gave them and, when asked for, in another."""
+
+    def __init__(self, values: list[Any], form: ArrayForm | None = None):
+        self._forms: dict[ArrayForm | None, list[Any]] = {form: values}
+        self._form = form
+
+    def in_form(self, form: ArrayForm | None) -> list[Any]:
+        """The objects in `form`; None is the declared type. Each is converted once."""
+        if form not in self._forms:
+            values = self._forms[self._form]
+            if self._form is not None:
+                values = self._forms.setdefault(None, list(map(self._form.to_declared, values)))
+            self._forms[form] = values if form is None else list(map(form.from_declared, values))
+        return self._forms[form]
+
+
+def _works_on_arrays(unit: Pipeline) -> bool:
+    return isinstance(unit, ArrayPipeline) and unit.works_on_arrays
+
+
+def _run_unit(
+    unit: Pipeline, inputs: Iterable[Any], stats: dict[str, statistics.Statistic]
+) -> dict[str | None, _Values]:
+    """Runs `unit` on each input, checks and joins its outputs, and adds its statistics to `stats`.
+
+    Returns:
+      {output name: values}; None is the name of a single output.
+    """
+    on_arrays = _works_on_arrays(unit)
+    transform = unit.transform_arrays if on_arrays else unit.transform
+    form = unit.output_form if on_arrays else None
+    types = unit.output_type if isinstance(unit.output_type, dict) else {None: unit.output_type}
+    joined: dict[str | None, list[Any]] = {name: [] for name in types}
+    for input_object in inputs:
+        outputs = transform(input_object)
+        if not isinstance(unit.output_type, dict):
+            outputs = {None: outputs}
+        elif not isinstance(outputs, dict) or outputs.keys() != types.keys():
+            raise InvalidTransformOutputError(
+                f"{unit.name} declares the outputs {sorted(types)}, but returned {outputs!r}"
+            )
+        for name, type_ in types.items():
+            type_ = type_ if form is None else form.type
+            _check_values(unit, outputs[name], type_)
+            joined[name] += outputs[name]
+        for stat in unit.get_stats():
+            if stat.name in stats:
+                stats[stat.name].merge_from(stat)
+            else:
+                stats[stat.name] = stat
+    return {name: _Values(values, form) for name, values in joined.items()}
+
+
+def _check_values(unit: Pipeline, values: Any, type_: type) -> None:
+    if not isinstance(values, list):
+        raise InvalidTransformOutputError(f"{unit.name} must return lists, but returned {values!r}")
+    for value in values:
+        if not isinstance(value, type_):
+            raise InvalidTransformOutputError(
+                f"{unit.name} declares objects of type {type_.__name__}, but returned {value!r}"
+            )
+
+
+def _expand_shorthands(dag: Mapping[Any, Any]) -> Dag:
+    """Gives every unnamed DagOutput's sources a DagOutput, and every named input its source."""
+    expanded: Dag = {}
+    for destination, source in dag.items():
+        if isinstance(source, Pipeline) and isinstance(source.output_type, dict):
+            if isinstance(destination, DagOutput) or (
+                isinstance(destination, Pipeline) and destination.input_type == source.output_type
+            ):
+                source = {name: source[name] for name in source.output_type}
+        if not isinstance(destination, DagOutput):
+            expanded[destination] = source
+            continue
+        if isinstance(source, dict) != (destination.name is None):
+            raise InvalidDictionaryOutputError(
+                f"{destination!r} <- {source!r}: name an output that has one source, "
+                "and leave one that takes a dict unnamed"
+            )
+        named = (
+            {DagOutput(name): value for name, value in source.items()}
+            if isinstance(source, dict)
+            else {destination: source}
+        )
+        for output, value in named.items():
+            if output in expanded:
+                raise DuplicateNameError(f"two outputs are named {output.name!r}")
+            expanded[output] = value
+    return expanded
+
+
+def _check_entry(destination: Any, source: Any) -> None:
+    if not isinstance(destination, (Pipeline, DagOutput)):
+        raise InvalidDAGError(f"a destination is a Pipeline or DagOutput, not {destination!r}")
+    if isinstance(source, dict) and not all(isinstance(name, str) for name in source):
+        raise InvalidDAGError(f"{destination!r}: the names of sources are str, got {source!r}")
+    for value in _sources(source):
+        if not isinstance(value, Source):
+            raise InvalidDAGError(
+                f"{destination!r}: a source is a Pipeline, PipelineKey or DagInput, not {value!r}"
+            )
+    if isinstance(destination, DagOutput) and not isinstance(destination.name, str):
+        raise InvalidDAGError(f"the name of an output is a str, not {destination.name!r}")
+
+
+def _check_names(names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DuplicateNameError(f"two parts of the graph are named {name!r}")
+        seen.add(name)
+
+
+def _check_types(unit: Pipeline, source: Any) -> None:
+    given = (
+        {name: value.output_type for name, value in source.items()}
+        if isinstance(source, dict)
+        else source.output_type
+    )
+    if given != unit.input_type:
+        raise TypeMismatchError(f"{unit.name} takes {unit.input_type}, but is given {given}")
+
+
+def _sources(entry: Any) -> list[Any]:
+    return list(entry.values()) if isinstance(entry, dict) else [entry]
+
+
+def _unit_of(source: Any) -> Any:
+    return source.unit if isinstance(source, PipelineKey) else source
+
+
+def _select(source: Any, results: Mapping[Any, dict[str | None, _Values]]) -> _Values:
+    """The values that `source` stands for."""
+    return results[_unit_of(source)][source.key if isinstance(source, PipelineKey) else None]

@@ -1,0 +1,140 @@
+"""A directory of MIDI, MusicXML and ABC files as a TFRecord of NoteSequences."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterator
+
+from absl import logging
+from note_seq import abc_parser, midi_io, musicxml_reader
+from note_seq.protobuf import music_pb2
+
+from perf_rnn import progress
+from pipelines import record_files
+
+# What a file is, by the end of its name (in lower case).
+FORMATS = {
+    ".mid": "midi",
+    ".midi": "midi",
+    ".xml": "musicxml",
+    ".mxl": "musicxml",
+    ".abc": "abc",
+}
+
+
+@dataclasses.dataclass
+class ConversionCounts:
+    """What a conversion did.
+
+    Attributes:
+      files_read: files that could be read, at least in part.
+      files_skipped: files that could not.
+      sequences_written: NoteSequences written.
+      sequences_without_notes: those of them that hold no notes.
+      abc_tunes_skipped: tunes that could not be read, in ABC files that could.
+    """
+
+    files_read: int = 0
+    files_skipped: int = 0
+    sequences_written: int = 0
+    sequences_without_notes: int = 0
+    abc_tunes_skipped: int = 0
+
+
+def convert_directory(
+    root_dir: str, output_file: str, recursive: bool = False
+) -> ConversionCounts:
+    """Converts the files of a directory, in sorted order, to a TFRecord of NoteSequences.
+
+    A file that cannot be read is named in a warning, counted, and left out. Each sequence gets a
+    `filename` (its path below `root_dir`, with forward slashes), a `collection_name` (the name
+    of `root_dir`) and an `id` made from both.
+
+    Args:
+      root_dir: the directory.
+      output_file: the TFRecord; its directory is made if missing.
+      recursive: whether to go into subdirectories.
+
+    Raises:
+      OSError: `root_dir` cannot be read, or `output_file` not be written.
+      ValueError: `root_dir` holds no such file, or none that can be read. Nothing is written.
+    """
+    root_dir = os.path.abspath(root_dir)
+    paths = sorted(_find_files(root_dir, recursive))
+    if not paths:
+        hint = "" if recursive else " (--recursive looks into its subdirectories)"
+        raise ValueError(f"{root_dir}: no file in it ends in {', '.join(FORMATS)}{hint}")
+    record_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
+    counts = ConversionCounts()
+    with record_files.open_writer(output_file) as writer:
+        for path in progress.show(paths, "converting", vars(counts), len(paths), unit="files"):
+            try:
+                sequences = list(_read_file(root_dir, path, counts))
+            except Exception as error:  # Strangers' files make the parsers raise anything.
+                logging.warning("%s: skipped: %s: %s", path, type(error).__name__, error)
+                counts.files_skipped += 1
+                continue
+            counts.files_read += 1
+            for sequence in sequences:
+                writer.write(sequence.SerializeToString())
+                counts.sequences_written += 1
+                counts.sequences_without_notes += not sequence.notes
+        if not counts.sequences_written:
+            raise ValueError(f"{root_dir}: none of its {len(paths)} files could be read")
+    return counts
+
+
+def note_sequence_id(filename: str, collection_name: str, source_type: str) -> str:
+    """Returns the id of a file's sequence, the same wherever the collection lies.
+
+    >>> note_sequence_id('a/b.mid', 'songs', 'midi')
+    '/id/midi/songs/e8b2651dc5cc5a09be0aef4b0d9a0d72a5bf8d02'
+
+    Args:
+      filename: path in the collection, with forward slashes.
+      collection_name: name of the collection.
+      source_type: 'midi', 'musicxml' or 'abc'.
+    """
+    return f"/id/{source_type}/{collection_name}/{hashlib.sha1(filename.encode()).hexdigest()}"
+
+
+def _find_files(root_dir: str, recursive: bool) -> Iterator[str]:
+    """Yields the paths below `root_dir`, with forward slashes, of files of a known format."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for directory, subdirectories, names in os.walk(root_dir, onerror=fail):
+        if not recursive:
+            subdirectories.clear()
+        for name in names:
+            if os.path.splitext(name)[1].lower() in FORMATS:
+                path = os.path.relpath(os.path.join(directory, name), root_dir)
+                yield path.replace(os.sep, "/")
+
+
+def _read_file(
+    root_dir: str, path: str, counts: ConversionCounts
+) -> Iterator[music_pb2.NoteSequence]:
+    source_type = FORMATS[os.path.splitext(path)[1].lower()]
+    full_path = os.path.join(root_dir, path)
+    collection_name = os.path.basename(root_dir)
+    # The text that a sequence's id is made of: the file's path, and the tune's number in ABC.
+    sequences: dict[str, music_pb2.NoteSequence] = {}
+    if source_type == "midi":
+        sequences[path] = midi_io.midi_file_to_note_sequence(full_path)
+    elif source_type == "musicxml":
+        sequences[path] = musicxml_reader.musicxml_file_to_sequence_proto(full_path)
+    else:
+        tunes, errors = abc_parser.parse_abc_tunebook_file(full_path)
+        if errors and not tunes:
+            raise errors[0]
+        for error in errors:
+            logging.warning("%s: tune skipped: %s: %s", path, type(error).__name__, error)
+        counts.abc_tunes_skipped += len(errors)
+        sequences = {f"{path}_{number}": tune for number, tune in tunes.items()}
+    for text, sequence in sequences.items():
+        sequence.filename = path
+        sequence.collection_name = collection_name
+        sequence.id = note_sequence_id(text, collection_name, source_type)
+        yield sequence

@@ -1,0 +1,213 @@
+"""Units that take and give NoteSequences.
+
+Names and results follow `magenta.pipelines.note_sequence_pipelines` of Magenta 2.1.4. The work is
+done on note arrays by `perf_rnn.note_transforms`; what only scores hold (chord symbols, sections,
+parts, voices) does not survive it.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from note_seq import sequences_lib
+from note_seq.protobuf import music_pb2
+
+from perf_rnn import note_arrays, note_transforms
+from perf_rnn.note_arrays import NoteArrays
+from pipelines import pipeline, statistics
+from pipelines.array_pipeline import ArrayForm, ArrayPipeline
+
+NoteSequence = music_pb2.NoteSequence
+
+NOTE_ARRAYS = ArrayForm(NoteArrays, note_arrays.from_note_sequence, note_arrays.to_note_sequence)
+
+
+class NoteSequencePipeline(pipeline.Pipeline):
+    """Base of units that take and give NoteSequence protos."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__(NoteSequence, NoteSequence, name)
+
+
+class NoteArraysPipeline(ArrayPipeline, NoteSequencePipeline):
+    """Base of units that take and give NoteSequences and work on note arrays."""
+
+    input_form = NOTE_ARRAYS
+    output_form = NOTE_ARRAYS
+
+
+class NoteFilter(NoteArraysPipeline):
+    """Drops sequences that hold no piano performance.
+
+    Those are: without notes; with drums; with a note that MIDI has no room for (a pitch outside
+    0-127, a velocity outside 1-127, a time before 0 or no number, an end before its start).
+    """
+
+    def transform_arrays(self, arrays: NoteArrays) -> list[NoteArrays]:
+        faults = {
+            "no_notes": not arrays.num_notes,
+            "drums": bool(arrays.is_drum.any()),
+            "impossible_notes": _has_impossible_notes(arrays),
+        }
+        reason = next((reason for reason, found in faults.items() if found), None)
+        self._set_stats(
+            statistics.Counter(f"sequences_discarded_because_{name}", int(name == reason))
+            for name in faults
+        )
+        return [] if reason else [arrays]
+
+
+def _has_impossible_notes(arrays: NoteArrays) -> bool:
+    possible = (
+        (arrays.pitch >= note_transforms.MIN_PITCH)
+        & (arrays.pitch <= note_transforms.MAX_PITCH)
+        & (arrays.velocity >= 1)
+        & (arrays.velocity <= 127)
+        & (arrays.start_time >= 0)
+        & (arrays.start_time <= arrays.end_time)
+        & np.isfinite(arrays.end_time)
+    )
+    return not possible.all() or bool((arrays.control_time < 0).any())
+
+
+class Splitter(NoteArraysPipeline):
+    """Cuts sequences into segments of a fixed length."""
+
+    def __init__(self, hop_size_seconds: float, name: str | None = None):
+        super().__init__(name)
+        self._hop_size_seconds = hop_size_seconds
+
+    def transform_arrays(self, arrays: NoteArrays) -> list[NoteArrays]:
+        return note_transforms.split(arrays, self._hop_size_seconds)
+
+
+class TimeChangeSplitter(NoteSequencePipeline):
+    """Cuts sequences wherever their tempo or time signature changes."""
+
+    def transform(self, input_object: NoteSequence) -> list[NoteSequence]:
+        return sequences_lib.split_note_sequence_on_time_changes(input_object)
+
+
+class Quantizer(NoteArraysPipeline):
+    """Adds steps to sequences, so many to a second or to a quarter note.
+
+    By the quarter, a sequence without one steady tempo and time signature is discarded.
+    """
+
+    def __init__(
+        self,
+        steps_per_quarter: int | None = None,
+        steps_per_second: int | None = None,
+        name: str | None = None,
+    ):
+        """Sets the resolution.
+
+        Raises:
+          ValueError: not exactly one of the two is given.
+        """
+        super().__init__(name)
+        if (steps_per_quarter is None) == (steps_per_second is None):
+            raise ValueError("give exactly one of steps_per_quarter and steps_per_second")
+        self._steps_per_quarter = steps_per_quarter
+        self._steps_per_second = steps_per_second
+
+    @property
+    def works_on_arrays(self) -> bool:
+        return self._steps_per_second is not None
+
+    def transform_arrays(self, arrays: NoteArrays) -> list[NoteArrays]:
+        return [note_transforms.quantize(arrays, self._steps_per_second)]
+
+    def transform(self, input_object: NoteSequence) -> list[NoteSequence]:
+        if self.works_on_arrays:
+            return super().transform(input_object)
+        reasons = {
+            sequences_lib.MultipleTimeSignatureError: "multiple_time_signatures",
+            sequences_lib.MultipleTempoError: "multiple_tempos",
+            sequences_lib.BadTimeSignatureError: "bad_time_signature",
+        }
+        counters = {
+            error: statistics.Counter(f"sequences_discarded_because_{reason}")
+            for error, reason in reasons.items()
+        }
+        self._set_stats(counters.values())
+        try:
+            return [sequences_lib.quantize_note_sequence(input_object, self._steps_per_quarter)]
+        except tuple(reasons) as error:
+            counters[type(error)].increment()
+            return []
+
+
+class SustainPipeline(NoteArraysPipeline):
+    """Makes notes last as long as the sustain pedal holds them."""
+
+    def transform_arrays(self, arrays: NoteArrays) -> list[NoteArrays]:
+        return [note_transforms.apply_sustain(arrays)]
+
+
+class StretchPipeline(NoteArraysPipeline):
+    """Gives a copy of every sequence for each factor, its times multiplied by it.
+
+    A copy's id says how it was made: `<id>@stretch=1.05`.
+    """
+
+    def __init__(self, stretch_factors: Sequence[float], name: str | None = None):
+        super().__init__(name)
+        self._stretch_factors = stretch_factors
+
+    def transform_arrays(self, arrays: NoteArrays) -> list[NoteArrays]:
+        return [
+            _mark(note_transforms.stretch(arrays, factor), f"stretch={factor:g}", factor == 1.0)
+            for factor in self._stretch_factors
+        ]
+
+
+class TranspositionPipeline(NoteArraysPipeline):
+    """Gives a copy of every sequence for each number of semitones, its notes moved by it.
+
+    A copy with a note outside the allowed pitches is dropped. Drums stay as they are. A copy's id
+    says how it was made: `<id>@transpose=-3`.
+    """
+
+    def __init__(
+        self,
+        transposition_range: Sequence[int],
+        min_pitch: int = note_transforms.MIN_PITCH,
+        max_pitch: int = note_transforms.MAX_PITCH,
+        name: str | None = None,
+    ):
+        """Sets the transpositions.
+
+        Args:
+          transposition_range: semitones up, one for each copy.
+          min_pitch: lowest allowed pitch.
+          max_pitch: highest allowed pitch.
+          name: name in statistics and messages.
+        """
+        super().__init__(name)
+        self._transposition_range = transposition_range
+        self._min_pitch = min_pitch
+        self._max_pitch = max_pitch
+
+    def transform_arrays(self, arrays: NoteArrays) -> list[NoteArrays]:
+        transposed = []
+        for semitones in self._transposition_range:
+            copy = note_transforms.transpose(arrays, semitones, self._min_pitch, self._max_pitch)
+            if copy is not None:
+                transposed.append(_mark(copy, f"transpose={semitones:+d}", semitones == 0))
+        skipped = len(self._transposition_range) - len(transposed)
+        self._set_stats(
+            [
+                statistics.Counter("skipped_due_to_range_exceeded", skipped),
+                statistics.Counter("transpositions_generated", len(transposed)),
+            ]
+        )
+        return transposed
+
+
+def _mark(arrays: NoteArrays, change: str, is_original: bool) -> NoteArrays:
+    """The arrays with a change noted in their id, so that copies can be told apart."""
+    if is_original:
+        return arrays
+    separator = "," if "@" in arrays.id else "@"
+    return dataclasses.replace(arrays, id=f"{arrays.id}{separator}{change}")

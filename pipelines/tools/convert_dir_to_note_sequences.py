@@ -1,0 +1,37 @@
+"""Converts a directory of MIDI, MusicXML and ABC files to a TFRecord of NoteSequences."""
+
+import os
+
+from absl import flags
+
+from perf_rnn.tools import cli
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("input_dir", None, "Directory with the files to convert.")
+flags.DEFINE_string("output_file", None, "TFRecord of NoteSequences to write.")
+flags.DEFINE_bool("recursive", False, "Whether to look into subdirectories too.")
+
+
+def main() -> None:
+    if not FLAGS.input_dir or not FLAGS.output_file:
+        raise ValueError("--input_dir and --output_file are both needed")
+
+    from pipelines import note_sequence_files
+
+    counts = note_sequence_files.convert_directory(
+        os.path.expanduser(FLAGS.input_dir),
+        os.path.expanduser(FLAGS.output_file),
+        FLAGS.recursive,
+    )
+    for name, count in vars(counts).items():
+        print(f"{name}: {count}")
+    print(f"Wrote {FLAGS.output_file}")
+
+
+def console_entry_point() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    console_entry_point()

@@ -1,0 +1,67 @@
+"""Makes training and evaluation examples for Performance RNN from a TFRecord of NoteSequences."""
+
+import os
+
+from absl import flags
+
+from perf_rnn.tools import cli
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("input", None, "TFRecord of NoteSequences to read.")
+flags.DEFINE_string(
+    "output_dir",
+    None,
+    "Directory for training_performances.tfrecord and eval_performances.tfrecord.",
+)
+flags.DEFINE_string("config", "performance", "Config whose examples are made.")
+flags.DEFINE_float("eval_ratio", 0.1, "Share of the data for evaluation, from 0 to 1.")
+flags.DEFINE_enum(
+    "partition_by",
+    "sequence",
+    ["sequence", "folder"],
+    "What stays on one side of the division: a sequence, or all those of a folder.",
+)
+flags.DEFINE_integer("seed", 0, "Another seed gives another division.")
+flags.DEFINE_enum(
+    "augmentation", "on", ["on", "off"], "Whether training data is stretched and transposed."
+)
+flags.DEFINE_enum(
+    "example_format",
+    "sparse_one_hot",
+    ["sparse_one_hot", "dense_one_hot"],
+    "How one-hot vectors are stored: as indices, or as the floats that Magenta's trainer reads.",
+)
+flags.DEFINE_integer("min_events", 32, "Segments of fewer events are dropped.")
+flags.DEFINE_integer("max_events", None, "Segments are cut to so many events; all by default.")
+
+
+def main() -> None:
+    if not FLAGS.input or not FLAGS.output_dir:
+        raise ValueError("--input and --output_dir are both needed")
+
+    from perf_rnn.configs import get_config
+    from pipelines import performance_dataset
+
+    written = performance_dataset.create_dataset(
+        os.path.expanduser(FLAGS.input),
+        os.path.expanduser(FLAGS.output_dir),
+        get_config(FLAGS.config),
+        FLAGS.min_events,
+        FLAGS.max_events,
+        FLAGS.eval_ratio,
+        seed=FLAGS.seed,
+        partition_by=FLAGS.partition_by,
+        augmentation=FLAGS.augmentation == "on",
+        example_format=FLAGS.example_format,
+    )
+    for path, count in written.items():
+        print(f"Wrote {path}: {count} examples, {os.path.getsize(path) / 1e6:.1f} MB")
+
+
+def console_entry_point() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    console_entry_point()

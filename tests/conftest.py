@@ -1,0 +1,57 @@
+"""Fixtures that every room's tests share."""
+
+import dataclasses
+import importlib
+import pathlib
+import sys
+from collections.abc import Callable
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+TESTDATA = pathlib.Path(__file__).parent / "testdata"
+
+
+@dataclasses.dataclass(frozen=True)
+class ToolRun:
+    """How a command-line tool ended: its exit status, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The line that begins with ERROR, '' if there is none."""
+        return next((line for line in self.err.splitlines() if line.startswith("ERROR: ")), "")
+
+
+@pytest.fixture
+def run_tool(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., ToolRun]:
+    """Runs a tool as its console script does, in this process: run_tool(module, *arguments)."""
+
+    def run(module_name: str, *arguments: object) -> ToolRun:
+        # Tools share flag names: each is imported anew and its flags are forgotten afterwards.
+        sys.modules.pop(module_name, None)
+        module = importlib.import_module(module_name)
+        monkeypatch.setattr(sys, "argv", [module_name, *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
+                module.console_entry_point()
+        finally:
+            own = flags.FLAGS.flags_by_module_dict()[module_name]
+            flags.FLAGS.remove_flag_values({flag.name: flag for flag in own})
+        printed = capsys.readouterr()
+        return ToolRun(int(ended.value.code or 0), printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+def asap_dir() -> pathlib.Path:
+    """A directory of three real performances of two pieces."""
+    return TESTDATA / "asap"
