@@ -4,7 +4,10 @@
 
 Every file is parsed, sustained and quantised by both; then for 0 and for 32 velocity bins both
 encode it and decode the events. Counts the events and notes that differ and measures the speed of
-both, taking turns at going first. Exits with 1 if anything differs.
+both in processor time, taking turns at going first. Exits with 1 if anything differs.
+
+`ours` goes between note arrays and event indices, `ours_from_proto` and `ours_to_proto` start
+and end at a NoteSequence proto as note_seq does.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ class NoteSeqCodec:
 
 
 class Stopwatch:
-    """Seconds spent per name."""
+    """Seconds of processor time per name: other work on the machine counts for neither side."""
 
     def __init__(self) -> None:
         self.seconds: collections.defaultdict[str, float] = collections.defaultdict(float)
@@ -69,9 +72,9 @@ class Stopwatch:
         first = self._turn % len(names)
         results = {}
         for runner in names[first:] + names[:first]:
-            begin = time.perf_counter()
+            begin = time.process_time()
             results[runner] = runners[runner]()
-            self.seconds[f"{name}/{runner}"] += time.perf_counter() - begin
+            self.seconds[f"{name}/{runner}"] += time.process_time() - begin
         return [results[runner] for runner in names]
 
 

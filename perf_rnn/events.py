@@ -302,7 +302,7 @@ class EventCodec:
             first_past = int(np.searchsorted(ends, steps, side="right"))
             rest = steps - int(ends[first_past] - shifts[first_past])
             return np.concatenate([events[:first_past], self._make_shifts(rest)])
-        if missing and len(events) and 0 < shifts[-1] < self.max_shift_steps:
+        if len(events) and shifts[-1] > 0:
             grown = min(missing, self.max_shift_steps - int(shifts[-1]))
             events = np.append(events[:-1], np.int32(events[-1] + grown))
             missing -= grown
@@ -407,12 +407,11 @@ def _pair(pitch: NDArray[Any], is_on: NDArray[np.bool_]) -> tuple[NDArray[Any], 
     total = np.cumsum(change)
     balance = zero + total - (total - change)[group_start][group]
     lowest = np.minimum(np.minimum.accumulate(balance), zero)
-    stray = np.diff(lowest, prepend=0) < 0
-    stray[group_start] = ~on[group_start]
+    is_new_low = np.diff(lowest, prepend=0) < 0
 
-    # Of what is left, the k-th on of a pitch goes with its k-th off.
+    # Without the strays, the k-th on of a pitch goes with its k-th off.
     ons = np.flatnonzero(on)
-    offs = np.flatnonzero(~on & ~stray)
+    offs = np.flatnonzero(~on & ~is_new_low)
     num_offs = np.bincount(group[offs], minlength=len(group_start))
     rank = np.arange(len(ons)) - np.searchsorted(ons, group_start)[group[ons]]
     ended = rank < num_offs[group[ons]]

@@ -34,8 +34,18 @@ class LSTM(keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.units = units
         self.num_classes = num_classes
+        # An event selects one row of the kernel, so the scale of a row must not shrink with the
+        # number of classes as Keras's default has it: rows that small leave the layers above next
+        # to nothing to tell events apart by, and training stands still at first.
         self.lstm = keras.layers.LSTM(
-            units, return_sequences=True, return_state=True, dtype=products, name="lstm"
+            units,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.5)
+            if num_classes
+            else keras.initializers.LecunNormal(),
+            return_sequences=True,
+            return_state=True,
+            dtype=products,
+            name="lstm",
         )
 
     def build(self, input_shape: Any, *state_shapes: Any) -> None:
@@ -51,10 +61,10 @@ class LSTM(keras.layers.Layer):
         results = self.lstm(inputs, initial_state=[hidden, cell])
         return tuple(keras.ops.cast(result, "float32") for result in results)
 
-    def compute_output_spec(self, inputs: Any, hidden: Any, cell: Any) -> tuple[Any, Any, Any]:
+    def compute_output_spec(self, inputs: Any, hidden: Any, cell: Any) -> tuple[Any, ...]:
         batch, time = inputs.shape[:2]
-        state = keras.KerasTensor((batch, self.units))
-        return keras.KerasTensor((batch, time, self.units)), state, state
+        shapes = (batch, time, self.units), (batch, self.units), (batch, self.units)
+        return tuple(keras.KerasTensor(shape) for shape in shapes)
 
     def get_config(self) -> dict[str, Any]:
         return {

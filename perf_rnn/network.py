@@ -108,7 +108,8 @@ def bundle_from_network(
         description=config.description,
         bundle_description=bundle_description,
         layers=tuple(
-            LstmLayer.from_keras(*layers[first : first + 3]) for first in range(0, len(layers), 3)
+            LstmLayer(*layers[first : first + 3], forget_bias=0.0)
+            for first in range(0, len(layers), 3)
         ),
         output_kernel=output_kernel,
         output_bias=output_bias,

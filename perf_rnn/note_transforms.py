@@ -61,7 +61,7 @@ def apply_sustain(arrays: NoteArrays) -> NoteArrays:
         start, end = arrays.start_time[notes], arrays.end_time[notes]
 
         held = _is_down(pedal_time, pedal_down, end)
-        released = np.where(held, lift_time[np.searchsorted(lift_time, end, side="right")], end)
+        released = np.where(held, lift_time[np.searchsorted(lift_time, end)], end)
         struck_again = _next_strike(
             arrays.pitch[notes], start, _is_down(pedal_time, pedal_down, start)
         )

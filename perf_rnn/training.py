@@ -1,6 +1,8 @@
 """Training: truncated back-propagation through time over windows that carry the LSTM's state."""
 
 import dataclasses
+import itertools
+import math
 
 import time
 from collections.abc import Callable, Sequence

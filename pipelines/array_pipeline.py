@@ -30,10 +30,11 @@ class ArrayForm:
 
 
 class ArrayPipeline(pipeline.Pipeline):
-    """A Pipeline that works on the array form of its inputs, and perhaps of its outputs.
+    """A Pipeline that works on the array form of its input, and perhaps gives one of its outputs.
 
-    A subclass implements `transform_arrays`. If it overrides `transform` as well, its `transform`
-    is what runs everywhere, on values of the declared type, unless it says otherwise.
+    Its types are classes, not dicts. A subclass implements `transform_arrays`. If it overrides
+    `transform` as well, its `transform` is what runs everywhere, on values of the declared type,
+    unless it says otherwise.
 
     Attributes:
       input_form: the form `transform_arrays` takes.
@@ -43,7 +44,7 @@ class ArrayPipeline(pipeline.Pipeline):
 
     input_form: ArrayForm
     output_form: ArrayForm | None = None
-    works_on_arrays: Any = True
+    works_on_arrays: Any = True  # Any, so that a subclass may make it a property.
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

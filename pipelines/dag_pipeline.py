@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from pipelines import statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
@@ -79,8 +79,8 @@ class DagOutput:
 
     def __init__(self, name: str | None = None):
         self.name = name
-        self.output_type: type | None = None
-        self.input_type: type | None = None
+        self.output_type: Any = None
+        self.input_type: Any = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DagOutput) and self.name == other.name
@@ -134,12 +134,12 @@ class DAGPipeline(Pipeline):
         """
         if not isinstance(dag, Mapping):
             raise InvalidDAGError(f"a graph is a dict from destination to source, not {dag!r}")
-        self.dag = _expand_shorthands(dag)
-        for destination, source in self.dag.items():
+        for destination, source in dag.items():
             _check_entry(destination, source)
+        self.dag = _expand_shorthands(dag)
         self._units = [unit for unit in self.dag if isinstance(unit, Pipeline)]
         self._outputs = [output for output in self.dag if isinstance(output, DagOutput)]
-        _check_names(unit.name for unit in [*self._units, *self._outputs])
+        _check_names(self._units, self._outputs)
 
         inputs = {
             source
@@ -159,7 +159,7 @@ class DAGPipeline(Pipeline):
         self._units = self._in_order()
         super().__init__(
             inputs.pop().output_type,
-            {output.name: output.output_type for output in self._outputs},
+            {str(output.name): output.output_type for output in self._outputs},
             pipeline_name,
         )
 
@@ -182,18 +182,17 @@ class DAGPipeline(Pipeline):
             results[unit] = _run_unit(unit, self._inputs_of(unit, results), stats)
         self._set_stats(stats.values())
         return {
-            output.name: _select(self.dag[output], results).in_form(None)
+            str(output.name): _select(self.dag[output], results).in_form(None)
             for output in self._outputs
         }
 
     def _inputs_of(self, unit: Pipeline, results: Mapping[Any, Any]) -> Iterable[Any]:
         """The objects that `unit` is to be run on, one after the other."""
         source = self.dag[unit]
-        form = unit.input_form if _works_on_arrays(unit) else None
-        if not isinstance(source, dict):
-            return _select(source, results).in_form(form)
-        lists = [_select(value, results).in_form(form) for value in source.values()]
-        return (dict(zip(source, values, strict=True)) for values in itertools.product(*lists))
+        if isinstance(source, dict):
+            lists = [_select(value, results).in_form(None) for value in source.values()]
+            return (dict(zip(source, values, strict=True)) for values in itertools.product(*lists))
+        return _select(source, results).in_form(unit.input_form if _works_on_arrays(unit) else None)
 
     def _check_connected(self) -> None:
         used = {_unit_of(source) for entry in self.dag.values() for source in _sources(entry)}
@@ -243,7 +242,7 @@ class _Values:
         return self._forms[form]
 
 
-def _works_on_arrays(unit: Pipeline) -> bool:
+def _works_on_arrays(unit: Pipeline) -> TypeGuard[ArrayPipeline]:
     return isinstance(unit, ArrayPipeline) and unit.works_on_arrays
 
 
@@ -255,10 +254,11 @@ def _run_unit(
     Returns:
       {output name: values}; None is the name of a single output.
     """
-    on_arrays = _works_on_arrays(unit)
-    transform = unit.transform_arrays if on_arrays else unit.transform
-    form = unit.output_form if on_arrays else None
-    types = unit.output_type if isinstance(unit.output_type, dict) else {None: unit.output_type}
+    form = unit.output_form if _works_on_arrays(unit) else None
+    transform = unit.transform_arrays if _works_on_arrays(unit) else unit.transform
+    types: dict[str | None, Any] = (
+        {**unit.output_type} if isinstance(unit.output_type, dict) else {None: unit.output_type}
+    )
     joined: dict[str | None, list[Any]] = {name: [] for name in types}
     for input_object in inputs:
         outputs = transform(input_object)
@@ -266,11 +266,10 @@ def _run_unit(
             outputs = {None: outputs}
         elif not isinstance(outputs, dict) or outputs.keys() != types.keys():
             raise InvalidTransformOutputError(
-                f"{unit.name} declares the outputs {sorted(types)}, but returned {outputs!r}"
+                f"{unit.name} declares the outputs {list(types)}, but returned {outputs!r}"
             )
         for name, type_ in types.items():
-            type_ = type_ if form is None else form.type
-            _check_values(unit, outputs[name], type_)
+            _check_values(unit, outputs[name], type_ if form is None else form.type)
             joined[name] += outputs[name]
         for stat in unit.get_stats():
             if stat.name in stats:
@@ -294,11 +293,12 @@ def _expand_shorthands(dag: Mapping[Any, Any]) -> Dag:
     """Gives every unnamed DagOutput's sources a DagOutput, and every named input its source."""
     expanded: Dag = {}
     for destination, source in dag.items():
-        if isinstance(source, Pipeline) and isinstance(source.output_type, dict):
-            if isinstance(destination, DagOutput) or (
-                isinstance(destination, Pipeline) and destination.input_type == source.output_type
-            ):
-                source = {name: source[name] for name in source.output_type}
+        if (
+            isinstance(source, Pipeline)
+            and isinstance(source.output_type, dict)
+            and (isinstance(destination, DagOutput) or destination.input_type == source.output_type)
+        ):
+            source = {name: source[name] for name in source.output_type}
         if not isinstance(destination, DagOutput):
             expanded[destination] = source
             continue
@@ -329,13 +329,13 @@ def _check_entry(destination: Any, source: Any) -> None:
             raise InvalidDAGError(
                 f"{destination!r}: a source is a Pipeline, PipelineKey or DagInput, not {value!r}"
             )
-    if isinstance(destination, DagOutput) and not isinstance(destination.name, str):
+    if isinstance(destination, DagOutput) and not isinstance(destination.name, str | None):
         raise InvalidDAGError(f"the name of an output is a str, not {destination.name!r}")
 
 
-def _check_names(names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
+def _check_names(units: list[Pipeline], outputs: list[DagOutput]) -> None:
+    seen: set[str | None] = set()
+    for name in [*(unit.name for unit in units), *(output.name for output in outputs)]:
         if name in seen:
             raise DuplicateNameError(f"two parts of the graph are named {name!r}")
         seen.add(name)

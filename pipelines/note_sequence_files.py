@@ -41,9 +41,7 @@ class ConversionCounts:
     abc_tunes_skipped: int = 0
 
 
-def convert_directory(
-    root_dir: str, output_file: str, recursive: bool = False
-) -> ConversionCounts:
+def convert_directory(root_dir: str, output_file: str, recursive: bool = False) -> ConversionCounts:
     """Converts the files of a directory, in sorted order, to a TFRecord of NoteSequences.
 
     A file that cannot be read is named in a warning, counted, and left out. Each sequence gets a
@@ -88,7 +86,7 @@ def note_sequence_id(filename: str, collection_name: str, source_type: str) -> s
     """Returns the id of a file's sequence, the same wherever the collection lies.
 
     >>> note_sequence_id('a/b.mid', 'songs', 'midi')
-    '/id/midi/songs/e8b2651dc5cc5a09be0aef4b0d9a0d72a5bf8d02'
+    '/id/midi/songs/51deb17655a5d7bd04b4c26e49b93b370e15e0fe'
 
     Args:
       filename: path in the collection, with forward slashes.

@@ -10,14 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from note_seq import sequences_lib
-from note_seq.protobuf import music_pb2
+from note_seq.protobuf.music_pb2 import NoteSequence
 
 from perf_rnn import note_arrays, note_transforms
 from perf_rnn.note_arrays import NoteArrays
 from pipelines import pipeline, statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
-
-NoteSequence = music_pb2.NoteSequence
 
 NOTE_ARRAYS = ArrayForm(NoteArrays, note_arrays.from_note_sequence, note_arrays.to_note_sequence)
 
@@ -116,6 +114,7 @@ class Quantizer(NoteArraysPipeline):
         return self._steps_per_second is not None
 
     def transform_arrays(self, arrays: NoteArrays) -> list[NoteArrays]:
+        assert self._steps_per_second is not None
         return [note_transforms.quantize(arrays, self._steps_per_second)]
 
     def transform(self, input_object: NoteSequence) -> list[NoteSequence]:

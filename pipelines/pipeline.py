@@ -134,7 +134,9 @@ class Pipeline(abc.ABC):
           InvalidStatisticsError: `stats` is not iterable, or holds anything but Statistics.
         """
         if not isinstance(stats, Iterable):
-            raise InvalidStatisticsError(f"{self._name}: statistics must be iterable, got {stats!r}")
+            raise InvalidStatisticsError(
+                f"{self._name}: statistics must be iterable, got {stats!r}"
+            )
         stats = list(stats)
         for stat in stats:
             if not isinstance(stat, statistics.Statistic):
@@ -170,8 +172,8 @@ def file_iterator(
                 yield file.read()
 
 
-def tf_record_iterator(tfrecord_file: str, proto: type) -> Iterator[Any]:
-    """Yields the messages of type `proto` in a TFRecord file.
+def tf_record_iterator(tfrecord_file: str, proto: Any) -> Iterator[Any]:
+    """Yields the messages of type `proto` (a protobuf message class) in a TFRecord file.
 
     Raises:
       OSError: the file cannot be read.

@@ -55,3 +55,14 @@ def run_tool(
 def asap_dir() -> pathlib.Path:
     """A directory of three real performances of two pieces."""
     return TESTDATA / "asap"
+
+
+def pytest_configure() -> None:
+    """Gives TensorFlow two virtual CPUs, so that tf.distribute has something to share between.
+
+    It must happen before TensorFlow first looks at its devices.
+    """
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)

@@ -1,12 +1,14 @@
 """What every command-line tool shares: start, logging, and errors as one line."""
 
-import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 from absl import app, flags
 from absl import logging as absl_logging
+
+LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 
 flags.DEFINE_string(
     "log", "INFO", "Least severe messages shown: DEBUG, INFO, WARN, ERROR or FATAL."
@@ -47,13 +49,33 @@ def run(main: Callable[[], None]) -> None:
     app.run(absl_main)
 
 
+def load_libraries() -> None:
+    """Imports TensorFlow and note_seq without the notes about this machine that they print.
+
+    TensorFlow's come from C++ before it listens to any setting, so file descriptor 2 itself is
+    turned away meanwhile. What goes wrong for good is an exception and is shown as such.
+    """
+    warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "w", encoding="utf-8") as devnull:
+        os.dup2(devnull.fileno(), 2)
+    try:
+        import note_seq  # noqa: F401
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
 def _set_up_logging() -> None:
     level = flags.FLAGS.log.upper()
-    levels = {"DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
-    if level not in levels:
-        raise app.UsageError(f"--log={flags.FLAGS.log} is not one of {', '.join(sorted(levels))}")
-    absl_logging.set_verbosity(getattr(logging, level))
-    absl_logging.set_stderrthreshold(getattr(logging, level))
+    if level not in LEVELS:
+        raise app.UsageError(f"--log={flags.FLAGS.log} is not one of {', '.join(LEVELS)}")
+    absl_logging.set_verbosity(level.lower())
+    absl_logging.set_stderrthreshold(level.lower())
 
 
 def _one_line(error: Exception) -> str:

@@ -89,6 +89,7 @@ def main() -> None:
         raise ValueError("give --run_dir or --bundle_file, not both")
     if not FLAGS.temperature > 0:
         raise ValueError(f"--temperature={FLAGS.temperature} is not above 0")
+    cli.load_libraries()
     bundle, config = _bundle()
     if FLAGS.save_generator_bundle:
         import bundles
@@ -116,10 +117,7 @@ def _generate(bundle: Any, config: Any) -> None:
         bundle, config, FLAGS.num_steps, FLAGS.num_outputs, primer, FLAGS.temperature, seed
     )
     seconds = time.monotonic() - start
-    stamp = time.strftime("%Y-%m-%d_%H%M%S")
-    digits = len(str(FLAGS.num_outputs))
-    for i, piece in enumerate(pieces, start=1):
-        path = os.path.join(output_dir, f"{stamp}_{i:0{digits}d}.mid")
+    for path, piece in zip(_new_paths(output_dir, len(pieces)), pieces, strict=True):
         midi_io.sequence_proto_to_midi_file(piece, f"{path}.tmp")
         os.replace(f"{path}.tmp", path)
         print(f"{path}: {len(piece.notes)} notes in {piece.total_time:.1f} s")
@@ -127,6 +125,20 @@ def _generate(bundle: Any, config: Any) -> None:
         f"Wrote {len(pieces)} pieces by {config.key} (layers {list(bundle.layer_sizes)}, "
         f"temperature {FLAGS.temperature}, seed {seed}) in {seconds:.1f} s to {output_dir}"
     )
+
+
+def _new_paths(output_dir: str, count: int) -> list[str]:
+    """Returns Magenta's file names, `YYYY-mm-dd_HHMMSS_<i>.mid`, of a second not used yet."""
+    moment = time.time()
+    while True:
+        stamp = time.strftime("%Y-%m-%d_%H%M%S", time.localtime(moment))
+        digits = len(str(count))
+        paths = [
+            os.path.join(output_dir, f"{stamp}_{i:0{digits}d}.mid") for i in range(1, count + 1)
+        ]
+        if not any(os.path.exists(path) for path in paths):
+            return paths
+        moment += 1
 
 
 def console_entry_point() -> None:

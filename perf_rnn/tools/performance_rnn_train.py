@@ -85,6 +85,7 @@ def main() -> None:
         raise ValueError("--sequence_example_file is needed")
     run = RunDir(FLAGS.run_dir)
     settings = _settings(run)
+    cli.load_libraries()
     if FLAGS.eval:
         _evaluate_checkpoints(run, settings)
     else:
@@ -111,7 +112,10 @@ def _strategy() -> Any:
         except (tf.errors.OpError, ValueError) as error:
             raise ValueError(f"--tpu={FLAGS.tpu}: no such TPU ({error})") from error
         return tf.distribute.TPUStrategy(resolver)
-    return tf.distribute.MirroredStrategy() if FLAGS.strategy == "mirrored" else None
+    if FLAGS.strategy == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return None
 
 
 def _train(run: Any, settings: Any) -> None:

@@ -336,9 +336,13 @@ pedal_sets = st.lists(st.tuples(grid, st.sampled_from([0, 63, 64, 127]), instrum
 
 
 @settings(deadline=None, max_examples=300)
-@given(notes=note_sets, pedals=pedal_sets)
-def test_sustain_equals_note_seq(notes, pedals):
-    sequence = sequence_of(notes, pedals)
+@given(
+    notes=note_sets,
+    pedals=pedal_sets,
+    total_time=st.sampled_from([None, 0.0, 3.0, 20.0]),  # what the sequence says, true or not
+)
+def test_sustain_equals_note_seq(notes, pedals, total_time):
+    sequence = sequence_of(notes, pedals, total_time)
     expected = sequences_lib.apply_sustain_control_changes(sequence)
     assert same(apply_sustain(from_note_sequence(sequence)), expected)
 

@@ -127,7 +127,12 @@ def test_units_without_inputs_do_not_run_and_report_nothing():
     after = Unit("after", stats=["n"])
     both = Unit("both", {"a": int, "b": int}, int, fail_if_run, stats=["n"])
     dag = DAGPipeline(
-        {even: INPUT, after: even, both: {"a": even, "b": INPUT}, DagOutput(): {"o": after, "p": both}}
+        {
+            even: INPUT,
+            after: even,
+            both: {"a": even, "b": INPUT},
+            DagOutput(): {"o": after, "p": both},
+        }
     )
     assert dag.transform(1) == {"o": [], "p": []}
     assert stats_of(dag) == []
@@ -296,7 +301,7 @@ def unit_from_itself(a, b, c):
 
 
 @pytest.mark.parametrize(
-    "error, build",
+    ("error", "build"),
     [
         case(InvalidDAGError, no_dict),
         case(InvalidDAGError, text_as_destination),
@@ -338,7 +343,7 @@ def test_faults_are_found_when_the_graph_is_built(error, build):
 
 
 @pytest.mark.parametrize(
-    "output_type, outputs",
+    ("output_type", "outputs"),
     [
         (int, 3),
         (int, (3,)),

@@ -181,7 +181,7 @@ def test_run_pipeline_serial_logs_merged_statistics(tmp_path, caplog):
 
 
 def test_run_pipeline_serial_needs_types_that_serialize(tmp_path):
-    with pytest.raises(ValueError, match="'one' of Repeat .* int has no SerializeToString"):
+    with pytest.raises(ValueError, match=r"'one' of Repeat .* int has no SerializeToString"):
         run_pipeline_serial(Repeat(int), iter([1]), str(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
 
@@ -208,7 +208,7 @@ def test_output_directories_that_cannot_be(tmp_path):
     with pytest.raises(NotADirectoryError, match="file"):
         run_pipeline_serial(Repeat(), iter(SEQUENCES), str(tmp_path / "file" / "below"))
     (tmp_path / "one.tfrecord").mkdir()
-    with pytest.raises(IsADirectoryError, match="one.tfrecord"):
+    with pytest.raises(IsADirectoryError, match=r"one\.tfrecord"):
         run_pipeline_serial(Repeat(), iter(SEQUENCES), str(tmp_path))
 
 

@@ -47,7 +47,7 @@ def test_histograms_merge():
 
 
 @pytest.mark.parametrize(
-    "first, second",
+    ("first", "second"),
     [
         (Counter("a"), Counter("b")),
         (Counter("a"), Histogram("a", [1])),

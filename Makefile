@@ -1,0 +1,38 @@
+# `make demo` generates music with a shipped bundle; `make test` runs every check.
+# PYTHON=python3.12 chooses another interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The environment is made anew where its interpreter or this folder is another one, and, since the
+# stamps are only there between finished steps, where making it was interrupted.
+KEY := $(shell $(PYTHON) -c "import os, sys, zlib; print(zlib.crc32(repr((sys.version, sys.prefix, os.getcwd())).encode()))" 2>/dev/null)
+INSTALLED := $(VENV)/installed-$(KEY)
+INSTALLED_DEV := $(VENV)/installed-dev-$(KEY)
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+
+.PHONY: demo test
+
+demo: $(INSTALLED)
+	$(BIN)/performance_rnn_generate --output_dir=generated --num_outputs=3 --num_steps=3000
+
+test: $(INSTALLED_DEV)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+$(INSTALLED): setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.10 to 3.13 is needed; choose one with make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "$(PYTHON) cannot make virtual environments; on Debian, apt install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV), which takes a few minutes and 3 GB."
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) --editable .
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	@mv $(INSTALLED) $(INSTALLED).interrupted
+	$(PIP) --editable '.[dev]'
+	@mv $(INSTALLED).interrupted $(INSTALLED) && touch $@

@@ -1,0 +1,264 @@
+"""Extraction of performances from quantised NoteSequences.
+
+Names and behaviour follow `magenta.pipelines.performance_pipeline` of Magenta 2.1.4.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from note_seq import performance_lib, sequences_lib
+from note_seq.protobuf.music_pb2 import NoteSequence
+
+from perf_rnn.events import STEPS_PER_SECOND, EventCodec
+from perf_rnn.note_arrays import NoteArrays
+from pipelines import statistics
+from pipelines.array_pipeline import ArrayForm, ArrayPipeline
+from pipelines.note_sequence_pipelines import NOTE_ARRAYS
+
+SEGMENT_SECONDS = 30.0
+
+# Lower ends, in seconds and in bars.
+_SECONDS_BUCKETS = (5, 10, 20, 30, 40, 60, 120)
+_BARS_BUCKETS = (1, 10, 20, 30, 40, 50, 100, 200, 500)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EventArrays:
+    """A note_seq Performance as an array of event indices, with where it comes from.
+
+    Attributes:
+      events: int32 [length].
+      codec: what the indices mean.
+      program, is_drum, start_step, steps_per_second: as in the Performance.
+      source_id: id of the sequence it was extracted from; '' if unknown.
+      segment_index: the place in that sequence, from 0.
+    """
+
+    events: np.ndarray
+    codec: EventCodec
+    program: int | None = None
+    is_drum: bool | None = None
+    start_step: int = 0
+    steps_per_second: int = STEPS_PER_SECOND
+    source_id: str = ""
+    segment_index: int = 0
+
+
+def _from_performance(performance: performance_lib.BasePerformance) -> EventArrays:
+    if not isinstance(performance, performance_lib.Performance):
+        raise ValueError(
+            f"a {type(performance).__name__} has no one-hot event indices; give a Performance"
+        )
+    # note_seq offers no other way to learn how many velocity bins a Performance has.
+    codec = EventCodec(performance._num_velocity_bins, performance.max_shift_steps)
+    return EventArrays(
+        codec.from_performance(performance),
+        codec,
+        performance.program,
+        performance.is_drum,
+        performance.start_step,
+        performance.steps_per_second,
+    )
+
+
+def _to_performance(arrays: EventArrays) -> performance_lib.Performance:
+    return arrays.codec.to_performance(
+        arrays.events,
+        arrays.start_step,
+        steps_per_second=arrays.steps_per_second,
+        program=arrays.program,
+        is_drum=arrays.is_drum,
+    )
+
+
+EVENT_ARRAYS = ArrayForm(EventArrays, _from_performance, _to_performance)
+
+
+class PerformanceExtractor(ArrayPipeline):
+    """Extracts the performance from quantised NoteSequences, whatever instruments it is on."""
+
+    input_form = NOTE_ARRAYS
+    output_form = EVENT_ARRAYS
+
+    def __init__(
+        self,
+        min_events: int | None,
+        max_events: int | None,
+        num_velocity_bins: int,
+        note_performance: bool,
+        name: str | None = None,
+    ):
+        """Sets what is extracted.
+
+        Args:
+          min_events: shorter performances are discarded; None for no limit.
+          max_events: longer performances are cut to it; None for no limit.
+          num_velocity_bins: velocity bins, 0 for no VELOCITY events.
+          note_performance: extract note_seq NotePerformances, which have an event for each note.
+          name: name in statistics and messages.
+        """
+        super().__init__(NoteSequence, performance_lib.BasePerformance, name)
+        self._min_events = min_events
+        self._max_events = max_events
+        self._codec = EventCodec(num_velocity_bins)
+        self._note_performance = note_performance
+
+    @property
+    def works_on_arrays(self) -> bool:
+        return not self._note_performance
+
+    def transform_arrays(self, arrays: NoteArrays) -> list[EventArrays]:
+        if arrays.steps_per_second is None:
+            raise ValueError(f"sequence {arrays.id!r} is not quantised in steps per second")
+        stats = _ExtractionStats(in_bars=False)
+        self._set_stats(stats.all)
+        if (arrays.program != arrays.program[:1]).any():
+            stats.count("performances_discarded_more_than_1_program")
+            return []
+        events = self._codec.encode(arrays)
+        if self._max_events is not None and len(events) > self._max_events:
+            events = events[: self._max_events]
+            stats.count("performances_truncated")
+        if self._min_events is not None and len(events) < self._min_events:
+            stats.count("performances_discarded_too_short")
+            return []
+        stats.lengths.increment(self._codec.num_steps(events) // arrays.steps_per_second)
+        is_drum = bool(arrays.is_drum.all())
+        return [
+            EventArrays(
+                events,
+                self._codec,
+                program=None if arrays.is_drum.any() else int(arrays.program[0]),
+                is_drum=is_drum if is_drum == arrays.is_drum.any() else None,
+                steps_per_second=arrays.steps_per_second,
+                source_id=arrays.id,
+                segment_index=_segment_index(arrays),
+            )
+        ]
+
+    def transform(self, input_object: NoteSequence) -> list[performance_lib.BasePerformance]:
+        performances, stats = extract_performances(
+            input_object,
+            min_events_discard=self._min_events,
+            max_events_truncate=self._max_events,
+            num_velocity_bins=self._codec.num_velocity_bins,
+            note_performance=self._note_performance,
+        )
+        self._set_stats(stats)
+        return performances
+
+
+def _segment_index(arrays: NoteArrays) -> int:
+    if arrays.num_segments > 1:
+        return arrays.segment_index
+    # Segments that went through a NoteSequence proto keep their offset, but not their index.
+    return round(arrays.start_time_offset / SEGMENT_SECONDS)
+
+
+class _ExtractionStats:
+    """What is counted while performances are extracted."""
+
+    def __init__(self, in_bars: bool):
+        self._counters = {
+            name: statistics.Counter(name)
+            for name in (
+                "performances_discarded_too_short",
+                "performances_truncated",
+                "performances_truncated_timewise",
+                "performances_discarded_more_than_1_program",
+                "performance_discarded_too_many_time_shift_steps",
+                "performance_discarded_too_many_duration_steps",
+            )
+        }
+        self.lengths = (
+            statistics.Histogram("performance_lengths_in_bars", _BARS_BUCKETS)
+            if in_bars
+            else statistics.Histogram("performance_lengths_in_seconds", _SECONDS_BUCKETS)
+        )
+        self.all = [*self._counters.values(), self.lengths]
+
+    def count(self, name: str) -> None:
+        self._counters[name].increment()
+
+
+def extract_performances(
+    quantized_sequence: NoteSequence,
+    start_step: int = 0,
+    min_events_discard: int | None = None,
+    max_events_truncate: int | None = None,
+    max_steps_truncate: int | None = None,
+    num_velocity_bins: int = 0,
+    split_instruments: bool = False,
+    note_performance: bool = False,
+) -> tuple[list[performance_lib.BasePerformance], list[statistics.Statistic]]:
+    """Extracts note_seq performances from a quantised NoteSequence.
+
+    Args:
+      quantized_sequence: quantised by the second, or by the quarter note (which gives
+        MetricPerformances).
+      start_step: where in the sequence to start.
+      min_events_discard: shorter performances are discarded; None for no limit.
+      max_events_truncate: longer performances are cut to so many events; None for no limit.
+      max_steps_truncate: longer performances are cut to so many steps; None for no limit.
+      num_velocity_bins: velocity bins, 0 for no VELOCITY events.
+      split_instruments: extract a performance for each instrument. Otherwise there is one for all
+        of them, or none if they have more than one program.
+      note_performance: extract NotePerformances, which have an event for each note.
+
+    Returns:
+      The performances, and statistics of what was discarded and cut.
+
+    Raises:
+      note_seq.QuantizationStatusError: the sequence is not quantised.
+    """
+    sequences_lib.assert_is_quantized_sequence(quantized_sequence)
+    in_bars = sequences_lib.is_relative_quantized_sequence(quantized_sequence)
+    stats = _ExtractionStats(in_bars)
+    if in_bars:
+        steps_per_unit = int(sequences_lib.steps_per_bar_in_quantized_sequence(quantized_sequence))
+    else:
+        steps_per_unit = quantized_sequence.quantization_info.steps_per_second
+
+    instruments: list[int | None] = [None]
+    if split_instruments:
+        instruments = list({note.instrument for note in quantized_sequence.notes})
+    elif len({note.program for note in quantized_sequence.notes}) > 1:
+        stats.count("performances_discarded_more_than_1_program")
+        return [], stats.all
+
+    performance_class = (
+        performance_lib.NotePerformance
+        if note_performance
+        else performance_lib.MetricPerformance
+        if in_bars
+        else performance_lib.Performance
+    )
+    performances = []
+    for instrument in instruments:
+        try:
+            performance = performance_class(
+                quantized_sequence,
+                start_step=start_step,
+                num_velocity_bins=num_velocity_bins,
+                instrument=instrument,
+            )
+        except performance_lib.TooManyTimeShiftStepsError:
+            stats.count("performance_discarded_too_many_time_shift_steps")
+            continue
+        except performance_lib.TooManyDurationStepsError:
+            stats.count("performance_discarded_too_many_duration_steps")
+            continue
+        if max_steps_truncate is not None and performance.num_steps > max_steps_truncate:
+            performance.set_length(max_steps_truncate)
+            stats.count("performances_truncated_timewise")
+        if max_events_truncate is not None and len(performance) > max_events_truncate:
+            performance.truncate(max_events_truncate)
+            stats.count("performances_truncated")
+        if min_events_discard is not None and len(performance) < min_events_discard:
+            stats.count("performances_discarded_too_short")
+            continue
+        stats.lengths.increment(performance.num_steps // steps_per_unit)
+        performances.append(performance)
+    return performances, stats.all

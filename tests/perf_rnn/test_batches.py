@@ -1,0 +1,87 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from perf_rnn.batches import WindowBatches
+from perf_rnn.records import EventSequence
+
+
+def segments_of(*lengths):
+    """Segments whose events tell segment and place: 1000 * number + place."""
+    return [
+        EventSequence(1000 * number + np.arange(length, dtype=np.int32))
+        for number, length in enumerate(lengths)
+    ]
+
+
+def test_one_pass_literally():
+    batches = list(WindowBatches(segments_of(6, 3, 4), batch_size=2, window=2))
+    assert [b.inputs.tolist() for b in batches] == [
+        [[0, 1], [1000, 1001]],
+        [[2, 3], [2000, 2001]],
+        [[4, 5], [2002, 2003]],
+    ]
+    assert [b.labels.tolist() for b in batches] == [
+        [[1, 2], [1001, 1002]],
+        [[3, 4], [2001, 2002]],
+        [[5, 0], [2003, 0]],
+    ]
+    assert [b.weights.tolist() for b in batches] == [
+        [[1, 1], [1, 1]],
+        [[1, 1], [1, 1]],
+        [[1, 0], [1, 0]],
+    ]
+    assert [b.keep_state.tolist() for b in batches] == [[0, 0], [1, 0], [1, 1]]
+    assert [b.num_events for b in batches] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("window", [1, 7, 64])
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_a_pass_predicts_every_event_but_the_first_once(batch_size, window):
+    segments = segments_of(40, 2, 64, 65, 129, 33)
+    seen = []
+    for batch in WindowBatches(segments, batch_size, window):
+        assert batch.inputs.shape == batch.labels.shape == (batch_size, window)
+        seen += batch.labels[batch.weights > 0].tolist()
+    assert sorted(seen) == sorted(e for s in segments for e in s.events[1:].tolist())
+
+
+def test_windows_of_a_segment_follow_each_other_in_their_row():
+    playing = {}
+    for batch in itertools.islice(WindowBatches(segments_of(50, 21, 35), 2, 8, seed=3), 40):
+        for row in range(2):
+            first = int(batch.inputs[row, 0])
+            if batch.keep_state[row]:
+                assert first == playing[row]
+            else:
+                assert first % 1000 == 0
+            playing[row] = int(batch.labels[row, -1])
+
+
+def test_each_pass_has_every_segment_in_another_order():
+    batches = WindowBatches(segments_of(*[5] * 10), batch_size=1, window=4, seed=0)
+    order = [int(next(batches).inputs[0, 0]) // 1000 for _ in range(30)]
+    passes = [order[:10], order[10:20], order[20:]]
+    assert [sorted(p) for p in passes] == [list(range(10))] * 3
+    assert passes[0] != passes[1] != passes[2]
+
+
+def test_seek_goes_on_exactly():
+    segments = segments_of(50, 21, 35, 2, 90)
+    batches = WindowBatches(segments, 3, 8, seed=5)
+    for _ in range(17):
+        next(batches)
+    resumed = WindowBatches(segments, 3, 8, seed=5)
+    resumed.seek(batches.position)
+    for a, b in itertools.islice(zip(batches, resumed, strict=False), 30):
+        for name in ("inputs", "labels", "weights", "keep_state"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_another_seed_gives_another_order():
+    orders = []
+    for seed in (0, 1):
+        batches = WindowBatches(segments_of(*[5] * 10), 1, 4, seed)
+        orders.append([int(next(batches).inputs[0, 0]) for _ in range(10)])
+    assert orders[0] != orders[1]

@@ -1,0 +1,244 @@
+"""The two tools, from real MIDI to examples, and what they say to bad input."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+from note_seq import NoteSequence, midi_io
+
+from perf_rnn.configs import default_configs
+from perf_rnn.records import EventRecords
+
+CONVERT = "pipelines.tools.convert_dir_to_note_sequences"
+CREATE = "pipelines.tools.performance_rnn_create_dataset"
+
+
+@pytest.fixture(scope="session")
+def note_sequences(tmp_path_factory):
+    """A TFRecord of two real performances."""
+    from pipelines import note_sequence_files
+
+    directory = tmp_path_factory.mktemp("note_sequences")
+    asap = os.path.join(os.path.dirname(__file__), "..", "testdata", "asap", "Bach")
+    path = str(directory / "ns.tfrecord")
+    note_sequence_files.convert_directory(asap, path, recursive=True)
+    return path
+
+
+def count_records(path):
+    return sum(1 for _ in tf.data.TFRecordDataset(str(path)))
+
+
+def test_from_midi_to_examples(run_tool, asap_dir, tmp_path):
+    record, directory = tmp_path / "ns.tfrecord", tmp_path / "dataset"
+    run = run_tool(CONVERT, f"--input_dir={asap_dir}", f"--output_file={record}", "--recursive")
+    assert run.status == 0
+    assert run.out == (
+        "files_read: 3\nfiles_skipped: 0\nsequences_written: 3\nsequences_without_notes: 0\n"
+        f"abc_tunes_skipped: 0\nWrote {record}\n"
+    )
+    run = run_tool(
+        CREATE,
+        f"--input={record}",
+        f"--output_dir={directory}",
+        "--config=performance_with_dynamics",
+        "--eval_ratio=0.5",
+        "--seed=4",
+        "--partition_by=folder",
+    )
+    assert run.status == 0
+    assert sorted(os.listdir(directory)) == [
+        "eval_performances.tfrecord",
+        "training_performances.tfrecord",
+    ]
+    config = default_configs["performance_with_dynamics"]
+    training = EventRecords(str(directory / "training_performances.tfrecord"), config)
+    evaluation = EventRecords(str(directory / "eval_performances.tfrecord"), config)
+    assert (len(training), len(evaluation)) == (90, 9)
+    assert f"Wrote {directory}/training_performances.tfrecord: 90 examples, 0.2 MB" in run.out
+    assert f"Wrote {directory}/eval_performances.tfrecord: 9 examples, 0.0 MB" in run.out
+
+
+def test_defaults_are_magentas_config_with_augmentation(run_tool, note_sequences, tmp_path):
+    run = run_tool(CREATE, f"--input={note_sequences}", f"--output_dir={tmp_path}")
+    assert run.status == 0
+    records = EventRecords(str(tmp_path / "training*"), default_configs["performance"])
+    assert len(records) == 387
+    assert "@stretch=0.95,transpose=-4" in records[0].source_id
+
+
+def test_flags_reach_the_pipeline(run_tool, note_sequences, tmp_path):
+    run = run_tool(
+        CREATE,
+        f"--input={note_sequences}",
+        f"--output_dir={tmp_path}",
+        "--augmentation=off",
+        "--example_format=dense_one_hot",
+        "--max_events=50",
+        "--min_events=50",
+        "--eval_ratio=0",
+    )
+    assert run.status == 0
+    examples = [
+        tf.train.SequenceExample.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(tmp_path / "training_performances.tfrecord"))
+    ]
+    lists = [example.feature_lists.feature_list for example in examples]
+    assert [len(entry["labels"].feature) for entry in lists] == [49] * 9
+    assert {len(entry["inputs"].feature[0].float_list.value) for entry in lists} == {356}
+    assert (tmp_path / "eval_performances.tfrecord").read_bytes() == b""
+
+
+def test_the_same_seed_gives_the_same_files(run_tool, note_sequences, tmp_path):
+    for name in ("first", "second"):
+        run_tool(CREATE, f"--input={note_sequences}", f"--output_dir={tmp_path / name}", "--seed=3")
+    for file in ("training_performances.tfrecord", "eval_performances.tfrecord"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--input_dir and --output_file are both needed"),
+        (["--input_dir={tmp}"], "--input_dir and --output_file are both needed"),
+        (["--input_dir={tmp}/none", "--output_file={tmp}/o"], "{tmp}/none: No such file"),
+        (["--input_dir={tmp}/midi/good.mid", "--output_file={tmp}/o"], "good.mid: Not a directory"),
+        (
+            ["--input_dir={tmp}/empty", "--output_file={tmp}/o"],
+            "{tmp}/empty: no file in it ends in",
+        ),
+        (["--input_dir={tmp}/text", "--output_file={tmp}/o"], "{tmp}/text: no file in it ends in"),
+        (["--input_dir={tmp}/bad", "--output_file={tmp}/o"], "none of its 1 files could be read"),
+        (["--input_dir={tmp}/midi", "--output_file={tmp}/file/o"], "{tmp}/file: "),
+        (["--input_dir={tmp}/midi", "--output_file={tmp}/empty"], "{tmp}/empty: is a directory"),
+    ],
+)
+def test_convert_on_bad_input(run_tool, asap_dir, tmp_path, flags, message):
+    for name in ("empty", "text", "bad", "midi"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "text" / "song.txt").write_text("la la la")
+    (tmp_path / "bad" / "bad.mid").write_text("la la la")
+    (tmp_path / "file").touch()
+    shutil.copy(asap_dir / "Bach/Fugue/bwv_875/CaoJ01M.mid", tmp_path / "midi" / "good.mid")
+    run = run_tool(CONVERT, *(flag.format(tmp=tmp_path) for flag in flags))
+    assert run.status == 1
+    assert message.format(tmp=tmp_path) in run.error
+    assert "Traceback" not in run.err
+    assert sorted(os.listdir(tmp_path)) == ["bad", "empty", "file", "midi", "text"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--input and --output_dir are both needed"),
+        (["--eval_ratio=2"], "eval_ratio 2.0 is not between 0 and 1"),
+        (["--config=jazz"], "unknown config 'jazz'; known: performance, "),
+        (["--input={tmp}/none"], "{tmp}/none: No such file or directory"),
+        (["--input={tmp}/old"], "{tmp}/old: Is a directory"),
+        (["--input={tmp}/truncated"], "{tmp}/truncated: is truncated or corrupt"),
+        (["--input={tmp}/text"], "{tmp}/text: is no TFRecord file"),
+        (["--input={tmp}/nothing"], "{tmp}/nothing: holds no NoteSequences"),
+        (["--input={tmp}/examples"], "{tmp}/examples: record 0 is not a NoteSequence"),
+        (["--input={tmp}/silence"], "nothing to write to {tmp}/old: every input was discarded"),
+        (["--output_dir={tmp}/text"], "{tmp}/text: is a file, not a directory"),
+        (["--output_dir=/proc/none"], "/proc/none: No such file"),
+    ],
+)
+def test_create_dataset_on_bad_input(run_tool, note_sequences, tmp_path, flags, message):
+    content = pathlib.Path(note_sequences).read_bytes()
+    (tmp_path / "truncated").write_bytes(content[:-100])
+    (tmp_path / "text").write_text("this is text and nothing else")
+    (tmp_path / "nothing").touch()
+    example = tf.train.SequenceExample()
+    example.context.feature["config"].bytes_list.value.append(b"performance")
+    for name, record in [("examples", example), ("silence", NoteSequence(id="x"))]:
+        with tf.io.TFRecordWriter(str(tmp_path / name)) as writer:
+            writer.write(record.SerializeToString())
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "training_performances.tfrecord").write_text("made earlier")
+    if flags:
+        flags = [f"--input={note_sequences}", "--output_dir={tmp}/old", *flags]
+    run = run_tool(CREATE, *(flag.format(tmp=tmp_path) for flag in flags))
+    assert run.status == 1
+    assert message.format(tmp=tmp_path) in run.error
+    assert "Traceback" not in run.err
+    assert os.listdir(tmp_path / "old") == ["training_performances.tfrecord"]
+    assert (tmp_path / "old" / "training_performances.tfrecord").read_text() == "made earlier"
+
+
+def midi(path, *notes, bends=()):
+    """Writes a MIDI file of (pitch, start, end, program, is_drum) notes, one track for each."""
+    sequence = NoteSequence(ticks_per_quarter=220)
+    for instrument, (pitch, start, end, program, is_drum) in enumerate(notes):
+        sequence.notes.add(
+            pitch=pitch,
+            velocity=80,
+            start_time=start,
+            end_time=end,
+            program=program,
+            is_drum=is_drum,
+            instrument=instrument,
+        )
+    for time in bends:
+        sequence.pitch_bends.add(time=time, bend=1000)
+    sequence.total_time = max((note[2] for note in notes), default=0)
+    midi_io.note_sequence_to_midi_file(sequence, str(path))
+
+
+def test_odd_files_among_good_ones(run_tool, asap_dir, tmp_path, caplog):
+    root = tmp_path / "in"
+    root.mkdir()
+    shutil.copy(asap_dir / "Bach/Fugue/bwv_875/CaoJ01M.mid", root / "good.mid")
+    midi(root / "bends.mid", (60, 0, 1, 0, False), bends=[0.5])
+    midi(root / "drums.mid", (60, 0, 1, 0, False), (35, 0, 1, 0, True))
+    midi(root / "no_notes.mid")
+    midi(root / "three_hours.mid", (60, 0, 1, 0, False), (62, 10799, 10800, 0, False))
+    midi(root / "two_programs.mid", (60, 0, 1, 0, False), (62, 0, 1, 40, False))
+    (root / "corrupt.mid").write_bytes((root / "good.mid").read_bytes()[:1000])
+    record, directory = tmp_path / "ns.tfrecord", tmp_path / "dataset"
+    run = run_tool(CONVERT, f"--input_dir={root}", f"--output_file={record}")
+    assert run.status == 0
+    assert "files_read: 6\nfiles_skipped: 1\n" in run.out
+    assert "sequences_without_notes: 1\n" in run.out
+    assert "corrupt.mid: skipped: " in caplog.text
+    caplog.clear()
+    run = run_tool(
+        CREATE,
+        f"--input={record}",
+        f"--output_dir={directory}",
+        "--eval_ratio=0",
+        "--augmentation=off",
+        "--min_events=3",
+    )
+    assert run.status == 0
+    # good: 4 segments; bends: 1; three_hours: 2 with events and 358 without.
+    assert "training_performances.tfrecord: 7 examples" in run.out
+    for counter, count in [
+        ("NoteFilter_training_sequences_discarded_because_drums", 1),
+        ("NoteFilter_training_sequences_discarded_because_no_notes", 1),
+        ("NoteFilter_training_sequences_discarded_because_impossible_notes", 0),
+        ("PerformanceExtractor_training_performances_discarded_more_than_1_program", 1),
+        ("PerformanceExtractor_training_performances_discarded_too_short", 358),
+    ]:
+        assert f"DAGPipeline_{counter}: {count}" in caplog.messages
+
+
+@pytest.mark.parametrize("module", [CONVERT, CREATE])
+def test_help_is_quick_and_names_the_flags(module):
+    probe = (
+        "import sys, runpy\n"
+        f"sys.argv = ['tool', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module({module!r}, run_name='__main__')\n"
+        "except SystemExit:\n"
+        "    heavy = {'tensorflow', 'note_seq', 'keras'} & set(sys.modules)\n"
+        "    print('imported', sorted(heavy))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert "imported []" in done.stdout
+    flag = "--input_dir" if module == CONVERT else "--partition_by"
+    assert flag in done.stdout
