@@ -21,9 +21,7 @@ setuptools.setup(
     description="Performance RNN: an LSTM that plays piano with expressive timing and dynamics",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    # Both apply: the first to the code, the second to the weights in bundles/*.mag, which are
-    # trained on the ASAP dataset.
-    license="Apache-2.0 AND CC-BY-NC-SA-4.0",
+    license="Code: Apache-2.0. Weights in bundles/*.mag, trained on ASAP: CC BY-NC-SA 4.0.",
     license_files=["LICENSE", "bundles/README.md"],
     keywords="music generation, MIDI, piano, LSTM, Performance RNN, Magenta",
     classifiers=[
@@ -37,7 +35,7 @@ setuptools.setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
     python_requires=">=3.10,<3.14",
-    packages=setuptools.find_packages(include=[f"{p}*" for p in ("perf_rnn", "pipelines", "bundles")]),
+    packages=setuptools.find_packages(include=["perf_rnn*", "pipelines*", "bundles*"]),
     package_data={"bundles": ["*.mag", "README.md"]},
     install_requires=[
         "absl-py>=1.4",
@@ -48,13 +46,11 @@ setuptools.setup(
         "note-seq>=0.0.5",
         "numpy>=1.26",
         "protobuf>=4.25",
+        "tensorboard>=2.18",
         "tensorflow>=2.18",
         "tqdm>=4.60",
     ],
-    extras_require={
-        "dev": ["hypothesis", "mypy", "pytest", "ruff", "types-tqdm"],
-        "tensorboard": ["tensorboard>=2.18"],
-    },
+    extras_require={"dev": ["hypothesis", "mypy", "pytest", "ruff", "types-tqdm"]},
     entry_points={
         "console_scripts": [
             f"{tool.rpartition('.')[2]} = {tool}:console_entry_point" for tool in TOOLS

@@ -1,6 +1,7 @@
 """Generates piano performances as MIDI files, or saves a training run as a bundle."""
 
 import os
+import sys
 import time
 from typing import Any
 
@@ -105,6 +106,7 @@ def _generate(bundle: Any, config: Any) -> None:
     import random
 
     from note_seq import midi_io
+    from tqdm import tqdm
 
     from perf_rnn import generation
 
@@ -113,9 +115,18 @@ def _generate(bundle: Any, config: Any) -> None:
     os.makedirs(output_dir, exist_ok=True)
     seed = random.randrange(2**31) if FLAGS.seed is None else FLAGS.seed
     start = time.monotonic()
-    pieces = generation.generate(
-        bundle, config, FLAGS.num_steps, FLAGS.num_outputs, primer, FLAGS.temperature, seed
-    )
+    steps, outputs, temperature = FLAGS.num_steps, FLAGS.num_outputs, FLAGS.temperature
+    with tqdm(total=steps, unit=" steps", disable=not sys.stderr.isatty()) as bar:
+        pieces = generation.generate(
+            bundle,
+            config,
+            steps,
+            outputs,
+            primer,
+            temperature,
+            seed,
+            on_progress=lambda done: bar.update(done - bar.n),
+        )
     seconds = time.monotonic() - start
     for path, piece in zip(_new_paths(output_dir, len(pieces)), pieces, strict=True):
         midi_io.sequence_proto_to_midi_file(piece, f"{path}.tmp")
@@ -123,7 +134,7 @@ def _generate(bundle: Any, config: Any) -> None:
         print(f"{path}: {len(piece.notes)} notes in {piece.total_time:.1f} s")
     print(
         f"Wrote {len(pieces)} pieces by {config.key} (layers {list(bundle.layer_sizes)}, "
-        f"temperature {FLAGS.temperature}, seed {seed}) in {seconds:.1f} s to {output_dir}"
+        f"temperature {temperature}, seed {seed}) in {seconds:.1f} s to {output_dir}"
     )
 
 

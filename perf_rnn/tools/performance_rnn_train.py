@@ -192,7 +192,7 @@ def _evaluate(run: Any, settings: Any, network: Any, segments: Any, step: int) -
     from perf_rnn.evaluation import evaluate
 
     metrics = evaluate(
-        network, segments, settings.hparams.batch_size, settings.window, FLAGS.carry_state
+        network, segments, settings.hparams.batch_size, settings.window, settings.carry_state
     )
     with tf.summary.create_file_writer(run.eval_dir).as_default(step=step):
         metrics.write_summaries()
