@@ -1,10 +1,12 @@
 """A directory of MIDI, MusicXML and ABC files as a TFRecord of NoteSequences."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator
 
+import pretty_midi
 from absl import logging
 from note_seq import abc_parser, midi_io, musicxml_reader
 from note_seq.protobuf import music_pb2
@@ -20,6 +22,10 @@ FORMATS = {
     ".mxl": "musicxml",
     ".abc": "abc",
 }
+
+# pretty_midi takes 25 bytes of memory for every tick of a file, and note_seq lets it go to 10^10
+# ticks: one corrupt byte could end the whole conversion. This is a day of 480 ticks to the beat.
+MAX_MIDI_TICKS = 10**8
 
 
 @dataclasses.dataclass
@@ -120,7 +126,8 @@ def _read_file(
     # The text that a sequence's id is made of: the file's path, and the tune's number in ABC.
     sequences: dict[str, music_pb2.NoteSequence] = {}
     if source_type == "midi":
-        sequences[path] = midi_io.midi_file_to_note_sequence(full_path)
+        with _midi_tick_limit():
+            sequences[path] = midi_io.midi_file_to_note_sequence(full_path)
     elif source_type == "musicxml":
         sequences[path] = musicxml_reader.musicxml_file_to_sequence_proto(full_path)
     else:
@@ -136,3 +143,13 @@ def _read_file(
         sequence.collection_name = collection_name
         sequence.id = note_sequence_id(text, collection_name, source_type)
         yield sequence
+
+
+@contextlib.contextmanager
+def _midi_tick_limit() -> Iterator[None]:
+    module = pretty_midi.pretty_midi
+    limit, module.MAX_TICK = module.MAX_TICK, MAX_MIDI_TICKS
+    try:
+        yield
+    finally:
+        module.MAX_TICK = limit

@@ -8,7 +8,6 @@ parts, voices) does not survive it.
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
 from note_seq import sequences_lib
 from note_seq.protobuf.music_pb2 import NoteSequence
 
@@ -34,18 +33,23 @@ class NoteArraysPipeline(ArrayPipeline, NoteSequencePipeline):
     output_form = NOTE_ARRAYS
 
 
+# What is longer is a fault of its file; cut into segments, it would fill the memory.
+MAX_SECONDS = 24 * 3600.0
+
+
 class NoteFilter(NoteArraysPipeline):
     """Drops sequences that hold no piano performance.
 
-    Those are: without notes; with drums; with a note that MIDI has no room for (a pitch outside
-    0-127, a velocity outside 1-127, a time before 0 or no number, an end before its start).
+    Those are: without notes; with drums; longer than a day; with a note that MIDI has no room for
+    (a pitch outside 0-127, a velocity outside 1-127, a time before 0, an end before its start).
     """
 
     def transform_arrays(self, arrays: NoteArrays) -> list[NoteArrays]:
         faults = {
             "no_notes": not arrays.num_notes,
             "drums": bool(arrays.is_drum.any()),
-            "impossible_notes": _has_impossible_notes(arrays),
+            "impossible_notes": not _are_possible(arrays),
+            "longer_than_a_day": not _last_time(arrays) <= MAX_SECONDS,
         }
         reason = next((reason for reason, found in faults.items() if found), None)
         self._set_stats(
@@ -55,7 +59,7 @@ class NoteFilter(NoteArraysPipeline):
         return [] if reason else [arrays]
 
 
-def _has_impossible_notes(arrays: NoteArrays) -> bool:
+def _are_possible(arrays: NoteArrays) -> bool:
     possible = (
         (arrays.pitch >= note_transforms.MIN_PITCH)
         & (arrays.pitch <= note_transforms.MAX_PITCH)
@@ -63,9 +67,14 @@ def _has_impossible_notes(arrays: NoteArrays) -> bool:
         & (arrays.velocity <= 127)
         & (arrays.start_time >= 0)
         & (arrays.start_time <= arrays.end_time)
-        & np.isfinite(arrays.end_time)
     )
-    return not possible.all() or bool((arrays.control_time < 0).any())
+    return bool(possible.all() and (arrays.control_time >= 0).all())
+
+
+def _last_time(arrays: NoteArrays) -> float:
+    return max(
+        arrays.total_time, arrays.end_time.max(initial=0.0), arrays.control_time.max(initial=0.0)
+    )
 
 
 class Splitter(NoteArraysPipeline):

@@ -15,7 +15,7 @@ def create_dataset(
     input_file: str,
     output_dir: str,
     config: PerformanceRnnConfig,
-    min_events: int | None,
+    min_events: int,
     max_events: int | None,
     eval_ratio: float,
     **options: Any,

@@ -74,7 +74,7 @@ class EncoderPipeline(ArrayPipeline):
 
 def get_pipeline(
     config: PerformanceRnnConfig,
-    min_events: int | None,
+    min_events: int,
     max_events: int | None,
     eval_ratio: float,
     *,
@@ -91,7 +91,7 @@ def get_pipeline(
 
     Args:
       config: whose examples are made.
-      min_events: shorter performances are discarded; None for no limit.
+      min_events: shorter performances are discarded; at least 2, an event and the next.
       max_events: longer performances are cut to it; None keeps every event.
       eval_ratio: share for evaluation, from 0 to 1.
       seed: another seed gives another division.
@@ -103,6 +103,12 @@ def get_pipeline(
     Raises:
       ValueError: an argument is outside what is listed here.
     """
+    if min_events < 2:
+        raise ValueError(f"min_events {min_events} is below 2: there is no next event to learn")
+    if max_events is not None and max_events < min_events:
+        raise ValueError(
+            f"max_events {max_events} is below min_events {min_events}: nothing would be left"
+        )
     if not 0 <= eval_ratio <= 1:
         raise ValueError(f"eval_ratio {eval_ratio} is not between 0 and 1")
     if partition_by not in PARTITION_KEYS:

@@ -76,6 +76,8 @@ def _set_up_logging() -> None:
         raise app.UsageError(f"--log={flags.FLAGS.log} is not one of {', '.join(LEVELS)}")
     absl_logging.set_verbosity(level.lower())
     absl_logging.set_stderrthreshold(level.lower())
+    # TensorFlow logs how long it took to prepare each checkpoint as if it were news.
+    absl_logging.get_absl_logger().addFilter(lambda record: record.module != "functional_saver")
 
 
 def _one_line(error: Exception) -> str:

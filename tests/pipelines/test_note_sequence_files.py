@@ -116,6 +116,16 @@ def test_files_without_notes_are_counted(tmp_path):
     assert (counts.sequences_written, counts.sequences_without_notes) == (1, 1)
 
 
+def test_a_file_of_too_many_ticks_is_skipped(songs, tmp_path, caplog):
+    track = b"\x00\x90\x3c\x40\xff\xff\xff\x7f\x80\x3c\x40\x00\xff\x2f\x00"
+    header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MTrk"
+    (songs / "long.mid").write_bytes(header + len(track).to_bytes(4, "big") + track)
+    counts, _ = convert(songs, tmp_path / "out")
+    assert (counts.files_read, counts.files_skipped) == (2, 2)
+    assert "long.mid: skipped: MIDIConversionError: " in caplog.text
+    assert "largest tick of 268435456" in caplog.text
+
+
 def test_nothing_is_written_where_nothing_can_be_read(tmp_path):
     output = tmp_path / "out"
     output.write_text("made earlier")

@@ -207,7 +207,10 @@ def loud():
         (make_sequence((60, -1.0, 1.0)), "impossible_notes"),
         (make_sequence((60, 2.0, 1.0)), "impossible_notes"),
         (make_sequence((60, math.nan, 1.0)), "impossible_notes"),
-        (make_sequence((60, 0.0, math.inf)), "impossible_notes"),
+        (make_sequence((60, 0.0, math.nan)), "impossible_notes"),
+        (make_sequence((60, 0.0, math.inf)), "longer_than_a_day"),
+        (make_sequence((60, 0.0, 86401.0)), "longer_than_a_day"),
+        (make_sequence((60, 86399.0, 86400.0)), None),
     ],
 )
 def test_note_filter(sequence, reason):
@@ -215,7 +218,7 @@ def test_note_filter(sequence, reason):
     assert len(unit.transform(sequence)) == (reason is None)
     assert stats_of(unit) == {
         f"NoteFilter_sequences_discarded_because_{name}": int(name == reason)
-        for name in ("no_notes", "drums", "impossible_notes")
+        for name in ("no_notes", "drums", "impossible_notes", "longer_than_a_day")
     }
 
 

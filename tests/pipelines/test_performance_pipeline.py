@@ -184,7 +184,7 @@ def test_eval_data_is_not_augmented(sequences):
 
 
 def side(sequence, **options):
-    outputs = get_pipeline(PLAIN, 1, None, 0.5, augmentation=False, **options).transform(sequence)
+    outputs = get_pipeline(PLAIN, 2, None, 0.5, augmentation=False, **options).transform(sequence)
     (name,) = (name for name, examples in outputs.items() if examples)
     return name.removesuffix("_performances")
 
@@ -235,6 +235,8 @@ def test_partition_needs_what_it_goes_by():
 @pytest.mark.parametrize(
     ("ratio", "options", "message"),
     [
+        (0.1, {"min_events": 1}, "min_events 1 is below 2"),
+        (0.1, {"max_events": 31}, "max_events 31 is below min_events 32"),
         (2, {}, "eval_ratio 2 is not between 0 and 1"),
         (-0.1, {}, "eval_ratio -0.1 is not between 0 and 1"),
         (0.1, {"partition_by": "day"}, "partition_by 'day' is none of sequence, folder"),
@@ -243,7 +245,9 @@ def test_partition_needs_what_it_goes_by():
 )
 def test_arguments_that_make_no_sense(ratio, options, message):
     with pytest.raises(ValueError, match=message):
-        get_pipeline(PLAIN, 32, None, ratio, **options)
+        get_pipeline(
+            PLAIN, **{"min_events": 32, "max_events": None, "eval_ratio": ratio, **options}
+        )
 
 
 def two_programs():
