@@ -42,7 +42,7 @@ setuptools.setup(
         # note_seq imports pydub, which imports audioop; Python 3.13 no longer has it.
         "audioop-lts; python_version >= '3.13'",
         "google-crc32c>=1.5",
-        "keras>=3.5",
+        "keras>=3.10",
         "note-seq>=0.0.5",
         "numpy>=1.26",
         "protobuf>=4.25",

@@ -235,10 +235,10 @@ class _Values:
     def in_form(self, form: ArrayForm | None) -> list[Any]:
         """The objects in `form`; None is the declared type. Each is converted once."""
         if form not in self._forms:
-            values = self._forms[self._form]
-            if self._form is not None:
-                values = self._forms.setdefault(None, list(map(self._form.to_declared, values)))
-            self._forms[form] = values if form is None else list(map(form.from_declared, values))
+            if form is not None:
+                self._forms[form] = list(map(form.from_declared, self.in_form(None)))
+            elif self._form is not None:
+                self._forms[None] = list(map(self._form.to_declared, self._forms[self._form]))
         return self._forms[form]
 
 

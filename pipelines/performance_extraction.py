@@ -77,7 +77,11 @@ EVENT_ARRAYS = ArrayForm(EventArrays, _from_performance, _to_performance)
 
 
 class PerformanceExtractor(ArrayPipeline):
-    """Extracts the performance from quantised NoteSequences, whatever instruments it is on."""
+    """Extracts the performance from quantised NoteSequences, whatever instruments it is on.
+
+    In a DAGPipeline they are quantised by the second; `transform` itself and note_performance go
+    by `extract_performances`.
+    """
 
     input_form = NOTE_ARRAYS
     output_form = EVENT_ARRAYS
@@ -125,13 +129,13 @@ class PerformanceExtractor(ArrayPipeline):
             stats.count("performances_discarded_too_short")
             return []
         stats.lengths.increment(self._codec.num_steps(events) // arrays.steps_per_second)
-        is_drum = bool(arrays.is_drum.all())
+        all_drums, no_drums = bool(arrays.is_drum.all()), not arrays.is_drum.any()
         return [
             EventArrays(
                 events,
                 self._codec,
-                program=None if arrays.is_drum.any() else int(arrays.program[0]),
-                is_drum=is_drum if is_drum == arrays.is_drum.any() else None,
+                program=int(arrays.program[0]) if no_drums and arrays.num_notes else None,
+                is_drum=all_drums if all_drums or no_drums else None,
                 steps_per_second=arrays.steps_per_second,
                 source_id=arrays.id,
                 segment_index=_segment_index(arrays),

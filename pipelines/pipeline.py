@@ -238,7 +238,7 @@ def run_pipeline_serial(
         for outputs in _transform_all(pipeline, input_iterator, written):
             for name, objects in outputs.items():
                 for output in objects:
-                    writers[name].write(output.SerializeToString())
+                    writers[name].write(_serialize(output))
         if require_output and not any(written.values()):
             raise ValueError(f"nothing to write to {output_dir}: every input was discarded")
     return written
@@ -271,6 +271,14 @@ def _transform_all(
     for name, count in counts.items():
         logging.info("%s: %d objects of output %s", pipeline.name, count, name)
     statistics.log_statistics_list(stats)
+
+
+def _serialize(output: Any) -> bytes:
+    from google.protobuf import message
+
+    # Protos order their maps anew in every process; the same inputs should give the same file.
+    deterministic = {"deterministic": True} if isinstance(output, message.Message) else {}
+    return output.SerializeToString(**deterministic)
 
 
 def _as_dict(value: Any) -> Any:

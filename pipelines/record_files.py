@@ -1,9 +1,20 @@
-"""TFRecord files: read with faults named, and written whole or not at all."""
+"""TFRecord files: read with faults named, and written whole or not at all.
+
+A record is a uint64 length, its masked CRC32C, the data, and the data's, little-endian. That
+is read and written here without TensorFlow, whose errors are no OSErrors and whose runtime is slow
+and noisy to start.
+"""
 
 import contextlib
 import os
+import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import BinaryIO
+
+import google_crc32c
+
+_HEADER = struct.Struct("<QI")
+_FOOTER = struct.Struct("<I")
 
 
 def read_records(path: str) -> Iterator[bytes]:
@@ -13,23 +24,38 @@ def read_records(path: str) -> Iterator[bytes]:
       OSError: the file cannot be read.
       ValueError: it is no TFRecord file, or is truncated or corrupt.
     """
-    import tensorflow as tf
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = 0
+        while start < size:
+            header = file.read(_HEADER.size)
+            length, checksum = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
+            if len(header) == _HEADER.size and _masked_crc(header[:8]) != checksum:
+                fault = "is corrupt" if start else "is no uncompressed TFRecord file"
+                raise ValueError(f"{path}: {fault} (at byte {start})")
+            end = start + _HEADER.size + length + _FOOTER.size
+            if len(header) < _HEADER.size or end > size:
+                raise ValueError(f"{path}: is truncated (at byte {start}); make it again")
+            data = file.read(length)
+            if _FOOTER.unpack(file.read(_FOOTER.size)) != (_masked_crc(data),):
+                raise ValueError(f"{path}: is corrupt (at byte {start}); make it again")
+            yield data
+            start = end
 
-    # Python's own errors for a missing file, a directory or a lack of permission.
-    with open(path, "rb"):
-        pass
-    records = iter(tf.data.TFRecordDataset(path).as_numpy_iterator())
-    number = 0
-    while True:
-        try:
-            record = next(records)
-        except StopIteration:
-            return
-        except tf.errors.DataLossError as error:
-            fault = "is truncated or corrupt" if number else "is no TFRecord file, or is corrupt"
-            raise ValueError(f"{path}: {fault} (at record {number}); make it again") from error
-        yield record
-        number += 1
+
+class RecordWriter:
+    """Writes records to an open file."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        length = struct.pack("<Q", len(data))
+        self._file.write(
+            b"".join(
+                (length, _FOOTER.pack(_masked_crc(length)), data, _FOOTER.pack(_masked_crc(data)))
+            )
+        )
 
 
 def make_directory(path: str) -> None:
@@ -44,33 +70,27 @@ def make_directory(path: str) -> None:
 
 
 @contextlib.contextmanager
-def open_writer(path: str) -> Iterator[Any]:
+def open_writer(path: str) -> Iterator[RecordWriter]:
     """Opens a TFRecord file for writing; it appears under `path` when the block ends.
 
     Until then it has a temporary name in the same directory, and it is removed if the block ends
     in an exception, so that `path` never holds half of a file.
 
-    Yields:
-      A `tf.io.TFRecordWriter`.
-
     Raises:
       OSError: the file cannot be written.
     """
-    import tensorflow as tf
-
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path}: is a directory, not a file")
     temporary = f"{path}.{os.getpid()}.partial"
     try:
-        # TensorFlow's errors are no OSErrors; what can be found out beforehand, Python finds out.
-        with open(temporary, "wb"):
-            pass
-        try:
-            with tf.io.TFRecordWriter(temporary) as writer:
-                yield writer
-        except tf.errors.OpError as error:
-            raise OSError(f"{path}: cannot be written: {error.message}") from error
+        with open(temporary, "wb") as file:
+            yield RecordWriter(file)
         os.replace(temporary, path)
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.remove(temporary)
+
+
+def _masked_crc(data: bytes) -> int:
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

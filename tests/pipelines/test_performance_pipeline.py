@@ -38,7 +38,9 @@ def sequences(request, tmp_path_factory):
 
 def make_quantized(*notes, steps_per_second=100, **fields):
     """A quantised NoteSequence of (pitch, start step, end step) notes."""
-    sequence = NoteSequence(total_quantized_steps=max(end for _, _, end in notes), **fields)
+    sequence = NoteSequence(
+        total_quantized_steps=max((end for _, _, end in notes), default=0), **fields
+    )
     sequence.quantization_info.steps_per_second = steps_per_second
     for pitch, start, end in notes:
         sequence.notes.add(
@@ -351,6 +353,24 @@ def test_extractor_gives_the_same_on_arrays_and_on_protos(sequences, limits):
     for ours, theirs in zip(on_arrays, on_protos, strict=True):
         for name in ("program", "is_drum", "start_step", "steps_per_second", "max_shift_steps"):
             assert getattr(ours, name) == getattr(theirs, name)
+
+
+@pytest.mark.parametrize("drums", [[], [False], [True], [True, False], [True, True]])
+def test_program_and_drums_on_arrays_and_on_protos(drums):
+    sequence = make_quantized(*((60 + i, 0, 10) for i in range(len(drums))))
+    for note, is_drum in zip(sequence.notes, drums, strict=True):
+        note.is_drum, note.program = is_drum, 5
+    unit = PerformanceExtractor(None, None, 0, False)
+    (on_protos,) = unit.transform(sequence)
+    (on_arrays,) = unit.transform_arrays(unit.input_form.from_declared(sequence))
+    assert (on_arrays.program, on_arrays.is_drum) == (on_protos.program, on_protos.is_drum)
+    assert list(unit.output_form.to_declared(on_arrays)) == list(on_protos)
+
+
+def test_extractor_needs_steps_on_arrays():
+    unit = PerformanceExtractor(None, None, 0, False)
+    with pytest.raises(ValueError, match="sequence 'x' is not quantised"):
+        unit.transform_arrays(unit.input_form.from_declared(NoteSequence(id="x")))
 
 
 def test_a_users_unit_between_extractor_and_encoder_gets_performances(sequences):

@@ -138,15 +138,32 @@ def test_tf_record_iterator(tmp_path):
 
 def test_tf_record_iterator_names_a_truncated_file(tmp_path):
     path = tmp_path / "f"
-    write(path, b"", b"")
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"f: is truncated or corrupt \(at record 1\)"):
+    write(path, *(sequence.SerializeToString() for sequence in SEQUENCES))
+    content = path.read_bytes()
+    assert len(content) == 38
+    # The second record starts at byte 19.
+    for size in (37, 30, 20):
+        path.write_bytes(content[:size])
+        sequences = tf_record_iterator(str(path), NoteSequence)
+        assert next(sequences) == SEQUENCES[0]
+        with pytest.raises(ValueError, match=r"f: is truncated \(at byte 19\)"):
+            next(sequences)
+
+
+@pytest.mark.parametrize("place", [19, 27, 31, 37])
+def test_tf_record_iterator_names_a_corrupt_file(tmp_path, place):
+    path = tmp_path / "f"
+    write(path, *(sequence.SerializeToString() for sequence in SEQUENCES))
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"f: is corrupt \(at byte 19\)"):
         list(tf_record_iterator(str(path), NoteSequence))
 
 
 def test_tf_record_iterator_names_a_foreign_file(tmp_path):
     (tmp_path / "f").write_text("this is text and nothing else")
-    with pytest.raises(ValueError, match="f: is no TFRecord file"):
+    with pytest.raises(ValueError, match="f: is no uncompressed TFRecord file"):
         list(tf_record_iterator(str(tmp_path / "f"), NoteSequence))
     write(tmp_path / "g", b"\xff\xff\xff")
     with pytest.raises(ValueError, match="g: record 0 is not a NoteSequence"):
@@ -184,6 +201,18 @@ def test_run_pipeline_serial_needs_types_that_serialize(tmp_path):
     with pytest.raises(ValueError, match=r"'one' of Repeat .* int has no SerializeToString"):
         run_pipeline_serial(Repeat(int), iter([1]), str(tmp_path / "new"))
     assert not (tmp_path / "new").exists()
+
+
+def test_equal_protos_are_written_as_equal_bytes(tmp_path):
+    for keys in ("abcdefgh", "hgfedcba"):
+        example = tf.train.SequenceExample()
+        for key in keys:
+            example.context.feature[key].int64_list.value.append(ord(key))
+        run_pipeline_serial(
+            RepeatUnnamed(tf.train.SequenceExample), iter([example]), str(tmp_path), keys
+        )
+    (first, second) = (path.read_bytes() for path in sorted(tmp_path.iterdir()))
+    assert first == second
 
 
 def test_an_interrupted_run_leaves_the_files_as_they_were(tmp_path):

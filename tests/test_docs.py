@@ -1,0 +1,78 @@
+"""Every command that the documents show exists and has the flags that they show with it."""
+
+import functools
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+DOCUMENTS = ("README.md", "WORKSPACE.md", "bundles/README.md")
+TOOLS = {
+    path.stem: path
+    for room in ("pipelines", "perf_rnn")
+    for path in (ROOT / room / "tools").glob("*.py")
+    if path.stem not in ("__init__", "cli")
+}
+# Other programs; those of .venv/bin are named by it or, once it is activated, bare.
+PROGRAMS = {"make", "python3", "python", "pip", "ruff", "mypy", "tensorboard"}
+
+
+def commands(document: str) -> list[list[str]]:
+    """Returns the words of each command in a document's shell blocks."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    blocks = re.findall(r"^( *)```sh\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
+    lines = "\n".join(block for _, block in blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines if line.strip()]
+
+
+def flags_of(words: list[str]) -> set[str]:
+    return {word.removeprefix("--").partition("=")[0] for word in words if word.startswith("--")}
+
+
+@functools.cache
+def flags_in_help(tool: str) -> set[str]:
+    """Returns the flags that a tool's --help shows; of a boolean both `x` and `nox`."""
+    path = TOOLS[tool]
+    shown = subprocess.run(
+        [sys.executable, "-m", f"{path.parent.parent.name}.tools.{tool}", "--help"],
+        check=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = re.findall(r"^\s+(?:-\w,)?--(\[no\])?(\w+)", shown, re.MULTILINE)
+    return {name for _, name in found} | {f"no{name}" for no, name in found if no}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_help_shows_every_flag(tool):
+    defined = re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', TOOLS[tool].read_text(encoding="utf-8"))
+    assert len(defined) >= 3
+    assert {*defined, "log"} <= flags_in_help(tool)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_and_flags_exist(document):
+    for words in commands(document):
+        program = words[0].removeprefix(".venv/bin/")
+        if program in TOOLS:
+            assert flags_of(words) <= flags_in_help(program), shlex.join(words)
+        else:
+            assert program in PROGRAMS, shlex.join(words)
+        if program == "make":
+            assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_the_guide_shows_every_tool():
+    assert {words[0] for words in commands("README.md")} >= TOOLS.keys()
+
+
+def test_files_named_in_the_workspace_exist():
+    text = (ROOT / "WORKSPACE.md").read_text(encoding="utf-8")
+    named = re.findall(r"\b(?:tests|perf_rnn|pipelines|bundles|benchmarks)/[\w/]*\w\.\w+", text)
+    assert len(named) >= 5
+    assert not [path for path in named if not (ROOT / path).exists()]

@@ -1,0 +1,72 @@
+"""The rooms stand in one line, pipelines -> perf_rnn -> bundles, and start without TensorFlow."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+MAY_IMPORT = {
+    "pipelines": {"pipelines", "perf_rnn", "bundles"},
+    "perf_rnn": {"perf_rnn", "bundles"},
+    "bundles": {"bundles"},
+}
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for room in MAY_IMPORT
+    for path in sorted((ROOT / room).rglob("*.py"))
+}
+TOOLS = sorted(name for name in MODULES if ".tools." in name)
+
+# Run before an import, it makes those of the slow libraries fail.
+BLOCK = "import sys; sys.modules |= dict.fromkeys(['tensorflow', 'note_seq', 'keras'])"
+# Keras itself imports its backend, TensorFlow by default, so an empty stand-in takes its place.
+KERAS_STAND_IN = """
+import types
+class Keras(types.ModuleType):
+    def __getattr__(self, name):
+        return object if name[0].isupper() else Keras(name)
+sys.modules['keras'] = Keras('keras')
+"""
+
+
+def imports(path: pathlib.Path) -> Iterator[str]:
+    """Yields the name of every module that a file imports, in functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield str(node.module)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_rooms_import_only_to_their_right(room):
+    imported = {
+        (module, name)
+        for module, path in MODULES.items()
+        if module.split(".")[0] == room
+        for name in imports(path)
+        if name.split(".")[0] in MAY_IMPORT
+    }
+    assert imported
+    assert not {(m, name) for m, name in imported if name.split(".")[0] not in MAY_IMPORT[room]}
+
+
+def test_every_room_was_walked():
+    assert {"pipelines.pipeline", "perf_rnn.network", "bundles.files"} <= MODULES.keys()
+    assert len(TOOLS) >= 5  # Four tools, and what they share.
+
+
+@pytest.mark.parametrize("module", ["perf_rnn", "perf_rnn.generation", "bundles", *TOOLS])
+def test_imports_without_slow_libraries(module):
+    code = f"{BLOCK}\nimport {module}"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_network_needs_keras_alone():
+    code = f"{BLOCK}\n{KERAS_STAND_IN}\nimport perf_rnn.network"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
