@@ -26,7 +26,7 @@ class PerformanceRnnConfig:
     id: str
     description: str
     num_velocity_bins: int = 0
-    hparams: HParams = HParams()
+    hparams: HParams = dataclasses.field(default_factory=HParams)
 
     @functools.cached_property
     def codec(self) -> EventCodec:

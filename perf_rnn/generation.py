@@ -59,7 +59,7 @@ def generate(
     primer: NoteArrays | None = None,
     temperature: float = 1.0,
     seed: int = 0,
-    on_progress: Callable[[int], None] = lambda steps: None,
+    on_progress: Callable[[int], object] = lambda steps: None,
 ) -> list[Any]:
     """Generates pieces, all in one batch.
 

@@ -90,7 +90,7 @@ class HParams:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "HParams":
         """The inverse of `to_dict`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return cls(**(values | {"rnn_layer_sizes": tuple(values["rnn_layer_sizes"])}))
 
 
 def _parse_value(name: str, text: str, default: Any) -> Any:

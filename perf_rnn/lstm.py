@@ -105,7 +105,7 @@ def _cpu_lstm(
 
 
 def _look_up(kernel: Any, indices: Any) -> Any:
-    """Rows of `kernel`, with a dense gradient (TensorFlow's own would make the optimiser sparse)."""
+    """Rows of `kernel`; the gradient is dense; TensorFlow's own makes optimisers sparse."""
     import tensorflow as tf
 
     @tf.custom_gradient

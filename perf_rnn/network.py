@@ -108,8 +108,8 @@ def bundle_from_network(
         description=config.description,
         bundle_description=bundle_description,
         layers=tuple(
-            LstmLayer(*layers[first : first + 3], forget_bias=0.0)
-            for first in range(0, len(layers), 3)
+            LstmLayer(kernel, recurrent_kernel, bias, forget_bias=0.0)
+            for kernel, recurrent_kernel, bias in zip(*[iter(layers)] * 3, strict=True)
         ),
         output_kernel=output_kernel,
         output_bias=output_bias,

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
@@ -75,16 +76,17 @@ def from_midi(path: str) -> NoteArrays:
     return melodic
 
 
-def _notes(pitches: list[int], starts: np.ndarray, ends: np.ndarray) -> NoteArrays:
+def _notes(pitches: Sequence[int], starts: np.ndarray, ends: np.ndarray) -> NoteArrays:
     count = len(pitches)
+    zeros = np.zeros(count, np.int32)
     return NoteArrays(
         start_time=starts,
         end_time=ends,
-        pitch=pitches,
-        velocity=[PRIMER_VELOCITY] * count,
-        instrument=[0] * count,
-        program=[0] * count,
-        is_drum=[False] * count,
+        pitch=np.array(pitches, np.int32),
+        velocity=np.full(count, PRIMER_VELOCITY, np.int32),
+        instrument=zeros,
+        program=zeros,
+        is_drum=np.zeros(count, np.bool_),
         total_time=float(max(ends)),
     )
 

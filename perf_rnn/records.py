@@ -13,22 +13,17 @@ in it; Magenta's reader ignores the context, and its own records have none.
 
 import dataclasses
 import glob
-import mmap
+import itertools
 import os
-import struct
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from perf_rnn.configs import PerformanceRnnConfig
+from perf_rnn.record_files import RecordError, RecordFile
 
 EXAMPLE_FORMATS = ("sparse_one_hot", "dense_one_hot")
-
-
-class RecordError(ValueError):
-    """A TFRecord file or one of its examples cannot be used; the message says which and why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,43 +73,34 @@ def make_example(
         lists["events"].feature.add().int64_list.value.extend(events)
     else:
         one_hot = np.eye(config.num_classes, dtype=np.float32)
-        for event, label in zip(events[:-1], events[1:], strict=True):
+        for event, label in itertools.pairwise(events):
             lists["inputs"].feature.add().float_list.value.extend(one_hot[event])
             lists["labels"].feature.add().int64_list.value.append(label)
     return example
 
 
-class EventRecords:
-    """The examples of one or more TFRecord files, read by number without loading them.
-
-    Every record's place is found once, by hopping from length to length; an example is parsed,
-    and its checksum verified, when it is asked for.
-    """
+class EventRecords(Sequence[EventSequence]):
+    """The examples of one or more TFRecord files, read by number and never all at once."""
 
     def __init__(self, pattern: str, config: PerformanceRnnConfig):
         """Finds the records of the files that `pattern` (a path or a glob) names.
 
         Raises:
-          RecordError: no file matches, or one is empty, truncated or no TFRecord file.
+          RecordError: no file matches, one is truncated or no TFRecord file, or all are empty.
         """
         self._config = config
-        self.paths = sorted(glob.glob(os.path.expanduser(pattern)))
-        if not self.paths:
+        paths = sorted(glob.glob(os.path.expanduser(pattern)))
+        if not paths:
             raise RecordError(f"{pattern}: no such file")
-        self._files = [_map_file(path) for path in self.paths]
-        places = [
-            np.array(list(_record_places(file, path)), np.int64).reshape(-1, 2)
-            for file, path in zip(self._files, self.paths, strict=True)
-        ]
-        self._file_of = np.repeat(np.arange(len(places)), [len(p) for p in places])
-        self._places = np.concatenate(places)
-        if not len(self._places):
+        self._files = [RecordFile(path) for path in paths]
+        self._ends = np.cumsum([len(file) for file in self._files])
+        if not len(self):
             raise RecordError(f"{pattern}: holds no examples")
 
     def __len__(self) -> int:
-        return len(self._places)
+        return int(self._ends[-1])
 
-    def __getitem__(self, index: int) -> EventSequence:
+    def __getitem__(self, index: Any) -> Any:
         """Reads example `index`.
 
         Raises:
@@ -128,44 +114,12 @@ class EventRecords:
         return self._read(0)[0]
 
     def _read(self, index: int) -> tuple[str, EventSequence]:
-        file = self._file_of[index]
-        offset, length = self._places[index]
-        name = f"{self.paths[file]}: record at byte {offset - 12}"
-        data = self._files[file][offset : offset + length]
-        (checksum,) = struct.unpack_from("<I", self._files[file], offset + length)
-        if _masked_crc(data) != checksum:
-            raise RecordError(f"{name}: checksum does not match; the file is corrupt")
-        return _parse_example(data, self._config, name)
-
-
-def _map_file(path: str) -> Any:
-    if not os.path.getsize(path):
-        raise RecordError(f"{path}: empty file")
-    with open(path, "rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _record_places(file: Any, path: str) -> Iterator[tuple[int, int]]:
-    """Yields each record's (offset, length) in bytes, its 12-byte header and 4-byte footer left out.
-
-    The layout is TensorFlow's: uint64 length, its masked CRC32C, the data, the data's.
-    """
-    position, size = 0, len(file)
-    while position < size:
-        header = file[position : position + 12]
-        if len(header) == 12:
-            length, checksum = struct.unpack("<QI", header)
-            if _masked_crc(header[:8]) != checksum:
-                raise RecordError(f"{path}: not an uncompressed TFRecord file (byte {position})")
-        if len(header) < 12 or position + 16 + length > size:
-            raise RecordError(f"{path}: truncated in the record at byte {position}; make it again")
-        yield position + 12, length
-        position += 16 + length
-
-
-def _masked_crc(data: bytes) -> int:
-    crc = google_crc32c.value(data)
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        if number == len(self._files):
+            raise IndexError(index)
+        file = self._files[number]
+        place = int(index - self._ends[number] + len(file))
+        return _parse_example(file[place], self._config, f"{file.path}: record {place}")
 
 
 def _parse_example(

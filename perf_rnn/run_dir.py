@@ -99,7 +99,7 @@ class RunDir:
         from perf_rnn.network import build_network
 
         settings = self.settings()
-        checkpoint = settings and self.latest_checkpoint()
+        checkpoint = self.latest_checkpoint()
         if settings is None or checkpoint is None:
             raise ValueError(f"{self.path}: no checkpoint of a training run here")
         config = get_config(settings.config)

@@ -73,7 +73,7 @@ def sample_events(
     num_steps: int,
     seeds: Sequence[int | Sequence[int]],
     temperature: float = 1.0,
-    on_progress: Callable[[int], None] = lambda steps: None,
+    on_progress: Callable[[int], object] = lambda steps: None,
 ) -> list[np.ndarray]:
     """Continues `primer` once for each seed until each piece is `num_steps` long.
 

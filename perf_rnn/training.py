@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import math
-
 import time
 from collections.abc import Callable, Sequence
 from typing import Any

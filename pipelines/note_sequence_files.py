@@ -11,8 +11,7 @@ from absl import logging
 from note_seq import abc_parser, midi_io, musicxml_reader
 from note_seq.protobuf import music_pb2
 
-from perf_rnn import progress
-from pipelines import record_files
+from perf_rnn import progress, record_files
 
 # What a file is, by the end of its name (in lower case).
 FORMATS = {

@@ -15,8 +15,8 @@ from typing import Any
 
 from absl import logging
 
-from perf_rnn import progress
-from pipelines import record_files, statistics
+from perf_rnn import progress, record_files
+from pipelines import statistics
 
 # The name of what a pipeline with a single output yields.
 DEFAULT_OUTPUT_NAME = "dataset"
@@ -182,7 +182,7 @@ def tf_record_iterator(tfrecord_file: str, proto: Any) -> Iterator[Any]:
     """
     from google.protobuf import message
 
-    for number, record in enumerate(record_files.read_records(tfrecord_file)):
+    for number, record in enumerate(record_files.RecordFile(tfrecord_file)):
         try:
             yield proto.FromString(record)
         except message.DecodeError as error:

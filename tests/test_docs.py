@@ -67,6 +67,13 @@ def test_commands_and_flags_exist(document):
             assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_flags_in_the_text_exist(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    known = set().union(*map(flags_in_help, TOOLS))
+    assert set(re.findall(r"`--(\w+)", text)) <= known | {"help"}
+
+
 def test_the_guide_shows_every_tool():
     assert {words[0] for words in commands("README.md")} >= TOOLS.keys()
 

@@ -70,7 +70,7 @@ def _settings(run: Any) -> Any:
     made_with = run.settings()
     config = get_config(FLAGS.config or (made_with.config if made_with else "performance"))
     hparams = config.hparams.parse(FLAGS.hparams)
-    values = {name: FLAGS[name].value for name in ("window", "carry_state", "seed")}
+    values: dict[str, Any] = {name: FLAGS[name].value for name in ("window", "carry_state", "seed")}
     if made_with:
         if not FLAGS.hparams:
             hparams = made_with.hparams

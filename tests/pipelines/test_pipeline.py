@@ -145,7 +145,6 @@ def test_tf_record_iterator_names_a_truncated_file(tmp_path):
     for size in (37, 30, 20):
         path.write_bytes(content[:size])
         sequences = tf_record_iterator(str(path), NoteSequence)
-        assert next(sequences) == SEQUENCES[0]
         with pytest.raises(ValueError, match=r"f: is truncated \(at byte 19\)"):
             next(sequences)
 

@@ -6,40 +6,73 @@ and noisy to start.
 """
 
 import contextlib
+import mmap
 import os
 import struct
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
 
 import google_crc32c
+import numpy as np
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 
 
-def read_records(path: str) -> Iterator[bytes]:
-    """Yields the records of an uncompressed TFRecord file.
+class RecordError(ValueError):
+    """A TFRecord file or one of its examples cannot be used; the message says which and why."""
 
-    Raises:
-      OSError: the file cannot be read.
-      ValueError: it is no TFRecord file, or is truncated or corrupt.
+
+class RecordFile(Sequence[bytes]):
+    """The records of an uncompressed TFRecord file, read by number or one after another.
+
+    Their places are found when it is opened, by hopping from length to length; a record is read,
+    and its checksum verified, when it is asked for.
     """
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        start = 0
+
+    def __init__(self, path: str):
+        """Opens a file.
+
+        Raises:
+          OSError: it cannot be read.
+          RecordError: it is no TFRecord file, or is truncated.
+        """
+        self.path = path
+        with open(path, "rb") as file:
+            # An empty file, which holds no records, cannot be mapped.
+            is_empty = not os.fstat(file.fileno()).st_size
+            self._data = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._starts = np.fromiter(self._record_starts(), np.int64)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Returns record `index`.
+
+        Raises:
+          RecordError: it is corrupt.
+        """
+        start = int(self._starts[index])
+        length, _ = _HEADER.unpack_from(self._data, start)
+        end = start + _HEADER.size + length
+        data = self._data[start + _HEADER.size : end]
+        if _FOOTER.unpack_from(self._data, end) != (_masked_crc(data),):
+            raise RecordError(f"{self.path}: is corrupt (at byte {start}); make it again")
+        return data
+
+    def _record_starts(self) -> Iterator[int]:
+        start, size = 0, len(self._data)
         while start < size:
-            header = file.read(_HEADER.size)
+            header = self._data[start : start + _HEADER.size]
             length, checksum = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
             if len(header) == _HEADER.size and _masked_crc(header[:8]) != checksum:
                 fault = "is corrupt" if start else "is no uncompressed TFRecord file"
-                raise ValueError(f"{path}: {fault} (at byte {start})")
+                raise RecordError(f"{self.path}: {fault} (at byte {start})")
             end = start + _HEADER.size + length + _FOOTER.size
             if len(header) < _HEADER.size or end > size:
-                raise ValueError(f"{path}: is truncated (at byte {start}); make it again")
-            data = file.read(length)
-            if _FOOTER.unpack(file.read(_FOOTER.size)) != (_masked_crc(data),):
-                raise ValueError(f"{path}: is corrupt (at byte {start}); make it again")
-            yield data
+                raise RecordError(f"{self.path}: is truncated (at byte {start}); make it again")
+            yield start
             start = end
 
 
