@@ -7,6 +7,7 @@ framework adds around them costs more than they do.
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import threadpoolctl
 
 from bundles import Bundle
 from perf_rnn.events import EventCodec
@@ -66,6 +67,9 @@ def _lstm_step(gates: np.ndarray, state: list[np.ndarray]) -> np.ndarray:
     return state[0]
 
 
+# One step's products are too small to share among threads, which wait for each other at every one
+# of them: 50 times slower where another program keeps a core busy.
+@threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 def sample_events(
     bundle: Bundle,
     codec: EventCodec,
@@ -130,7 +134,7 @@ def sample_events(
         scaled -= scaled.max(axis=1, keepdims=True)
         cumulated = np.exp(scaled).cumsum(axis=1)
         threshold = uniforms[:, len(drawn) % _DRAWS] * cumulated[:, -1]
-        events = (cumulated <= threshold[:, np.newaxis]).sum(axis=1)
+        events = (cumulated > threshold[:, np.newaxis]).argmax(axis=1)
         column = np.full(len(seeds), -1, np.int32)
         column[rows] = events
         drawn.append(column)

@@ -1,6 +1,7 @@
 """The rooms stand in one line, pipelines -> perf_rnn -> bundles, and start without TensorFlow."""
 
 import ast
+import importlib.metadata
 import pathlib
 import subprocess
 import sys
@@ -61,6 +62,18 @@ def test_rooms_import_only_to_their_right(room):
 def test_every_room_was_walked():
     assert {"pipelines.pipeline", "perf_rnn.network", "bundles.files"} <= MODULES.keys()
     assert len(TOOLS) >= 5  # Four tools, and what they share.
+
+
+def test_setup_declares_every_package_imported():
+    imported = {name.split(".")[0] for path in MODULES.values() for name in imports(path)}
+    distributions = importlib.metadata.packages_distributions()
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    undeclared = {
+        package
+        for package in imported - sys.stdlib_module_names - MAY_IMPORT.keys()
+        if not any(f'"{name}>=' in setup for name in distributions[package])
+    }
+    assert not undeclared
 
 
 @pytest.mark.parametrize("module", ["perf_rnn", "perf_rnn.generation", "bundles", *TOOLS])
