@@ -25,7 +25,7 @@ test: $(INSTALLED_DEV)
 $(INSTALLED): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { echo >&2 \
 	  "$(PYTHON) is not Python 3.10 to 3.13; choose another, as with: make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' || { echo >&2 \
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo >&2 \
 	  "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV), which takes a few minutes and 3 GB."
 	$(PYTHON) -m venv --clear $(VENV)
