@@ -65,13 +65,19 @@ class WindowBatches:
 
     @property
     def position(self) -> np.ndarray:
-        """Where the batches stand: int64 [1 + 2 * batch]."""
-        return np.concatenate([[self._next], self._taken, self._start])
+        """Where the batches stand, and of how many segments: int64 [2 + 2 * batch]."""
+        return np.concatenate([[len(self._segments), self._next], self._taken, self._start])
 
     def seek(self, position: np.ndarray) -> None:
-        """Goes to a `position` that batches of the same segments, size, window and seed had."""
-        self._next = int(position[0])
-        self._taken, self._start = np.split(np.array(position[1:], np.int64), 2)
+        """Goes to a `position` that batches of the same segments, size, window and seed had.
+
+        Raises:
+          ValueError: they were of another number of segments.
+        """
+        if position[0] != len(self._segments):
+            raise ValueError(f"{len(self._segments)} examples, where there were {position[0]}")
+        self._next = int(position[1])
+        self._taken, self._start = np.split(np.array(position[2:], np.int64), 2)
         for row, taken in enumerate(self._taken):
             if taken >= 0:
                 self._events[row] = self._segment(int(taken))

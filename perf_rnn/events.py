@@ -278,11 +278,6 @@ class EventCodec:
         """The steps that all shifts add up to."""
         return int(self._shift_values(self._check_indices(events)).sum())
 
-    def steps(self, events: Sequence[int] | NDArray[Any], start_step: int = 0) -> NDArray[np.int64]:
-        """int64[L], the step at which each event happens."""
-        shifts = self._shift_values(self._check_indices(events))
-        return start_step + np.cumsum(shifts) - shifts
-
     def set_length(self, events: Sequence[int] | NDArray[Any], steps: int) -> EventIndices:
         """The events made exactly `steps` long.
 

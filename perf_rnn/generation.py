@@ -24,10 +24,12 @@ def config_of_bundle(bundle: Bundle) -> PerformanceRnnConfig:
       ValueError: there is none.
     """
     for config in default_configs.values():
-        if (config.id, config.num_classes) == (bundle.id, bundle.num_classes):
+        facts = config.id, config.num_classes, config.input_size
+        if facts == (bundle.id, bundle.num_classes, bundle.input_size):
             return config
     raise ValueError(
-        f"bundle id {bundle.id!r} with {bundle.num_classes} classes is none of "
+        f"bundle id {bundle.id!r} with {bundle.num_classes} classes and {bundle.input_size} "
+        "inputs is none of "
         f"{', '.join(f'{c.id} ({c.num_classes})' for c in default_configs.values())}"
     )
 
@@ -45,10 +47,10 @@ def encode_primer(
     codec = config.codec
     if primer is None:
         return codec.set_length(np.empty(0, np.int32), min(100, num_steps - 1))
-    steps = max(1, round(primer.total_time * STEPS_PER_SECOND))
     # Programs do not matter to the model; one program makes one performance.
     one_program = dataclasses.replace(primer, program=np.zeros(primer.num_notes, np.int32))
-    return codec.set_length(codec.encode(quantize(one_program, STEPS_PER_SECOND)), steps)
+    quantized = quantize(one_program, STEPS_PER_SECOND)
+    return codec.set_length(codec.encode(quantized), max(1, quantized.total_steps or 0))
 
 
 def generate(

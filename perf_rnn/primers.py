@@ -38,7 +38,7 @@ def from_melody(text: str) -> NoteArrays:
     """
     events = _parse_integers("primer_melody", text, MELODY_HOLD)
     changes = [place for place, event in enumerate(events) if event != MELODY_HOLD]
-    ends = [*changes[1:], len(events)]
+    ends = [*changes, len(events)][1:]
     notes = [(events[a], a, b) for a, b in zip(changes, ends, strict=True) if events[a] >= 0]
     if not notes:
         raise ValueError(f"primer_melody {text!r} holds no note")

@@ -103,25 +103,30 @@ def make_directory(path: str) -> None:
 
 
 @contextlib.contextmanager
-def open_writer(path: str) -> Iterator[RecordWriter]:
-    """Opens a TFRecord file for writing; it appears under `path` when the block ends.
+def open_writers(paths: Sequence[str]) -> Iterator[list[RecordWriter]]:
+    """Opens TFRecord files for writing; they appear under `paths` when the block ends.
 
-    Until then it has a temporary name in the same directory, and it is removed if the block ends
-    in an exception, so that `path` never holds half of a file.
+    Until then each has a temporary name in the same directory, `<path>.partial`. They get their
+    own when all of them are complete, and are removed if the block ends in an exception, so that
+    no path ever holds half of a file.
 
     Raises:
-      OSError: the file cannot be written.
+      OSError: a file cannot be written.
     """
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path}: is a directory, not a file")
-    temporary = f"{path}.{os.getpid()}.partial"
+    for path in paths:
+        if os.path.isdir(path):
+            raise IsADirectoryError(f"{path}: is a directory, not a file")
+    temporaries = [f"{path}.partial" for path in paths]
     try:
-        with open(temporary, "wb") as file:
-            yield RecordWriter(file)
-        os.replace(temporary, path)
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(open(name, "wb")) for name in temporaries]
+            yield [RecordWriter(file) for file in files]
+        for temporary, path in zip(temporaries, paths, strict=True):
+            os.replace(temporary, path)
     finally:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.remove(temporary)
+        for temporary in temporaries:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                os.remove(temporary)
 
 
 def _masked_crc(data: bytes) -> int:

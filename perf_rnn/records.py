@@ -13,7 +13,6 @@ in it; Magenta's reader ignores the context, and its own records have none.
 
 import dataclasses
 import glob
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -61,21 +60,36 @@ def make_example(
         raise ValueError(
             f"example format {example_format!r} is none of {', '.join(EXAMPLE_FORMATS)}"
         )
-    example = example_pb2.SequenceExample()
+    if example_format == "sparse_one_hot":
+        example = example_pb2.SequenceExample()
+        events = example.feature_lists.feature_list["events"]
+        events.feature.add().int64_list.value.extend(sequence.events.tolist())
+    else:
+        one_hot = np.eye(config.num_classes, dtype=np.float32)
+        example = make_sequence_example(one_hot[sequence.events[:-1]], sequence.events[1:])
     context = example.context.feature
     context["config"].CopyFrom(text(config.key))
     context["num_classes"].CopyFrom(integers(config.num_classes))
     context["source_id"].CopyFrom(text(sequence.source_id))
     context["segment_index"].CopyFrom(integers(sequence.segment_index))
+    return example
+
+
+def make_sequence_example(inputs: Any, labels: Any) -> Any:
+    """Returns a `tf.train.SequenceExample` with a step for every input, as Magenta writes it.
+
+    Args:
+      inputs: [steps, input size] floats.
+      labels: [steps] integers, or [steps, labels per step].
+    """
+    from tensorflow.core.example import example_pb2
+
+    example = example_pb2.SequenceExample()
     lists = example.feature_lists.feature_list
-    events = sequence.events.tolist()
-    if example_format == "sparse_one_hot":
-        lists["events"].feature.add().int64_list.value.extend(events)
-    else:
-        one_hot = np.eye(config.num_classes, dtype=np.float32)
-        for event, label in itertools.pairwise(events):
-            lists["inputs"].feature.add().float_list.value.extend(one_hot[event])
-            lists["labels"].feature.add().int64_list.value.append(label)
+    for values in inputs:
+        lists["inputs"].feature.add().float_list.value.extend(values)
+    for label in labels:
+        lists["labels"].feature.add().int64_list.value.extend(np.atleast_1d(label).tolist())
     return example
 
 
@@ -89,7 +103,8 @@ class EventRecords(Sequence[EventSequence]):
           RecordError: no file matches, one is truncated or no TFRecord file, or all are empty.
         """
         self._config = config
-        paths = sorted(glob.glob(os.path.expanduser(pattern)))
+        path = os.path.expanduser(pattern)
+        paths = [path] if os.path.exists(path) else sorted(glob.glob(path))
         if not paths:
             raise RecordError(f"{pattern}: no such file")
         self._files = [RecordFile(path) for path in paths]
@@ -114,9 +129,8 @@ class EventRecords(Sequence[EventSequence]):
         return self._read(0)[0]
 
     def _read(self, index: int) -> tuple[str, EventSequence]:
+        index = range(len(self))[index]  # From the end if below 0; an IndexError if outside.
         number = int(np.searchsorted(self._ends, index, side="right"))
-        if number == len(self._files):
-            raise IndexError(index)
         file = self._files[number]
         place = int(index - self._ends[number] + len(file))
         return _parse_example(file[place], self._config, f"{file.path}: record {place}")
@@ -137,6 +151,10 @@ def _parse_example(
         made_for = b"".join(context["config"].bytes_list.value).decode(errors="replace")
         if made_for != config.key:
             raise RecordError(f"{name}: made for config {made_for!r}, not {config.key!r}")
+    if "num_classes" in context:
+        (num_classes,) = context["num_classes"].int64_list.value or [0]
+        if num_classes != config.num_classes:
+            raise RecordError(f"{name}: has {num_classes} classes, not {config.num_classes}")
     lists = example.feature_lists.feature_list
     if "events" in lists and len(lists["events"].feature) == 1:
         example_format = "sparse_one_hot"

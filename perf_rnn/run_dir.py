@@ -56,12 +56,11 @@ class RunDir:
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{self._settings_path}: not a run's settings ({error})") from error
 
-    def open(self, settings: RunSettings) -> None:
-        """Makes the directory for a run of `settings`, or checks that it was made with them.
+    def check(self, settings: RunSettings) -> None:
+        """Checks that a run that is here was made with `settings`.
 
         Raises:
           ValueError: it was made with others.
-          OSError: it cannot be made.
         """
         made_with = self.settings()
         if made_with is not None:
@@ -74,7 +73,13 @@ class RunDir:
                     f"{self.path}: this run was made with {'; '.join(differing)}. "
                     "Give the same values or another --run_dir"
                 )
-            return
+
+    def write(self, settings: RunSettings) -> None:
+        """Makes the directory, of a run of `settings`.
+
+        Raises:
+          OSError: it cannot be made.
+        """
         os.makedirs(self.train_dir, exist_ok=True)
         temporary = f"{self._settings_path}.tmp"
         with open(temporary, "w", encoding="utf-8") as file:
@@ -94,7 +99,7 @@ class RunDir:
           The Keras network, its config and the training steps it has seen.
 
         Raises:
-          ValueError: there is no run here, or it has no checkpoint yet.
+          ValueError: there is no run here, it has no checkpoint yet, or that cannot be read.
         """
         from perf_rnn.network import build_network
 
@@ -103,18 +108,42 @@ class RunDir:
         if settings is None or checkpoint is None:
             raise ValueError(f"{self.path}: no checkpoint of a training run here")
         config = get_config(settings.config)
-        network = build_network(config.num_classes, settings.hparams.rnn_layer_sizes)
+        network = build_network(
+            config.num_classes,
+            settings.hparams.rnn_layer_sizes,
+            settings.hparams.dropout_keep_prob,
+        )
         return network, config, restore_weights(network, checkpoint)
 
 
 def restore_weights(network: Any, checkpoint: str) -> int:
-    """Sets `network`'s weights from a training checkpoint; returns the step it was saved at."""
+    """Sets `network`'s weights from a training checkpoint; returns the step it was saved at.
+
+    Raises:
+      ValueError: the checkpoint cannot be read, or is another network's.
+    """
     import tensorflow as tf
 
     step = tf.Variable(0, dtype=tf.int64)
-    saved = tf.train.Checkpoint(network=network, step=step)
-    saved.restore(checkpoint).assert_existing_objects_matched().expect_partial()
+    restore(tf.train.Checkpoint(network=network, step=step), checkpoint)
     return int(step.numpy())
+
+
+def restore(objects: Any, checkpoint: str) -> None:
+    """Restores a `tf.train.Checkpoint`, which may be part of what was saved.
+
+    Raises:
+      ValueError: the checkpoint cannot be read, or is of other objects.
+    """
+    import tensorflow as tf
+
+    try:
+        objects.restore(checkpoint).expect_partial().assert_existing_objects_matched()
+    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ValueError(
+            f"{checkpoint}: damaged, or another network's checkpoint ({reason})"
+        ) from error
 
 
 def _flatten(settings: RunSettings) -> dict[str, Any]:

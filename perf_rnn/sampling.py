@@ -81,7 +81,8 @@ def sample_events(
 ) -> list[np.ndarray]:
     """Continues `primer` once for each seed until each piece is `num_steps` long.
 
-    A row's draws come from its own seed alone, so a piece does not depend on the others.
+    A row's draws come from its own seed alone, so a piece does not depend on the others, but for
+    the rounding of the network's products, which differs in the last bits with their number.
 
     Args:
       bundle: the network.
@@ -100,7 +101,7 @@ def sample_events(
         or the bundle's classes are not the codec's.
     """
     if not 0 < temperature < np.inf:
-        raise ValueError(f"temperature {temperature} is not above 0")
+        raise ValueError(f"temperature {temperature} is not a number above 0")
     if bundle.num_classes != codec.num_classes:
         raise ValueError(
             f"bundle {bundle.id!r} has {bundle.num_classes} classes, not {codec.num_classes}"
@@ -129,10 +130,12 @@ def sample_events(
         if len(drawn) % _DRAWS == 0:
             uniforms = np.stack([generators[row].random(_DRAWS) for row in rows])
             on_progress(int(clock.min()))
-        scaled = logits.astype(np.float64) / temperature
-        scaled[np.ix_(since_shift >= MAX_EVENTS_BETWEEN_SHIFTS, ~is_shift)] = -np.inf
-        scaled -= scaled.max(axis=1, keepdims=True)
-        cumulated = np.exp(scaled).cumsum(axis=1)
+        choice = logits.astype(np.float64)
+        choice[np.ix_(since_shift >= MAX_EVENTS_BETWEEN_SHIFTS, ~is_shift)] = -np.inf
+        # Where the temperature is tiny, all but the largest go to minus infinity, as they should.
+        with np.errstate(over="ignore"):
+            choice = (choice - choice.max(axis=1, keepdims=True)) / temperature
+        cumulated = np.exp(choice).cumsum(axis=1)
         threshold = uniforms[:, len(drawn) % _DRAWS] * cumulated[:, -1]
         events = (cumulated > threshold[:, np.newaxis]).argmax(axis=1)
         column = np.full(len(seeds), -1, np.int32)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 from perf_rnn import network as network_lib
-from perf_rnn import progress
+from perf_rnn import progress, run_dir
 from perf_rnn.batches import Batch, WindowBatches
 from perf_rnn.hparams import HParams
 from perf_rnn.metrics import Metrics, batch_sums
@@ -33,13 +33,11 @@ class Schedule:
       num_training_steps: the step to stop after, counted over resumed runs; 0 trains for ever.
       summary_frequency: steps between summaries.
       checkpoint_seconds: seconds between checkpoints.
-      num_checkpoints: newest checkpoints kept; 0 keeps all.
     """
 
     num_training_steps: int = 0
     summary_frequency: int = 10
     checkpoint_seconds: float = 300.0
-    num_checkpoints: int = 10
 
 
 def make_optimizer(hparams: HParams) -> keras.optimizers.Optimizer:
@@ -109,7 +107,8 @@ class Trainer:
           strategy: where to compute; default: this process's one device.
 
         Raises:
-          TrainingError: the rows cannot be shared evenly, or the checkpoint does not fit.
+          TrainingError: the rows cannot be shared evenly.
+          ValueError: the checkpoint is damaged or does not fit.
         """
         self.settings, self.train_dir = settings, train_dir
         self.strategy = strategy or tf.distribute.get_strategy()
@@ -132,8 +131,13 @@ class Trainer:
         self._zero_states = network_lib.zero_states(hparams.rnn_layer_sizes, hparams.batch_size)
         self._states = self._distribute(self._zero_states)
         self.step = tf.Variable(0, dtype=tf.int64)
-        self._position = tf.Variable(self.batches.position)
+        # Where the batches stood after the last step: they may have moved on when one fails.
+        self._reached = self.batches.position
+        self._position = tf.Variable(self._reached)
         self._saved_states = [tf.Variable(state) for state in self._zero_states]
+        # Keras counts the states of dropout's random numbers among variables but not weights.
+        weights = {id(weight) for weight in self.network.weights}
+        random = [v.value for v in self.network.variables if id(v) not in weights]
         self._manager = tf.train.CheckpointManager(
             tf.train.Checkpoint(
                 network=self.network,
@@ -141,6 +145,7 @@ class Trainer:
                 step=self.step,
                 position=self._position,
                 states=self._saved_states,
+                random=random,
             ),
             train_dir,
             max_to_keep=num_checkpoints or None,
@@ -151,17 +156,25 @@ class Trainer:
         newest = self._manager.latest_checkpoint
         if newest is None:
             return
-        try:
-            self._manager.checkpoint.restore(newest).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
-            raise TrainingError(f"{newest}: cannot go on from this checkpoint: {error}") from error
-        self.batches.seek(self._position.numpy())
-        self._states = self._distribute([state.numpy() for state in self._saved_states])
+        run_dir.restore(self._manager.checkpoint, newest)
         logging.info("Going on from step %d (%s).", self.step.numpy(), newest)
+        try:
+            self.batches.seek(self._position.numpy())
+        except ValueError as error:
+            logging.warning("Other data (%s): it is read from its beginning.", error)
+            return
+        self._reached = self.batches.position
+        self._states = self._distribute([state.numpy() for state in self._saved_states])
 
     def save(self) -> str:
-        """Writes a checkpoint from which training goes on exactly; returns its path."""
-        self._position.assign(self.batches.position)
+        """Writes a checkpoint from which training goes on exactly; returns its path.
+
+        Raises:
+          TrainingError: a weight is not a number; nothing is written.
+        """
+        if not all(np.isfinite(weight).all() for weight in self.network.get_weights()):
+            raise self._diverged("a weight")
+        self._position.assign(self._reached)
         for variable, state in zip(self._saved_states, self._states, strict=True):
             variable.assign(tf.concat(self.strategy.experimental_local_results(state), axis=0))
         return self._manager.save(checkpoint_number=self.step.numpy())
@@ -190,7 +203,14 @@ class Trainer:
         num_events = tf.constant(batch.num_events, tf.float32)
         sums, self._states = self._distributed_step(self._states, shared, num_events)
         self.step.assign_add(1)
+        self._reached = self.batches.position
         return Metrics.from_sums(sums.numpy())
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"{what} is no longer a number at step {self.step.numpy()}; lower learning_rate or "
+            f"clip_norm. The last checkpoint is {self._manager.latest_checkpoint}"
+        )
 
     def train(self, schedule: Schedule, after_checkpoint: Callable[[], None] | None = None) -> None:
         """Trains until `schedule` ends or an interrupt; what was reached is saved either way.
@@ -206,17 +226,13 @@ class Trainer:
         steps = range(first + 1, total + 1) if total else itertools.count(first + 1)
         status: dict[str, str] = {}
         saved_step, save_time = first, time.monotonic() + schedule.checkpoint_seconds
-        sums, since, step = Metrics(), time.monotonic(), first
+        sums, since = Metrics(), time.monotonic()
         writer = tf.summary.create_file_writer(self.train_dir)
         try:
             for step in progress.show(steps, "training", status, total or None, first, "steps"):
                 metrics = self.train_batch(next(self.batches))
                 if not math.isfinite(metrics.nll):
-                    saved_step = step  # These weights are not worth keeping.
-                    raise TrainingError(
-                        f"the loss is {metrics.nll} at step {step}; lower learning_rate or "
-                        f"clip_norm. The last checkpoint is {self._manager.latest_checkpoint}"
-                    )
+                    raise self._diverged("the loss")
                 sums += metrics
                 if step % schedule.summary_frequency == 0:
                     rate = sums.num_events / (time.monotonic() - since)
@@ -226,17 +242,21 @@ class Trainer:
                         tf.summary.scalar("learning_rate", self.optimizer.learning_rate)
                     status.update(sums.to_text(), **{"events/s": f"{rate:.0f}"})
                     sums, since = Metrics(), time.monotonic()
-                if time.monotonic() >= save_time:
+                if step == total or time.monotonic() >= save_time:
+                    started = time.monotonic()
                     self.save()
                     saved_step = step
                     if after_checkpoint:
                         after_checkpoint()
+                    since += time.monotonic() - started
                     save_time = time.monotonic() + schedule.checkpoint_seconds
-        finally:
-            if step > saved_step:
+        except TrainingError:
+            raise  # These weights are not worth keeping.
+        except BaseException:
+            if int(self.step.numpy()) > saved_step:
                 self.save()
-                if after_checkpoint:
-                    after_checkpoint()
+            raise
+        finally:
             writer.close()
 
 
@@ -247,8 +267,13 @@ def transfer_weights(network: keras.Model, bundle: Any) -> None:
     has the first 356 of the 388 of `performance_with_dynamics`.
 
     Raises:
-      TrainingError: the layer sizes differ.
+      TrainingError: the layer sizes differ, or the bundle reads more than events.
     """
+    if bundle.input_size != bundle.num_classes:
+        raise TrainingError(
+            f"the bundle reads {bundle.input_size} inputs for {bundle.num_classes} classes; only "
+            "one that reads events and nothing else can be a start"
+        )
     sizes = network_lib.layer_sizes(network)
     if list(bundle.layer_sizes) != sizes:
         raise TrainingError(

@@ -69,7 +69,7 @@ def convert_directory(root_dir: str, output_file: str, recursive: bool = False) 
         raise ValueError(f"{root_dir}: no file in it ends in {', '.join(FORMATS)}{hint}")
     record_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
     counts = ConversionCounts()
-    with record_files.open_writer(output_file) as writer:
+    with record_files.open_writers([output_file]) as (writer,):
         for path in progress.show(paths, "converting", vars(counts), len(paths), unit="files"):
             try:
                 sequences = list(_read_file(root_dir, path, counts))
@@ -81,7 +81,9 @@ def convert_directory(root_dir: str, output_file: str, recursive: bool = False) 
             for sequence in sequences:
                 writer.write(sequence.SerializeToString())
                 counts.sequences_written += 1
-                counts.sequences_without_notes += not sequence.notes
+                if not sequence.notes:
+                    logging.warning("%s: has no notes", path)
+                    counts.sequences_without_notes += 1
         if not counts.sequences_written:
             raise ValueError(f"{root_dir}: none of its {len(paths)} files could be read")
     return counts

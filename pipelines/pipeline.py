@@ -8,7 +8,6 @@ output is named `dataset`), output files appear whole or not at all, and long ru
 from __future__ import annotations
 
 import abc
-import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -228,13 +227,9 @@ def run_pipeline_serial(
     record_files.make_directory(output_dir)
     prefix = f"{output_file_base}_" if output_file_base else ""
     written = dict.fromkeys(pipeline.output_type_as_dict, 0)
-    with contextlib.ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(
-                record_files.open_writer(os.path.join(output_dir, f"{prefix}{name}.tfrecord"))
-            )
-            for name in written
-        }
+    paths = [os.path.join(output_dir, f"{prefix}{name}.tfrecord") for name in written]
+    with record_files.open_writers(paths) as opened:
+        writers = dict(zip(written, opened, strict=True))
         for outputs in _transform_all(pipeline, input_iterator, written):
             for name, objects in outputs.items():
                 for output in objects:

@@ -8,7 +8,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from perf_rnn.records import make_sequence_example
 from pipelines import pipeline, statistics
+
+__all__ = ["HashPartition", "RandomPartition", "make_sequence_example"]
 
 
 class _Partition(pipeline.Pipeline):
@@ -112,22 +115,3 @@ class HashPartition(_Partition):
         digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
         # 53 bits: what a float holds exactly, so that the quotient stays below 1.
         return (int.from_bytes(digest, "big") >> 11) / 2**53
-
-
-def make_sequence_example(inputs: Any, labels: Any) -> Any:
-    """Returns a `tf.train.SequenceExample` with a step for every input.
-
-    Args:
-      inputs: [steps, input size] floats.
-      labels: [steps] integers, or [steps, labels per step].
-    """
-    from tensorflow.core.example import example_pb2
-
-    example = example_pb2.SequenceExample()
-    feature_list = example.feature_lists.feature_list
-    for values in inputs:
-        feature_list["inputs"].feature.add().float_list.value.extend(values)
-    for label in labels:
-        values = label if isinstance(label, Sequence) else [label]
-        feature_list["labels"].feature.add().int64_list.value.extend(values)
-    return example

@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from typing import NoReturn
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -18,25 +19,34 @@ flags.DEFINE_string(
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and runs `main`; a foreseen error becomes one line and exit status 1.
 
-    Foreseen are ValueError (a value that makes no sense; bundles and datasets raise subclasses)
-    and OSError (a file that cannot be read or written). Anything else is a defect of ours and
-    keeps its traceback.
+    Foreseen are bad flags, ValueError (a value that makes no sense; bundles and datasets raise
+    subclasses), and OSError and TensorFlow's errors (a file that cannot be read or written).
+    Anything else is a defect of ours and keeps its traceback.
     """
 
-    def absl_main(argv: list[str]) -> None:
-        if len(argv) > 1:
-            raise app.UsageError(
-                f"unexpected argument {argv[1]!r}; values are given as --flag=value"
-            )
-        _set_up_logging()
+    def parse_flags(argv: list[str]) -> list[str]:
         try:
+            return flags.FLAGS(argv)
+        except flags.Error as error:
+            _fail(error)
+
+    def absl_main(argv: list[str]) -> None:
+        try:
+            if len(argv) > 1:
+                raise ValueError(f"unexpected argument {argv[1]!r}; write --flag=value")
+            _set_up_logging()
             main()
-        except (ValueError, OSError) as error:
-            print(f"ERROR: {_one_line(error)}", file=sys.stderr)
-            sys.exit(1)
         except KeyboardInterrupt:
             print("ERROR: interrupted", file=sys.stderr)
             sys.exit(130)
+        except Exception as error:
+            # TensorFlow's errors can only come up where it has been imported.
+            tensorflow = sys.modules.get("tensorflow")
+            if not isinstance(error, (ValueError, OSError)) and not (
+                tensorflow and isinstance(error, tensorflow.errors.OpError)
+            ):
+                raise
+            _fail(error)
 
     # So that --help of an installed script shows the tool's text and flags.
     module = sys.modules[main.__module__]
@@ -46,14 +56,21 @@ def run(main: Callable[[], None]) -> None:
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     # TensorFlow's own start-up notes say nothing about the user's work.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    app.run(absl_main)
+    if "--help" in sys.argv:  # absl itself would exit with 1, as if asking were an error.
+        app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
+    app.run(absl_main, flags_parser=parse_flags)
+
+
+def _fail(error: Exception) -> NoReturn:
+    print(f"ERROR: {_one_line(error)}", file=sys.stderr)
+    sys.exit(1)
 
 
 def load_libraries() -> None:
     """Imports TensorFlow and note_seq without the notes about this machine that they print.
 
     TensorFlow's come from C++ before it listens to any setting, so file descriptor 2 itself is
-    turned away meanwhile. What goes wrong for good is an exception and is shown as such.
+    turned away meanwhile. Exceptions are shown all the same.
     """
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
     sys.stderr.flush()
@@ -64,7 +81,7 @@ def load_libraries() -> None:
         import note_seq  # noqa: F401
         import tensorflow as tf
 
-        tf.config.list_logical_devices()
+        tf.config.list_physical_devices()
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
@@ -73,7 +90,7 @@ def load_libraries() -> None:
 def _set_up_logging() -> None:
     level = flags.FLAGS.log.upper()
     if level not in LEVELS:
-        raise app.UsageError(f"--log={flags.FLAGS.log} is not one of {', '.join(LEVELS)}")
+        raise ValueError(f"--log={flags.FLAGS.log} is not one of {', '.join(LEVELS)}")
     absl_logging.set_verbosity(level.lower())
     absl_logging.set_stderrthreshold(level.lower())
     # TensorFlow logs how long it took to prepare each checkpoint as if it were news.

@@ -1,8 +1,11 @@
 """Generates piano performances as MIDI files, or saves a training run as a bundle."""
 
+import contextlib
+import itertools
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from absl import flags
@@ -43,7 +46,12 @@ flags.DEFINE_string(
     "primer_midi", "", "Begin with a MIDI file. --primer_pitches and --primer_melody go first."
 )
 flags.DEFINE_float("temperature", 1.0, "Above 0: below 1 plays safer, above 1 wilder.")
-flags.DEFINE_integer("seed", None, "The same seed gives the same pieces; if not given, a new one.")
+flags.DEFINE_integer(
+    "seed", None, "The same seed gives the same pieces; if not given, a new one.", lower_bound=0
+)
+flags.DEFINE_string(
+    "hparams", "", "Not needed: the model knows its own. Checked against its layers if given."
+)
 
 
 def _bundle() -> Any:
@@ -67,6 +75,12 @@ def _bundle() -> Any:
     if FLAGS.config and FLAGS.config != config.key:
         configs.get_config(FLAGS.config)
         raise ValueError(f"--config={FLAGS.config}, but the model's config is {config.key}")
+    hparams = config.hparams.parse(FLAGS.hparams)
+    if FLAGS.hparams and list(hparams.rnn_layer_sizes) != list(bundle.layer_sizes):
+        raise ValueError(
+            f"--hparams says rnn_layer_sizes={list(hparams.rnn_layer_sizes)}, but the model's "
+            f"layers are {list(bundle.layer_sizes)}"
+        )
     return bundle, config
 
 
@@ -88,8 +102,9 @@ def main() -> None:
             raise ValueError("--save_generator_bundle needs --run_dir and --bundle_file")
     elif FLAGS.run_dir and FLAGS.bundle_file:
         raise ValueError("give --run_dir or --bundle_file, not both")
-    if not FLAGS.temperature > 0:
-        raise ValueError(f"--temperature={FLAGS.temperature} is not above 0")
+    for name in ("run_dir", "bundle_file"):
+        if FLAGS[name].value == "":
+            raise ValueError(f"--{name} is empty")
     cli.load_libraries()
     bundle, config = _bundle()
     if FLAGS.save_generator_bundle:
@@ -97,7 +112,8 @@ def main() -> None:
 
         path = os.path.expanduser(FLAGS.bundle_file)
         bundles.write_bundle(path, bundle)
-        print(f"Wrote {path}: {bundle.id}, layers {list(bundle.layer_sizes)}.")
+        size = f"layers {list(bundle.layer_sizes)}, {bundle.num_parameters:,} weights"
+        print(f"Wrote {path}: {bundle.id}, {size}")
         return
     _generate(bundle, config)
 
@@ -114,42 +130,52 @@ def _generate(bundle: Any, config: Any) -> None:
     output_dir = os.path.expanduser(FLAGS.output_dir)
     os.makedirs(output_dir, exist_ok=True)
     seed = random.randrange(2**31) if FLAGS.seed is None else FLAGS.seed
-    start = time.monotonic()
     steps, outputs, temperature = FLAGS.num_steps, FLAGS.num_outputs, FLAGS.temperature
-    with tqdm(total=steps, unit=" steps", disable=not sys.stderr.isatty()) as bar:
-        pieces = generation.generate(
-            bundle,
-            config,
-            steps,
-            outputs,
-            primer,
-            temperature,
-            seed,
-            on_progress=lambda done: bar.update(done - bar.n),
-        )
-    seconds = time.monotonic() - start
-    for path, piece in zip(_new_paths(output_dir, len(pieces)), pieces, strict=True):
-        midi_io.sequence_proto_to_midi_file(piece, f"{path}.tmp")
-        os.replace(f"{path}.tmp", path)
-        print(f"{path}: {len(piece.notes)} notes in {piece.total_time:.1f} s")
+    with _new_files(output_dir, outputs) as paths:
+        start = time.monotonic()
+        with tqdm(total=steps, unit=" steps", disable=not sys.stderr.isatty()) as bar:
+            pieces = generation.generate(
+                bundle,
+                config,
+                steps,
+                outputs,
+                primer,
+                temperature,
+                seed,
+                on_progress=lambda done: bar.update(done - bar.n),
+            )
+        seconds = time.monotonic() - start
+        for path, piece in zip(paths, pieces, strict=True):
+            midi_io.sequence_proto_to_midi_file(piece, f"{path}.tmp")
+            os.replace(f"{path}.tmp", path)
+            print(f"{path}: {len(piece.notes)} notes in {piece.total_time:.1f} s")
     print(
-        f"Wrote {len(pieces)} pieces by {config.key} (layers {list(bundle.layer_sizes)}, "
+        f"Wrote {outputs} pieces by {config.key} (layers {list(bundle.layer_sizes)}, "
         f"temperature {temperature}, seed {seed}) in {seconds:.1f} s to {output_dir}"
     )
 
 
-def _new_paths(output_dir: str, count: int) -> list[str]:
-    """Returns Magenta's file names, `YYYY-mm-dd_HHMMSS_<i>.mid`, of a second not used yet."""
-    moment = time.time()
-    while True:
+@contextlib.contextmanager
+def _new_files(output_dir: str, count: int) -> Iterator[list[str]]:
+    """Reserves Magenta's file names, `YYYY-mm-dd_HHMMSS_<i>.mid`, of a second not used yet.
+
+    The first file is there, empty, from the beginning, so that a directory that cannot be written
+    to is found before the work is done and two runs never take the same names. What is unfinished
+    at the end is removed.
+    """
+    digits = len(str(count))
+    for moment in itertools.count(time.time()):
         stamp = time.strftime("%Y-%m-%d_%H%M%S", time.localtime(moment))
-        digits = len(str(count))
-        paths = [
-            os.path.join(output_dir, f"{stamp}_{i:0{digits}d}.mid") for i in range(1, count + 1)
-        ]
-        if not any(os.path.exists(path) for path in paths):
-            return paths
-        moment += 1
+        names = [f"{stamp}_{i:0{digits}d}.mid" for i in range(1, count + 1)]
+        paths = [os.path.join(output_dir, name) for name in names]
+        with contextlib.suppress(FileExistsError), open(paths[0], "x"):
+            break
+    try:
+        yield paths
+    finally:
+        for path in (f"{path}{suffix}" for path in paths for suffix in ("", ".tmp")):
+            if os.path.exists(path) and (path.endswith(".tmp") or not os.path.getsize(path)):
+                os.remove(path)
 
 
 def console_entry_point() -> None:

@@ -1,5 +1,6 @@
 """Trains a Performance RNN, or evaluates the checkpoints that a training run writes."""
 
+import dataclasses
 import os
 from typing import Any
 
@@ -29,7 +30,13 @@ flags.DEFINE_bool(
     True,
     "Whether the LSTM's state goes on from one window of a segment to the next.",
 )
-flags.DEFINE_integer("seed", 0, "Of the initial weights and the order of segments.", lower_bound=0)
+flags.DEFINE_integer(
+    "seed",
+    0,
+    "Of the initial weights and the order of segments.",
+    lower_bound=0,
+    upper_bound=2**32 - 1,
+)
 flags.DEFINE_integer(
     "num_training_steps",
     0,
@@ -83,12 +90,15 @@ def main() -> None:
 
     if not FLAGS.sequence_example_file:
         raise ValueError("--sequence_example_file is needed")
+    if not FLAGS.run_dir:
+        raise ValueError("--run_dir is needed")
     run = RunDir(FLAGS.run_dir)
     settings = _settings(run)
     cli.load_libraries()
     if FLAGS.eval:
-        _evaluate_checkpoints(run, settings)
+        _evaluate_checkpoints(run)
     else:
+        run.check(settings)
         _train(run, settings)
 
 
@@ -123,6 +133,7 @@ def _train(run: Any, settings: Any) -> None:
     from perf_rnn import network, training
     from perf_rnn.configs import get_config
 
+    strategy = _strategy()
     segments = _segments(FLAGS.sequence_example_file, settings.config)
     eval_segments = None
     if FLAGS.eval_sequence_example_file:
@@ -131,7 +142,6 @@ def _train(run: Any, settings: Any) -> None:
     warm_start = None
     if FLAGS.warm_start_bundle_file:
         warm_start = bundles.read_bundle(os.path.expanduser(FLAGS.warm_start_bundle_file))
-    run.open(settings)
     products = network.fast_products() if FLAGS.mixed_precision == "auto" else "float32"
     trainer = training.Trainer(
         segments,
@@ -140,11 +150,12 @@ def _train(run: Any, settings: Any) -> None:
         run.train_dir,
         FLAGS.num_checkpoints,
         products,
-        _strategy(),
+        strategy,
     )
     if warm_start and trainer.step.numpy() == 0:
         training.transfer_weights(trainer.network, warm_start)
         logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
+    run.write(settings)
     logging.info(
         "Training %s, layers %s, %s weights, products in %s, %d replicas, from step %d.",
         settings.config,
@@ -155,9 +166,13 @@ def _train(run: Any, settings: Any) -> None:
         trainer.step.numpy(),
     )
 
+    # Evaluated in float32, whatever the training's products are taken in.
+    evaluated = _network_to_evaluate(settings)
+
     def after_checkpoint() -> None:
         if eval_segments is not None:
-            _evaluate(run, settings, trainer.network, eval_segments, int(trainer.step.numpy()))
+            evaluated.set_weights(trainer.network.get_weights())
+            _evaluate(run, settings, evaluated, eval_segments, int(trainer.step.numpy()))
 
     schedule = training.Schedule(
         FLAGS.num_training_steps, FLAGS.summary_frequency, FLAGS.checkpoint_seconds
@@ -168,18 +183,31 @@ def _train(run: Any, settings: Any) -> None:
         print(f"{run.path}: at step {trainer.step.numpy()}, checkpoints in {run.train_dir}")
 
 
-def _evaluate_checkpoints(run: Any, settings: Any) -> None:
+def _network_to_evaluate(settings: Any) -> Any:
+    from perf_rnn.configs import get_config
+    from perf_rnn.network import build_network
+
+    hparams = settings.hparams
+    num_classes = get_config(settings.config).num_classes
+    return build_network(num_classes, hparams.rnn_layer_sizes, hparams.dropout_keep_prob)
+
+
+def _evaluate_checkpoints(run: Any) -> None:
     import tensorflow as tf
 
-    from perf_rnn import network
-    from perf_rnn.configs import get_config
     from perf_rnn.run_dir import restore_weights
 
-    pattern, limit = FLAGS.sequence_example_file, FLAGS.num_eval_examples
-    segments = _segments(pattern, settings.config, limit)
-    num_classes = get_config(settings.config).num_classes
-    evaluated = network.build_network(num_classes, settings.hparams.rnn_layer_sizes)
+    segments = evaluated = None
     for checkpoint in tf.train.checkpoints_iterator(run.train_dir, min_interval_secs=5):
+        # A run may only now have begun, so what it was made with is not known before.
+        settings = _settings(run)
+        if made_with := run.settings():
+            asked = {"config": settings.config, "hparams": settings.hparams}
+            run.check(dataclasses.replace(made_with, **asked))
+        if segments is None:
+            pattern, limit = FLAGS.sequence_example_file, FLAGS.num_eval_examples
+            segments = _segments(pattern, settings.config, limit)
+            evaluated = _network_to_evaluate(settings)
         step = restore_weights(evaluated, checkpoint)
         _evaluate(run, settings, evaluated, segments, step)
         if FLAGS.num_training_steps and step >= FLAGS.num_training_steps:

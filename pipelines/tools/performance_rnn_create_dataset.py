@@ -4,6 +4,8 @@ import os
 
 from absl import flags
 
+from perf_rnn.configs import get_config
+from perf_rnn.records import EXAMPLE_FORMATS
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -29,7 +31,7 @@ flags.DEFINE_enum(
 flags.DEFINE_enum(
     "example_format",
     "sparse_one_hot",
-    ["sparse_one_hot", "dense_one_hot"],
+    EXAMPLE_FORMATS,
     "How one-hot vectors are stored: as indices, or as the floats that Magenta's trainer reads.",
 )
 flags.DEFINE_integer("min_events", 32, "Segments of fewer events are dropped.")
@@ -40,13 +42,16 @@ def main() -> None:
     if not FLAGS.input or not FLAGS.output_dir:
         raise ValueError("--input and --output_dir are both needed")
 
-    from perf_rnn.configs import get_config
+    if not 0 <= FLAGS.eval_ratio <= 1:
+        raise ValueError(f"--eval_ratio={FLAGS.eval_ratio} is not between 0 and 1")
+    config = get_config(FLAGS.config)
+    cli.load_libraries()
     from pipelines import performance_dataset
 
     written = performance_dataset.create_dataset(
         os.path.expanduser(FLAGS.input),
         os.path.expanduser(FLAGS.output_dir),
-        get_config(FLAGS.config),
+        config,
         FLAGS.min_events,
         FLAGS.max_events,
         FLAGS.eval_ratio,

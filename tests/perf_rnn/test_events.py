@@ -293,7 +293,7 @@ def test_decode_nothing(events):
     ],
 )
 def test_bad_events(codec, events, message):
-    for method in (codec.decode, codec.num_steps, codec.steps, codec.to_performance):
+    for method in (codec.decode, codec.num_steps, codec.to_performance):
         with pytest.raises(ValueError, match=message):
             method(events)
     with pytest.raises(ValueError, match=message):
@@ -315,13 +315,10 @@ def test_decode_bad_arguments(arguments, message):
 # Lengths, by hand
 
 
-def test_steps():
+def test_num_steps():
     events = [on(60), shift(5), off(60), MAX, shift(1)]
     assert PLAIN.num_steps(events) == 106
-    assert PLAIN.steps(events).tolist() == [0, 0, 5, 5, 105]
-    assert PLAIN.steps(events, start_step=40).tolist() == [40, 40, 45, 45, 145]
     assert PLAIN.num_steps([]) == 0
-    assert PLAIN.steps([]).tolist() == []
 
 
 @pytest.mark.parametrize(

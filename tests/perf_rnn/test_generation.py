@@ -49,11 +49,20 @@ def test_primer_is_played_first(bundle):
     assert CONFIG.codec.num_steps(events) == 50
 
 
+@pytest.mark.parametrize("melody", ["[60]", "[60,-2,62,-2,64]", "[60,-2,-2,-2]"])
+def test_a_primers_notes_are_all_released(melody):
+    events = generation.encode_primer(primers.from_melody(melody), CONFIG, 500)
+    on, off = events < 128, (events >= 128) & (events < 256)
+    assert sorted(events[on]) == sorted(events[off] - 128)
+
+
 def test_config_of_bundle(bundle):
     assert generation.config_of_bundle(bundle) is CONFIG
     plain = get_config("performance")
     wrong = bundle_from_network(build_network(388, [4]), plain)
-    with pytest.raises(ValueError, match="bundle id 'performance' with 388 classes is none of"):
+    with pytest.raises(
+        ValueError, match="bundle id 'performance' with 388 classes and 388 inputs is none of"
+    ):
         generation.config_of_bundle(wrong)
 
 
@@ -62,7 +71,7 @@ def test_config_of_bundle(bundle):
     [
         ({"num_steps": 1}, "num_steps 1 is below 2"),
         ({"num_outputs": 0}, "num_outputs 0 is below 1"),
-        ({"temperature": 0.0}, "temperature 0.0 is not above 0"),
+        ({"temperature": 0.0}, "temperature 0.0 is not a number above 0"),
         ({"num_steps": 40, "primer": primers.from_pitches("[60]")}, "the primer lasts 50 steps"),
     ],
 )

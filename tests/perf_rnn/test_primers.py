@@ -44,6 +44,7 @@ def test_melody_ends_with_silence():
         (primers.from_pitches, "[-1]", "-1 is outside 0 to 127"),
         (primers.from_melody, "[60, -3]", "primer_melody: -3 is outside -2 to 127"),
         (primers.from_melody, "[-1, -2]", "holds no note"),
+        (primers.from_melody, "[-2, -2]", "holds no note"),
     ],
 )
 def test_malformed_text(make, text, message):

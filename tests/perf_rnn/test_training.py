@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ from perf_rnn import network as network_lib
 from perf_rnn import training
 from perf_rnn.configs import get_config
 from perf_rnn.evaluation import evaluate
+from perf_rnn.generation import config_of_bundle
 from perf_rnn.hparams import HParams
 from perf_rnn.records import EventSequence
 from perf_rnn.run_dir import RunDir, RunSettings
@@ -50,13 +53,15 @@ def test_learns(tmp_path):
     assert last < 1.0  # log(2), 0.69, is the best there is.
 
 
-def test_resumed_equals_uninterrupted(tmp_path):
-    whole = make_trainer(tmp_path / "whole")
+@pytest.mark.parametrize("hparams", ["", "dropout_keep_prob=0.7,decay_steps=30"])
+def test_resumed_equals_uninterrupted(tmp_path, hparams):
+    settings = make_settings(hparams)
+    whole = make_trainer(tmp_path / "whole", settings)
     expected = steps(whole, 23)
-    first = make_trainer(tmp_path / "parts")
+    first = make_trainer(tmp_path / "parts", settings)
     got = steps(first, 11)
     first.save()
-    second = make_trainer(tmp_path / "parts")
+    second = make_trainer(tmp_path / "parts", settings)
     assert second.step.numpy() == 11
     got += steps(second, 12)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
@@ -113,9 +118,13 @@ def test_training_without_carrying_state_differs(tmp_path):
 
 
 def test_learning_rate_decays():
-    rate = training.make_optimizer(HParams(learning_rate=0.5, decay_steps=10)).learning_rate
-    assert float(training.make_optimizer(HParams()).learning_rate) == pytest.approx(0.001)
-    assert float(rate) == pytest.approx(0.5)
+    constant = training.make_optimizer(HParams())
+    decaying = training.make_optimizer(HParams(learning_rate=0.5, decay_steps=10))
+    for step, rate in ((0, 0.5), (5, 0.25), (10, 0.0), (20, 0.0)):
+        constant.iterations.assign(step)
+        decaying.iterations.assign(step)
+        assert float(constant.learning_rate) == pytest.approx(0.001)
+        assert float(decaying.learning_rate) == pytest.approx(rate, abs=1e-7)
 
 
 def test_train_saves_checkpoints_and_summaries(tmp_path):
@@ -154,19 +163,75 @@ def test_interrupt_saves(tmp_path):
     assert tf.train.latest_checkpoint(str(tmp_path)).endswith("ckpt-7")
 
 
+def test_a_corrupt_record_loses_nothing(tmp_path):
+    """What is saved is where the last whole step ended, though the batches had moved on."""
+
+    class Corrupt(list):
+        broken = None
+
+        def __getitem__(self, index):
+            if index == self.broken:
+                raise ValueError("corrupt")
+            return super().__getitem__(index)
+
+    segments = Corrupt(make_segments())
+    expected = steps(make_trainer(tmp_path / "whole", segments=segments), 20)
+    trainer = make_trainer(tmp_path / "broken", segments=segments)
+    got = steps(trainer, 6)
+    # The next segment that a row takes.
+    order = np.random.default_rng([1, 0]).permutation(12)
+    segments.broken = order[8]
+    with pytest.raises(ValueError, match="corrupt"):
+        trainer.train(training.Schedule())
+    reached = int(trainer.step.numpy())
+    assert reached >= 6
+    segments.broken = None
+    again = make_trainer(tmp_path / "broken", segments=segments)
+    assert again.step.numpy() == reached
+    got = expected[:reached] + steps(again, 20 - reached)
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+
+def test_resume_with_other_data_starts_a_new_pass(tmp_path):
+    first = make_trainer(tmp_path)
+    steps(first, 5)
+    first.save()
+    again = make_trainer(tmp_path, segments=make_segments(num=9))
+    assert again.step.numpy() == 5
+    assert next(again.batches).keep_state.tolist() == [0, 0, 0, 0]
+
+
 def test_nan_stops_and_keeps_the_last_checkpoint(tmp_path):
     trainer = make_trainer(tmp_path)
     steps(trainer, 2)
     trainer.save()
     trainer.network.set_weights([w * np.nan for w in trainer.network.get_weights()])
-    with pytest.raises(training.TrainingError, match="the loss is nan at step 3; lower learning"):
+    with pytest.raises(
+        training.TrainingError, match="the loss is no longer a number at step 3; low"
+    ):
         trainer.train(training.Schedule())
     assert tf.train.latest_checkpoint(str(tmp_path)).endswith("ckpt-2")
 
 
+def test_nan_weights_are_not_saved(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.network.set_weights([w * np.nan for w in trainer.network.get_weights()])
+    with pytest.raises(training.TrainingError, match="a weight is no longer a number at step 0"):
+        trainer.save()
+    assert tf.train.latest_checkpoint(str(tmp_path)) is None
+
+
+def test_damaged_checkpoint(tmp_path):
+    make_trainer(tmp_path).save()
+    (data,) = tmp_path.glob("ckpt-0.data*")
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"ckpt-0: damaged, or another network's checkpoint"):
+        make_trainer(tmp_path)
+
+
 def test_checkpoint_of_another_network(tmp_path):
     make_trainer(tmp_path).save()
-    with pytest.raises(training.TrainingError, match="cannot go on from this checkpoint"):
+    with pytest.raises(ValueError, match=r"ckpt-0: damaged, or another network's checkpoint"):
         make_trainer(tmp_path, make_settings("rnn_layer_sizes=[9,6]"))
 
 
@@ -189,6 +254,17 @@ def test_warm_start_from_other_layers():
         training.transfer_weights(network_lib.build_network(356, [6]), bundle)
 
 
+def test_warm_start_from_inputs_other_than_events():
+    config = get_config("performance")
+    bundle = network_lib.bundle_from_network(network_lib.build_network(356, [5]), config)
+    layer = dataclasses.replace(bundle.layers[0], kernel=np.zeros((364, 20), np.float32))
+    conditioned = dataclasses.replace(bundle, layers=(layer,))
+    with pytest.raises(training.TrainingError, match="reads 364 inputs for 356 classes"):
+        training.transfer_weights(network_lib.build_network(356, [5]), conditioned)
+    with pytest.raises(ValueError, match="with 356 classes and 364 inputs is none of"):
+        config_of_bundle(conditioned)
+
+
 def test_diverged_network_makes_no_bundle():
     network = network_lib.build_network(356, [5])
     network.set_weights([w * np.nan for w in network.get_weights()])
@@ -200,11 +276,12 @@ def test_run_dir_remembers_its_settings(tmp_path):
     run = RunDir(str(tmp_path / "run"))
     assert run.settings() is None
     settings = make_settings()
-    run.open(settings)
-    run.open(settings)
+    run.check(settings)
+    run.write(settings)
+    run.check(settings)
     assert RunDir(run.path).settings() == settings
     with pytest.raises(ValueError, match="made with batch_size=4, not 5; window=16, not 8"):
-        run.open(make_settings("batch_size=5", window=8))
+        run.check(make_settings("batch_size=5", window=8))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"hparams": {"size": 1}}'])

@@ -135,7 +135,7 @@ def test_convert_on_bad_input(run_tool, asap_dir, tmp_path, flags, message):
     ("flags", "message"),
     [
         ([], "--input and --output_dir are both needed"),
-        (["--eval_ratio=2"], "eval_ratio 2.0 is not between 0 and 1"),
+        (["--eval_ratio=2"], "--eval_ratio=2.0 is not between 0 and 1"),
         (["--config=jazz"], "unknown config 'jazz'; known: performance, "),
         (["--input={tmp}/none"], "{tmp}/none: No such file or directory"),
         (["--input={tmp}/old"], "{tmp}/old: Is a directory"),
