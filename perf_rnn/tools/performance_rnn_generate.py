@@ -53,6 +53,15 @@ flags.DEFINE_string(
     "hparams", "", "Not needed: the model knows its own. Checked against its layers if given."
 )
 
+# Magenta's flags that its users' scripts may spell out; what they ask for beyond its defaults is
+# refused.
+BEAM_FLAGS = ("beam_size", "branch_factor", "steps_per_iteration")
+CONTROL_FLAGS = ("notes_per_second", "pitch_class_histogram", "disable_conditioning")
+for name in BEAM_FLAGS:
+    flags.DEFINE_integer(name, 1, "Only 1: every event is sampled, there is no beam search.")
+for name in CONTROL_FLAGS:
+    flags.DEFINE_string(name, None, "For conditioned models, which no config here is.")
+
 
 def _bundle() -> Any:
     """Returns the bundle that the flags name and its config."""
@@ -102,6 +111,14 @@ def main() -> None:
             raise ValueError("--save_generator_bundle needs --run_dir and --bundle_file")
     elif FLAGS.run_dir and FLAGS.bundle_file:
         raise ValueError("give --run_dir or --bundle_file, not both")
+    for name in BEAM_FLAGS:
+        if FLAGS[name].value != 1:
+            raise ValueError(
+                f"--{name}={FLAGS[name].value}: there is no beam search; leave it at 1"
+            )
+    for name in CONTROL_FLAGS:
+        if FLAGS[name].value is not None:
+            raise ValueError(f"--{name}: no config here is of a conditioned model; leave it out")
     for name in ("run_dir", "bundle_file"):
         if FLAGS[name].value == "":
             raise ValueError(f"--{name} is empty")
