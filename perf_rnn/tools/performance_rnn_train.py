@@ -119,7 +119,7 @@ def _strategy() -> Any:
     if FLAGS.tpu is not None:
         try:
             resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(FLAGS.tpu)
-        except (tf.errors.OpError, ValueError) as error:
+        except (tf.errors.OpError, ValueError, OSError) as error:
             raise ValueError(f"--tpu={FLAGS.tpu}: no such TPU ({error})") from error
         return tf.distribute.TPUStrategy(resolver)
     if FLAGS.strategy == "mirrored":

@@ -135,6 +135,13 @@ def test_a_run_with_dropout_can_be_played_and_evaluated(train, generate, tmp_pat
     assert generate(run, "--num_outputs=1", "--num_steps=200", bundle=False).status == 0
 
 
+def test_train_on_two_devices(train):
+    new = ["--config=performance_with_dynamics", HPARAMS, "--strategy=mirrored"]
+    ended = train(*new, "--num_training_steps=2")
+    assert ended.status == 0, ended.err
+    assert "2 replicas" in ended.err
+
+
 def test_a_start_that_fails_leaves_no_run(train, bundle_file, tmp_path):
     new = ["--config=performance_with_dynamics", "--num_training_steps=1"]
     warm = f"--warm_start_bundle_file={bundle_file}"
