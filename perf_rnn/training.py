@@ -48,6 +48,18 @@ def make_optimizer(hparams: HParams) -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(rate)
 
 
+def mirrored_strategy() -> tf.distribute.Strategy:
+    """Returns the strategy that shares a batch over all GPUs, or over virtual CPUs without one."""
+    gpus = tf.config.list_logical_devices("GPU")
+    if gpus:
+        return tf.distribute.MirroredStrategy([device.name for device in gpus])
+    # On CPUs the default, collective operations, breaks down at a process's second strategy.
+    cpus = tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy(
+        [device.name for device in cpus], tf.distribute.ReductionToOneDevice()
+    )
+
+
 def make_train_step(
     network: keras.Model, optimizer: keras.optimizers.Optimizer, clip_norm: float
 ) -> Callable[..., Any]:

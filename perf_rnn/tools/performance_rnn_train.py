@@ -116,16 +116,15 @@ def _segments(pattern: str, config_key: str, limit: int = 0) -> Any:
 def _strategy() -> Any:
     import tensorflow as tf
 
+    from perf_rnn import training
+
     if FLAGS.tpu is not None:
         try:
             resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(FLAGS.tpu)
         except (tf.errors.OpError, ValueError, OSError) as error:
             raise ValueError(f"--tpu={FLAGS.tpu}: no such TPU ({error})") from error
         return tf.distribute.TPUStrategy(resolver)
-    if FLAGS.strategy == "mirrored":
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
-    return None
+    return training.mirrored_strategy() if FLAGS.strategy == "mirrored" else None
 
 
 def _train(run: Any, settings: Any) -> None:
