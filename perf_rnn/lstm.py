@@ -96,7 +96,9 @@ def _cpu_lstm(
         tf.convert_to_tensor(w) for w in (kernel, recurrent_kernel, bias)
     )
     if inputs.dtype.is_integer:
-        projected = _look_up(kernel, tf.transpose(inputs)) + bias
+        # Of int32, oneDNN complains on stderr that it has no transposition.
+        steps_first = tf.transpose(tf.cast(inputs, tf.int64))
+        projected = _look_up(kernel, steps_first) + bias
     else:
         steps_first = tf.transpose(tf.cast(inputs, dtype), [1, 0, 2])
         projected = tf.cast(tf.matmul(steps_first, tf.cast(kernel, dtype)), tf.float32) + bias

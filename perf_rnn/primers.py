@@ -62,7 +62,7 @@ def from_midi(path: str) -> NoteArrays:
     try:
         sequence = midi_io.midi_to_note_sequence(data)
     except midi_io.MIDIConversionError as error:
-        raise ValueError(f"{path}: cannot be read as MIDI ({error})") from error
+        raise ValueError(f"{path}: is no complete MIDI file ({error})") from error
     notes = apply_sustain(from_note_sequence(sequence))
     melodic = notes.take_notes(~notes.is_drum)
     if not melodic.num_notes:

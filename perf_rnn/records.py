@@ -150,7 +150,9 @@ def _parse_example(
     if "config" in context:
         made_for = b"".join(context["config"].bytes_list.value).decode(errors="replace")
         if made_for != config.key:
-            raise RecordError(f"{name}: made for config {made_for!r}, not {config.key!r}")
+            raise RecordError(
+                f"{name}: made for config {made_for!r}, not {config.key!r}; give the same --config"
+            )
     if "num_classes" in context:
         (num_classes,) = context["num_classes"].int64_list.value or [0]
         if num_classes != config.num_classes:

@@ -43,7 +43,11 @@ def create_dataset(
     )
     for name, count in examples.items():
         if not count:
-            logging.warning("%s holds no examples", name)
+            logging.warning(
+                "%s holds no examples: all that there is fell to the other side. Another --seed or "
+                "--eval_ratio divides otherwise; --partition_by=folder wants many folders.",
+                name,
+            )
     return {os.path.join(output_dir, f"{name}.tfrecord"): n for name, n in examples.items()}
 
 

@@ -148,6 +148,8 @@ def _generate(bundle: Any, config: Any) -> None:
     os.makedirs(output_dir, exist_ok=True)
     seed = random.randrange(2**31) if FLAGS.seed is None else FLAGS.seed
     steps, outputs, temperature = FLAGS.num_steps, FLAGS.num_outputs, FLAGS.temperature
+    if primer is not None:
+        print(f"The primer takes {primer.total_time:.1f} of {steps / 100:.1f} s.")
     with _new_files(output_dir, outputs) as paths:
         start = time.monotonic()
         with tqdm(total=steps, unit=" steps", disable=not sys.stderr.isatty()) as bar:
@@ -161,13 +163,14 @@ def _generate(bundle: Any, config: Any) -> None:
                 seed,
                 on_progress=lambda done: bar.update(done - bar.n),
             )
+            bar.update(steps - bar.n)
         seconds = time.monotonic() - start
         for path, piece in zip(paths, pieces, strict=True):
             midi_io.sequence_proto_to_midi_file(piece, f"{path}.tmp")
             os.replace(f"{path}.tmp", path)
             print(f"{path}: {len(piece.notes)} notes in {piece.total_time:.1f} s")
     print(
-        f"Wrote {outputs} pieces by {config.key} (layers {list(bundle.layer_sizes)}, "
+        f"Wrote {outputs} piece(s) by {config.key} (layers {list(bundle.layer_sizes)}, "
         f"temperature {temperature}, seed {seed}) in {seconds:.1f} s to {output_dir}"
     )
 

@@ -76,11 +76,9 @@ def _settings(run: Any) -> Any:
 
     made_with = run.settings()
     config = get_config(FLAGS.config or (made_with.config if made_with else "performance"))
-    hparams = config.hparams.parse(FLAGS.hparams)
+    hparams = (made_with.hparams if made_with else config.hparams).parse(FLAGS.hparams)
     values: dict[str, Any] = {name: FLAGS[name].value for name in ("window", "carry_state", "seed")}
     if made_with:
-        if not FLAGS.hparams:
-            hparams = made_with.hparams
         values |= {name: getattr(made_with, name) for name in values if not FLAGS[name].present}
     return RunSettings(config=config.key, hparams=hparams, **values)
 
@@ -89,7 +87,8 @@ def main() -> None:
     from perf_rnn.run_dir import RunDir
 
     if not FLAGS.sequence_example_file:
-        raise ValueError("--sequence_example_file is needed")
+        use = "evaluate" if FLAGS.eval else "train on"
+        raise ValueError(f"--sequence_example_file is needed, the file to {use}")
     if not FLAGS.run_dir:
         raise ValueError("--run_dir is needed")
     run = RunDir(FLAGS.run_dir)
@@ -156,7 +155,7 @@ def _train(run: Any, settings: Any) -> None:
         logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
     run.write(settings)
     logging.info(
-        "Training %s, layers %s, %s weights, products in %s, %d replicas, from step %d.",
+        "Training %s, layers %s, %s weights, products in %s, on %d device(s), from step %d.",
         settings.config,
         list(settings.hparams.rnn_layer_sizes),
         f"{trainer.network.count_params():,}",
@@ -196,6 +195,8 @@ def _evaluate_checkpoints(run: Any) -> None:
 
     from perf_rnn.run_dir import restore_weights
 
+    if run.settings() is None:
+        logging.warning("%s: no training run here yet; waiting for one.", run.path)
     segments = evaluated = None
     for checkpoint in tf.train.checkpoints_iterator(run.train_dir, min_interval_secs=5):
         # A run may only now have begun, so what it was made with is not known before.

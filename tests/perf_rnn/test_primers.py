@@ -93,5 +93,5 @@ def test_midi_without_notes(tmp_path):
 
 def test_not_midi(tmp_path):
     (tmp_path / "a.mid").write_bytes(b"<html>")
-    with pytest.raises(ValueError, match=r"a\.mid: cannot be read as MIDI"):
+    with pytest.raises(ValueError, match=r"a\.mid: is no complete MIDI file"):
         primers.from_midi(str(tmp_path / "a.mid"))

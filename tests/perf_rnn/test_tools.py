@@ -139,7 +139,7 @@ def test_train_on_two_devices(train):
     new = ["--config=performance_with_dynamics", HPARAMS, "--strategy=mirrored"]
     ended = train(*new, "--num_training_steps=2")
     assert ended.status == 0, ended.err
-    assert "2 replicas" in ended.err
+    assert "on 2 device(s)" in ended.err
 
 
 def test_a_start_that_fails_leaves_no_run(train, bundle_file, tmp_path):
