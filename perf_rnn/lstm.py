@@ -96,8 +96,10 @@ def _cpu_lstm(
         tf.convert_to_tensor(w) for w in (kernel, recurrent_kernel, bias)
     )
     if inputs.dtype.is_integer:
-        # Of int32, oneDNN complains on stderr that it has no transposition.
-        steps_first = tf.transpose(tf.cast(inputs, tf.int64))
+        # tf.transpose of int32 would make oneDNN complain on stderr.
+        batch, time = tf.unstack(tf.shape(inputs))
+        places = tf.range(time)[:, tf.newaxis] + tf.range(batch) * time
+        steps_first = tf.gather(tf.reshape(inputs, [-1]), places)
         projected = _look_up(kernel, steps_first) + bias
     else:
         steps_first = tf.transpose(tf.cast(inputs, dtype), [1, 0, 2])
