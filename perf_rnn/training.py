@@ -80,14 +80,11 @@ def make_train_step(
             loss = sums[0] / num_events
         gradients = tape.gradient(loss, network.trainable_variables)
         context = tf.distribute.get_replica_context()
-        if context.num_replicas_in_sync > 1:
-            # Clipping wants the whole gradient. The optimiser sums over replicas once more.
-            total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-            gradients = [gradient / context.num_replicas_in_sync for gradient in total]
-            clip_norm_here = clip_norm / context.num_replicas_in_sync
-        else:
-            clip_norm_here = clip_norm
-        gradients = [tf.clip_by_norm(gradient, clip_norm_here) for gradient in gradients]
+        replicas = context.num_replicas_in_sync
+        if replicas > 1:  # Clipping wants the whole gradient.
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        # The optimiser sums over replicas once more.
+        gradients = [tf.clip_by_norm(gradient, clip_norm) / replicas for gradient in gradients]
         optimizer.apply(gradients, network.trainable_variables)
         return sums, states
 

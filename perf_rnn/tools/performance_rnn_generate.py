@@ -1,6 +1,7 @@
 """Generates piano performances as MIDI files, or saves a training run as a bundle."""
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import sys
@@ -84,11 +85,12 @@ def _bundle() -> Any:
     if FLAGS.config and FLAGS.config != config.key:
         configs.get_config(FLAGS.config)
         raise ValueError(f"--config={FLAGS.config}, but the model's config is {config.key}")
-    hparams = config.hparams.parse(FLAGS.hparams)
-    if FLAGS.hparams and list(hparams.rnn_layer_sizes) != list(bundle.layer_sizes):
+    own = dataclasses.replace(config.hparams, rnn_layer_sizes=tuple(bundle.layer_sizes))
+    asked = own.parse(FLAGS.hparams)
+    if asked.rnn_layer_sizes != own.rnn_layer_sizes:
         raise ValueError(
-            f"--hparams says rnn_layer_sizes={list(hparams.rnn_layer_sizes)}, but the model's "
-            f"layers are {list(bundle.layer_sizes)}"
+            f"--hparams says rnn_layer_sizes={list(asked.rnn_layer_sizes)}, but the model's "
+            f"layers are {list(own.rnn_layer_sizes)}"
         )
     return bundle, config
 

@@ -234,7 +234,7 @@ def test_generate_with_primer(generate, asap_dir, tmp_path, primer, pitches):
 def test_two_runs_in_a_second_keep_their_files(generate, tmp_path):
     for _ in range(3):
         # As a script written for Magenta may call it.
-        assert generate("--num_outputs=2", "--num_steps=100", "--beam_size=1").status == 0
+        assert generate("--num_outputs=2", "--num_steps=100", "--beam_size=1", HPARAMS).status == 0
     assert len(list((tmp_path / "out").iterdir())) == 6
 
 
