@@ -6,7 +6,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from perf_rnn.events import EventCodec
+from perf_rnn.events import NUM_VELOCITY_BINS, EventCodec
 from perf_rnn.hparams import HParams
 
 
@@ -66,7 +66,7 @@ default_configs: Mapping[str, PerformanceRnnConfig] = types.MappingProxyType(
                 key="performance_with_dynamics",
                 id="performance_with_dynamics",
                 description="Performance RNN with dynamics",
-                num_velocity_bins=32,
+                num_velocity_bins=NUM_VELOCITY_BINS,
             ),
         )
     }

@@ -14,7 +14,7 @@ PRIMER_VELOCITY = 100
 CHORD_SECONDS = 0.5
 # Melodies are in sixteenth notes at 120 quarter notes a minute.
 MELODY_STEP_SECONDS = 0.125
-MELODY_HOLD, MELODY_OFF = -2, -1
+MELODY_HOLD = -2  # Any other negative number, that is -1, ends a note.
 
 
 def from_pitches(text: str) -> NoteArrays:

@@ -154,9 +154,9 @@ def _parse_example(
                 f"{name}: made for config {made_for!r}, not {config.key!r}; give the same --config"
             )
     if "num_classes" in context:
-        (num_classes,) = context["num_classes"].int64_list.value or [0]
-        if num_classes != config.num_classes:
-            raise RecordError(f"{name}: has {num_classes} classes, not {config.num_classes}")
+        num_classes = list(context["num_classes"].int64_list.value)
+        if num_classes != [config.num_classes]:
+            raise RecordError(f"{name}: num_classes is {num_classes}, not [{config.num_classes}]")
     lists = example.feature_lists.feature_list
     if "events" in lists and len(lists["events"].feature) == 1:
         example_format = "sparse_one_hot"

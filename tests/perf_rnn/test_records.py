@@ -159,6 +159,15 @@ def test_bad_examples(tmp_path, example, message):
         EventRecords(str(tmp_path / "a"), CONFIG)[0]
 
 
+@pytest.mark.parametrize("classes", [[], [356], [388, 388]])
+def test_other_number_of_classes(tmp_path, classes):
+    example = make_example(EVENTS[0], CONFIG)
+    example.context.feature["num_classes"].int64_list.value[:] = classes
+    write(tmp_path / "a", [example])
+    with pytest.raises(RecordError, match=r"a: record 0: num_classes is \["):
+        EventRecords(str(tmp_path / "a"), CONFIG)[0]
+
+
 def test_inputs_that_are_not_one_hot(tmp_path):
     example = make_example(EVENTS[0], CONFIG, "dense_one_hot")
     example.feature_lists.feature_list["inputs"].feature[1].float_list.value[3] = 0.5
