@@ -13,6 +13,9 @@ TOOLS = (
     "pipelines.tools.performance_rnn_create_dataset",
     "perf_rnn.tools.performance_rnn_train",
     "perf_rnn.tools.performance_rnn_generate",
+    "perf_rnn.tools.performance_rnn_render",
+    "perf_rnn.tools.performance_rnn_statistics",
+    "perf_rnn.tools.performance_rnn_bundle",
 )
 
 setuptools.setup(
@@ -43,6 +46,8 @@ setuptools.setup(
         "audioop-lts; python_version >= '3.13'",
         "google-crc32c>=1.5",
         "keras>=3.10",
+        "matplotlib>=3.8",
+        "midirenderer>=0.1.3",
         "note-seq>=0.0.5",
         "numpy>=1.26",
         "pretty_midi>=0.2.11",
@@ -52,7 +57,7 @@ setuptools.setup(
         "threadpoolctl>=3.1",
         "tqdm>=4.60",
     ],
-    extras_require={"dev": ["hypothesis", "mypy", "pytest", "ruff", "types-tqdm"]},
+    extras_require={"dev": ["hypothesis", "mypy", "pytest", "ruff", "scipy", "types-tqdm"]},
     entry_points={
         "console_scripts": [
             f"{tool.rpartition('.')[2]} = {tool}:console_entry_point" for tool in TOOLS

@@ -8,16 +8,36 @@ Importing this package needs NumPy alone. TensorFlow and note_seq are loaded by 
 that open a file.
 """
 
-from bundles.bundle import Bundle, BundleError, GeneratorBundleParseError, LstmLayer
-from bundles.files import read_bundle, read_bundle_file, shipped_bundle_path, write_bundle
+from bundles.bundle import (
+    Attention,
+    Bundle,
+    BundleError,
+    GeneratorBundleParseError,
+    LstmLayer,
+    Projection,
+)
+from bundles.files import (
+    bundle_from_proto,
+    read_bundle,
+    read_bundle_file,
+    shipped_bundle_path,
+    write_bundle,
+)
+from bundles.inspection import describe_file, describe_network, unpack_bundle
 
 __all__ = [
+    "Attention",
     "Bundle",
     "BundleError",
     "GeneratorBundleParseError",
     "LstmLayer",
+    "Projection",
+    "bundle_from_proto",
+    "describe_file",
+    "describe_network",
     "read_bundle",
     "read_bundle_file",
     "shipped_bundle_path",
+    "unpack_bundle",
     "write_bundle",
 ]

@@ -3,7 +3,7 @@
 Magenta's proto holds the generator's id and description, the bundle's description, one V1
 checkpoint with the weights, and a metagraph: the network as a TensorFlow 1 graph. Reading never
 loads the metagraph, since it is a program: names and shapes of the weights tell what the network
-is. Bundles written here have none yet, so the original Magenta cannot run them.
+is, and the metagraph is looked at for a few shapes only, as data.
 
 Our own facts (`Bundle.extra`) ride in a field that Magenta's proto does not declare, as JSON.
 Protobuf skips a field it does not know, and copies it when a proto is parsed and written again,
@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundles.bundle import Bundle, BundleError, GeneratorBundleParseError, printable
 from bundles.checkpoint import read_checkpoint, write_checkpoint
+from bundles.metagraph import ANY_WIDTH, GraphFacts, read_metagraph, write_metagraph
 from bundles.variables import variables_from_weights, weights_from_variables
+from bundles.whole_files import written_whole
 
 if TYPE_CHECKING:
     from note_seq.protobuf import generator_pb2
@@ -58,17 +60,44 @@ def shipped_bundle_path(config_key: str) -> Path:
 def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Returns the bundle in a ``.mag`` file, whichever generator's it is.
 
-    Nothing in the file is executed, and memory stays within some twenty times its size.
+    Nothing in the file is executed. Memory stays within some twenty times its size and 60 MB.
 
     Raises:
         BundleError: the file cannot be read, is not a bundle (GeneratorBundleParseError), or its
-            network is damaged or not a plain LSTM stack.
+            network is damaged or not an LSTM stack.
     """
     proto = read_bundle_file(path)
     try:
+        return bundle_from_proto(proto)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def bundle_from_proto(proto: generator_pb2.GeneratorBundle) -> Bundle:
+    """Returns the bundle in a GeneratorBundle proto.
+
+    Raises:
+        BundleError: its network is damaged or not an LSTM stack.
+    """
+    shown_id = printable(proto.generator_details.id)
+    try:
+        checkpoint = proto.checkpoint_file
+        if len(checkpoint) != 1:
+            raise BundleError(f"it needs one checkpoint file and has {len(checkpoint)}")
+        graph = read_metagraph(proto.metagraph_file)
+        extra = extra_of(proto)
+
+        def attn_length(layer_sizes: Sequence[int]) -> int:
+            return _attn_length(layer_sizes, graph, extra)
+
         layers, output_kernel, output_bias = weights_from_variables(
-            read_checkpoint(proto.checkpoint_file[0])
+            read_checkpoint(checkpoint[0]), attn_length
         )
+        heads = graph.head_sizes
+        if sum(heads) != output_bias.size:
+            heads = (output_bias.size,)
+        # Only for the one-hot vector of an event can its index stand.
+        index_input = heads == (layers[0].input_size,) and graph.input_width in (1, ANY_WIDTH)
         return Bundle(
             id=proto.generator_details.id,
             description=proto.generator_details.description,
@@ -76,11 +105,12 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
             layers=layers,
             output_kernel=output_kernel,
             output_bias=output_bias,
-            extra=_read_extra(proto),
+            extra=extra,
+            head_sizes=heads,
+            index_input=index_input,
         )
     except BundleError as error:
-        shown_id = printable(proto.generator_details.id)
-        raise BundleError(f"{path} (a bundle of '{shown_id}'): {error}") from error
+        raise BundleError(f"a bundle of '{shown_id}': {error}") from error
 
 
 def read_bundle_file(path: str | os.PathLike[str]) -> generator_pb2.GeneratorBundle:
@@ -106,11 +136,6 @@ def read_bundle_file(path: str | os.PathLike[str]) -> generator_pb2.GeneratorBun
         raise GeneratorBundleParseError(f"{path}: not a bundle: {_describe(data)}") from error
     if not proto.generator_details.id:
         raise GeneratorBundleParseError(f"{path}: not a bundle: {_describe(data)}")
-    if len(proto.checkpoint_file) != 1:
-        raise GeneratorBundleParseError(
-            f"{path}: not a bundle we can read: it needs one checkpoint file and has "
-            f"{len(proto.checkpoint_file)}"
-        )
     return proto
 
 
@@ -128,17 +153,30 @@ def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
     proto.bundle_details.description = bundle.bundle_description
     extra = _encode_extra(bundle.extra)
     proto.checkpoint_file.append(write_checkpoint(variables_from_weights(bundle)))
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            # Fields may come in any order, so those of one proto can be appended to another.
-            temporary.write_bytes(proto.SerializeToString() + extra)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot write the bundle: {error.strerror}") from error
+    proto.metagraph_file = write_metagraph(bundle)
+    # Fields may come in any order, so those of one proto can be appended to another.
+    with written_whole(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString() + extra)
+
+
+def _attn_length(layer_sizes: Sequence[int], graph: GraphFacts, extra: Mapping[str, Any]) -> int:
+    """Returns how many outputs the first layer's attention looks back at.
+
+    No variable's shape tells. The size of the states does: each layer has a cell and a hidden one,
+    and attention a context and those outputs.
+    """
+    units = layer_sizes[0]
+    if graph.state_size:
+        length, rest = divmod(graph.state_size - 2 * sum(layer_sizes) - units, units)
+        if length > 0 and not rest:
+            return length
+    hparams = extra.get("hparams")
+    said = hparams.get("attn_length") if isinstance(hparams, dict) else None
+    if isinstance(said, int) and said > 0:
+        return said
+    raise BundleError(
+        "it has attention, but neither its metagraph nor its hparams tell the attention's length"
+    )
 
 
 def _describe(data: bytes) -> str:
@@ -164,7 +202,12 @@ def _encode_extra(extra: Mapping[str, Any]) -> bytes:
     return _varint(tag) + _varint(len(data)) + data
 
 
-def _read_extra(proto: generator_pb2.GeneratorBundle) -> dict[str, Any]:
+def extra_of(proto: generator_pb2.GeneratorBundle) -> dict[str, Any]:
+    """Returns our own facts that ride in a proto.
+
+    Raises:
+        BundleError: they are damaged.
+    """
     from google.protobuf.unknown_fields import UnknownFieldSet
 
     extra: dict[str, Any] = {}
@@ -172,6 +215,7 @@ def _read_extra(proto: generator_pb2.GeneratorBundle) -> dict[str, Any]:
         if field.field_number == _EXTRA_FIELD and field.wire_type == _LENGTH_DELIMITED:
             try:
                 extra = json.loads(field.data)
+                json.dumps(extra, allow_nan=False)  # Python also reads NaN and infinity.
             except (ValueError, RecursionError) as error:
                 raise BundleError("its extra facts are not JSON") from error
             if not isinstance(extra, dict):

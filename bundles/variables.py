@@ -1,4 +1,4 @@
-"""Magenta's variable names and layout of weights, to and from ours.
+"""Magenta's layout of weights, to and from ours.
 
 TensorFlow 1 keeps a layer's kernel and recurrent kernel in one matrix of [inputs + u, 4u], the
 inputs' rows first, with its columns in the gate order input, cell ("j"), forget, output.
@@ -6,133 +6,167 @@ inputs' rows first, with its columns in the gate order input, cell ("j"), forget
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from bundles.bundle import Bundle, BundleError, LstmLayer, printable
-
-_SCOPE = "rnn/multi_rnn_cell/cell_{index}/{cell}/{role}"
-_OUTPUT_KERNEL = "fully_connected/weights"
-_OUTPUT_BIAS = "fully_connected/biases"
-
-# Cells we read -> the forget bias that each adds without storing it. We write the first.
-_FORGET_BIAS = {"basic_lstm_cell": 1.0, "lstm_cell": 1.0, "lstm_block_cell": 1.0}
-_WRITTEN_CELL = "basic_lstm_cell"
-# Names of a cell's two variables: today's, and TensorFlow's before 1.2. We write the first.
-_ROLES = (("kernel", "bias"), ("weights", "biases"))
-# Parts of variable names -> the kind of network that has them.
-_OTHER_KINDS = {
-    "attention_cell_wrapper": "attention",
-    "input_projection_wrapper": "residual connections",
-    "cudnn_compatible_lstm_cell": "cuDNN cells",
-    "cudnn_lstm": "cuDNN cells",
-}
+from bundles.bundle import Attention, Bundle, BundleError, LstmLayer, Projection, printable
+from bundles.variable_names import (
+    OUTPUT_NAMES,
+    AttentionNames,
+    LayerNames,
+    ProjectionNames,
+    find_names,
+    todays_name,
+    written_names,
+)
 
 # From TensorFlow's gates (i, j, f, o) to Keras' (i, f, c, o), and back: swap the middle two.
 _GATE_SWAP = [0, 2, 1, 3]
 
-
-def weights_from_variables(
-    variables: Mapping[str, np.ndarray],
-) -> tuple[tuple[LstmLayer, ...], np.ndarray, np.ndarray]:
-    """Returns the LSTM layers, the output kernel and the output bias of a checkpoint.
-
-    Args:
-        variables: name -> value, exactly those of a plain LSTM stack and its output layer.
-
-    Raises:
-        BundleError: it is another kind of network, or variables are missing, unexpected or of
-            shapes that cannot be a layer's.
-    """
-    _refuse_other_kinds(variables.keys())
-    places = _find_layers(variables.keys())
-    expected = {name for kernel, bias, _ in places for name in (kernel, bias)}
-    expected |= {_OUTPUT_KERNEL, _OUTPUT_BIAS}
-    problems = [
-        f"{what} {_shorten(names)}"
-        for what, names in (
-            ("missing", expected - variables.keys()),
-            ("unexpected", variables.keys() - expected),
-        )
-        if names
-    ]
-    if problems:
-        raise BundleError(
-            f"its variables are not those of a plain LSTM stack: {'; '.join(problems)}"
-        )
-    layers = tuple(
-        _layer(kernel, variables[kernel], variables[bias], forget_bias)
-        for kernel, bias, forget_bias in places
-    )
-    return layers, variables[_OUTPUT_KERNEL], variables[_OUTPUT_BIAS]
+_Variables = Mapping[str, np.ndarray]
 
 
 def variables_from_weights(bundle: Bundle) -> dict[str, np.ndarray]:
     """Returns name -> value of a bundle's weights, as Magenta 2.1.4 names them."""
-    variables = {_OUTPUT_KERNEL: bundle.output_kernel, _OUTPUT_BIAS: bundle.output_bias}
+    variables = {OUTPUT_NAMES.kernel: bundle.output_kernel, OUTPUT_NAMES.bias: bundle.output_bias}
+
+    def put(names: ProjectionNames, projection: Projection) -> None:
+        variables[names.kernel], variables[names.bias] = projection.kernel, projection.bias
+
     for index, layer in enumerate(bundle.layers):
-        kernel_name, bias_name = _names(index, _WRITTEN_CELL, _ROLES[0])
-        variables[kernel_name] = _swap_gates(np.concatenate([layer.kernel, layer.recurrent_kernel]))
-        variables[bias_name] = _swap_gates(layer.bias_for(_FORGET_BIAS[_WRITTEN_CELL]))
+        names = written_names(index, layer)
+        kernel = _swap_gates(np.concatenate([layer.kernel, layer.recurrent_kernel]))
+        put(names.cell, Projection(kernel, _swap_gates(layer.bias_for(names.forget_bias))))
+        if layer.input_projection and names.input_projection:
+            put(names.input_projection, layer.input_projection)
+        if layer.attention and names.attention:
+            put(names.attention.input, layer.attention.input)
+            put(names.attention.query, layer.attention.query)
+            put(names.attention.output, layer.attention.output)
+            # It is the kernel of a convolution there.
+            variables[names.attention.memory] = layer.attention.memory[np.newaxis, np.newaxis]
+            variables[names.attention.score] = layer.attention.score
     return variables
 
 
-def _names(index: int, cell: str, roles: tuple[str, str]) -> tuple[str, str]:
-    kernel, bias = (_SCOPE.format(index=index, cell=cell, role=role) for role in roles)
-    return kernel, bias
+def weights_from_variables(
+    variables: _Variables, attn_length: Callable[[Sequence[int]], int]
+) -> tuple[tuple[LstmLayer, ...], np.ndarray, np.ndarray]:
+    """Returns the LSTM layers, the output kernel and the output bias of a checkpoint.
 
+    Args:
+        variables: name -> value, exactly those of an LSTM stack and its output layer.
+        attn_length: asked only where there is attention: how many outputs it looks back at, given
+            the units of every layer.
 
-def _find_layers(names: Set[str]) -> list[tuple[str, str, float]]:
-    """Returns (kernel name, bias name, forget bias) of layers 0, 1 ... until one has neither.
-
-    There is always a layer 0, so that a checkpoint without any is told what it lacks.
+    Raises:
+        BundleError: variables are missing, unexpected or of shapes that cannot be a layer's.
     """
-    places: list[tuple[str, str, float]] = []
-    while True:
-        found = [
-            (*pair, forget_bias)
-            for cell, forget_bias in _FORGET_BIAS.items()
-            for roles in _ROLES
-            if names & set(pair := _names(len(places), cell, roles))
-        ]
-        if not found and places:
-            return places
-        places.append(found[0] if found else (*_names(0, _WRITTEN_CELL, _ROLES[0]), 1.0))
+    variables = _with_todays_names(variables)
+    names = find_names(variables.keys())
+    cells = [_cell(layer.cell, variables) for layer in names.layers]
+    units = [cell.bias.size // 4 for cell in cells]
+    projections = [
+        _projection(layer.input_projection, variables) if layer.input_projection else None
+        for layer in names.layers
+    ]
+    if names.projections:
+        projections = _outer_projections(names.projections, units, variables)
+    residual = projections[0] is not None
+    layers = []
+    for n, layer_names in enumerate(names.layers):
+        try:
+            attention = None
+            if layer_names.attention:
+                attention = _attention(layer_names.attention, variables, attn_length(units))
+            layers.append(_layer(layer_names, cells[n], attention, residual, projections[n]))
+        except BundleError as error:
+            raise BundleError(f"layer {n}: {error}") from error
+    return tuple(layers), variables[names.output.kernel], variables[names.output.bias]
 
 
-def _layer(name: str, kernel: np.ndarray, bias: np.ndarray, forget_bias: float) -> LstmLayer:
+def _with_todays_names(variables: _Variables) -> dict[str, np.ndarray]:
+    renamed: dict[str, np.ndarray] = {}
+    for name, value in variables.items():
+        todays = todays_name(name)
+        if todays in renamed:
+            raise BundleError(f"it has variable {printable(todays)} under two names")
+        renamed[todays] = value
+    return renamed
+
+
+def _cell(names: ProjectionNames, variables: _Variables) -> Projection:
+    """Returns a cell's weights as they are, kernel [inputs + u, 4u] and bias [4u]."""
+    kernel = variables[names.kernel]
     units = kernel.shape[1] // 4 if kernel.ndim == 2 else 0
     if units == 0 or kernel.shape[1] % 4 or kernel.shape[0] <= units:
         raise BundleError(
-            f"variable {name} has shape {list(kernel.shape)}; an LSTM needs [inputs + u, 4 u]"
+            f"variable {names.kernel} has shape {list(kernel.shape)}; an LSTM needs "
+            "[inputs + u, 4 u]"
         )
-    if bias.shape != (4 * units,):
-        raise BundleError(
-            f"the bias beside variable {name} has shape {list(bias.shape)}, not [{4 * units}]"
-        )
-    kernel = _swap_gates(kernel)
+    return _projection(names, variables)
+
+
+def _layer(
+    names: LayerNames,
+    cell: Projection,
+    attention: Attention | None,
+    residual: bool,
+    input_projection: Projection | None,
+) -> LstmLayer:
+    kernel, bias = _swap_gates(cell.kernel), _swap_gates(cell.bias)
+    units = bias.size // 4
+    return LstmLayer(
+        kernel[:-units],
+        kernel[-units:],
+        bias,
+        names.forget_bias,
+        attention,
+        residual,
+        input_projection,
+    )
+
+
+def _projection(names: ProjectionNames, variables: _Variables) -> Projection:
     try:
-        return LstmLayer(kernel[:-units], kernel[-units:], _swap_gates(bias), forget_bias)
+        return Projection(variables[names.kernel], variables[names.bias])
     except BundleError as error:
-        raise BundleError(f"variable {name} or its bias: {error}") from error
+        raise BundleError(f"variable {names.kernel} or its bias: {error}") from error
+
+
+def _outer_projections(
+    names: Sequence[ProjectionNames], units: Sequence[int], variables: _Variables
+) -> list[Projection | None]:
+    """Returns each layer's input projection, if it has one, from those of all in order."""
+    projecting = [n for n in range(len(units)) if n == 0 or units[n] != units[n - 1]]
+    if len(projecting) != len(names):
+        raise BundleError(
+            f"residual layers of {list(units)} units have {len(projecting)} input projections; "
+            f"here are {len(names)}"
+        )
+    projections: list[Projection | None] = [None] * len(units)
+    for n, projection_names in zip(projecting, names, strict=True):
+        projections[n] = _projection(projection_names, variables)
+    return projections
+
+
+def _attention(names: AttentionNames, variables: _Variables, length: int) -> Attention:
+    memory = variables[names.memory]
+    if memory.ndim != 4 or memory.shape[:2] != (1, 1):
+        raise BundleError(
+            f"variable {names.memory} has shape {list(memory.shape)}, not [1, 1, u, u]"
+        )
+    return Attention(
+        length,
+        input=_projection(names.input, variables),
+        query=_projection(names.query, variables),
+        memory=memory[0, 0],
+        score=variables[names.score],
+        output=_projection(names.output, variables),
+    )
 
 
 def _swap_gates(columns: np.ndarray) -> np.ndarray:
     gates = columns.reshape(*columns.shape[:-1], 4, -1)
     return gates[..., _GATE_SWAP, :].reshape(columns.shape)
-
-
-def _refuse_other_kinds(names: Set[str]) -> None:
-    for part, kind in _OTHER_KINDS.items():
-        found = {name for name in names if part in name}
-        if found:
-            raise BundleError(
-                f"its network has {kind} ({_shorten(found)}); only plain LSTM stacks can be read"
-            )
-
-
-def _shorten(names: Set[str]) -> str:
-    """Returns a few of the names: a stranger's file may hold any number of them."""
-    shown = ", ".join(printable(name) for name in sorted(names)[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -13,13 +13,15 @@ class Batch:
     """What one training or evaluation step reads.
 
     Attributes:
-      inputs: int32 [batch, window], events.
-      labels: int32 [batch, window], the event after each.
+      inputs: int32 [batch, window, *event_shape], events.
+      controls: float32 [batch, window, control_size], the controls of the event after each.
+      labels: int32 [batch, window, *event_shape], the event after each.
       weights: float32 [batch, window], 1 where there is an event to predict, 0 in padding.
       keep_state: float32 [batch], 0 where a segment begins and the state must be zero, else 1.
     """
 
     inputs: np.ndarray
+    controls: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
     keep_state: np.ndarray
@@ -47,7 +49,7 @@ class WindowBatches:
         """Starts at the first segment.
 
         Args:
-          segments: read by number, never all at once.
+          segments: one or more, read by number, never all at once.
           batch_size: rows.
           window: events a row advances in one batch.
           seed: shuffles the segments anew for each of endless passes; None makes one pass in
@@ -60,7 +62,9 @@ class WindowBatches:
         # Of each row: which segment it took, by that count (-1: none), and where its window starts.
         self._taken = np.full(batch_size, -1, np.int64)
         self._start = np.zeros(batch_size, np.int64)
-        self._events: list[np.ndarray] = [np.empty(0, np.int32)] * batch_size
+        first = segments[0]
+        self._nothing = EventSequence(first.events[:0], first.controls[:0])
+        self._playing = [self._nothing] * batch_size
         self._shuffled: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     @property
@@ -80,7 +84,7 @@ class WindowBatches:
         self._taken, self._start = np.split(np.array(position[2:], np.int64), 2)
         for row, taken in enumerate(self._taken):
             if taken >= 0:
-                self._events[row] = self._segment(int(taken))
+                self._playing[row] = self._segment(int(taken))
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -89,35 +93,39 @@ class WindowBatches:
         batch, window = len(self._taken), self.window
         keep_state = np.ones(batch, np.float32)
         for row in range(batch):
-            if self._start[row] >= len(self._events[row]) - 1:
+            if self._start[row] >= len(self._playing[row].events) - 1:
                 self._take_segment(row)
                 keep_state[row] = 0
-        if all(len(events) == 0 for events in self._events):
+        if all(playing is self._nothing for playing in self._playing):
             raise StopIteration
-        spans = np.zeros((batch, window + 1), np.int32)
+        event_shape = self._nothing.events.shape[1:]
+        spans = np.zeros((batch, window + 1, *event_shape), np.int32)
+        controls = np.zeros((batch, window, self._nothing.controls.shape[1]), np.float32)
         weights = np.zeros((batch, window), np.float32)
-        for row, (events, start) in enumerate(zip(self._events, self._start, strict=True)):
-            span = events[start : start + window + 1]
+        for row, (playing, start) in enumerate(zip(self._playing, self._start, strict=True)):
+            span = playing.events[start : start + window + 1]
             spans[row, : len(span)] = span
-            weights[row, : max(len(span) - 1, 0)] = 1
+            steps = max(len(span) - 1, 0)
+            controls[row, :steps] = playing.controls[start + 1 : start + 1 + steps]
+            weights[row, :steps] = 1
         self._start += window
-        return Batch(spans[:, :-1], spans[:, 1:], weights, keep_state)
+        return Batch(spans[:, :-1], controls, spans[:, 1:], weights, keep_state)
 
     def _take_segment(self, row: int) -> None:
         self._start[row] = 0
         if self._seed is None and self._next >= len(self._segments):
             self._taken[row] = -1
-            self._events[row] = np.empty(0, np.int32)
+            self._playing[row] = self._nothing
             return
         self._taken[row] = self._next
-        self._events[row] = self._segment(self._next)
+        self._playing[row] = self._segment(self._next)
         self._next += 1
 
-    def _segment(self, count: int) -> np.ndarray:
+    def _segment(self, count: int) -> EventSequence:
         if self._seed is None:
-            return self._segments[count].events
+            return self._segments[count]
         epoch, place = divmod(count, len(self._segments))
         if epoch != self._shuffled[0]:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self._segments))
             self._shuffled = epoch, order
-        return self._segments[int(self._shuffled[1][place])].events
+        return self._segments[int(self._shuffled[1][place])]

@@ -1,75 +1,125 @@
-"""The configs: which events a model reads and writes, and its default hyperparameters."""
+"""The nine configs: which events a model reads and writes, and its default hyperparameters."""
 
 import dataclasses
-import functools
 import types
 from collections.abc import Mapping
-from typing import Any
 
+from perf_rnn.controls import Conditioning, NoteDensity, PitchHistogram
+from perf_rnn.encodings import EventEncoding, modulo_vectors
 from perf_rnn.events import NUM_VELOCITY_BINS, EventCodec
 from perf_rnn.hparams import HParams
+from perf_rnn.note_events import NoteCodec
 
 
 @dataclasses.dataclass(frozen=True)
 class PerformanceRnnConfig:
-    """One kind of Performance RNN.
+    """One kind of Performance RNN; the nine in `default_configs` are Magenta 2.1.4's.
+
+    A network of this config reads, at each step, the control vector of the next event and then the
+    vector of the event before it.
 
     Attributes:
       key: the name that `--config` takes.
       id: the id that its bundles carry.
       description: what a reader of a bundle sees.
-      num_velocity_bins: classes of VELOCITY events; 0 means no dynamics.
+      encoding: of its events.
+      conditioning: its control signals, if any.
       hparams: the default hyperparameters.
     """
 
     key: str
     id: str
     description: str
-    num_velocity_bins: int = 0
+    encoding: EventEncoding
+    conditioning: Conditioning = dataclasses.field(default_factory=Conditioning)
     hparams: HParams = dataclasses.field(default_factory=HParams)
 
-    @functools.cached_property
-    def codec(self) -> EventCodec:
-        """The codec between notes and this config's event indices."""
-        return EventCodec(self.num_velocity_bins)
+    @property
+    def codec(self) -> EventCodec | NoteCodec:
+        """The codec between notes and this config's events."""
+        return self.encoding.codec
 
     @property
     def num_classes(self) -> int:
-        """Event classes the network chooses among."""
-        return self.codec.num_classes
+        """Width of the network's logits: the classes of all heads."""
+        return sum(self.encoding.head_sizes)
+
+    @property
+    def control_size(self) -> int:
+        """Width of the control vector; 0 for an unconditioned model."""
+        return self.conditioning.size
 
     @property
     def input_size(self) -> int:
-        """Width of one input vector, here the one-hot event."""
-        return self.num_classes
+        """Width of the vector that the network sees at each step."""
+        return self.control_size + self.encoding.width
 
-    @functools.cached_property
-    def encoder_decoder(self) -> Any:
-        """The note_seq encoder of this config, for code written against Magenta's API."""
-        from note_seq import encoder_decoder, performance_encoder_decoder
+    @property
+    def dense_input_size(self) -> int:
+        """Width of one input in Magenta's dense records, where a compact event is an index."""
+        return self.control_size + self.encoding.dense_width
 
-        return encoder_decoder.OneHotEventSequenceEncoderDecoder(
-            performance_encoder_decoder.PerformanceOneHotEncoding(
-                num_velocity_bins=self.num_velocity_bins
-            )
-        )
+
+def _configs() -> list[PerformanceRnnConfig]:
+    one_hot = EventEncoding(EventCodec(NUM_VELOCITY_BINS))
+    density, histogram = NoteDensity(), PitchHistogram()
+    dynamics = "performance_with_dynamics"
+    return [
+        PerformanceRnnConfig(
+            "performance", "performance", "Performance RNN", EventEncoding(EventCodec(0))
+        ),
+        PerformanceRnnConfig(dynamics, dynamics, "Performance RNN with dynamics", one_hot),
+        PerformanceRnnConfig(
+            f"{dynamics}_compact",
+            dynamics,
+            "Performance RNN with dynamics (compact input)",
+            EventEncoding(one_hot.codec, index_input=True),
+        ),
+        PerformanceRnnConfig(
+            f"{dynamics}_and_modulo_encoding",
+            f"{dynamics}_and_modulo_encoding",
+            "Performance RNN with dynamics and modulo encoding",
+            EventEncoding(one_hot.codec, modulo_vectors(EventCodec(NUM_VELOCITY_BINS))),
+        ),
+        PerformanceRnnConfig(
+            f"{dynamics}_and_note_encoding",
+            f"{dynamics}_and_note_encoding",
+            "Performance RNN with dynamics and note encoding",
+            EventEncoding(NoteCodec(NUM_VELOCITY_BINS)),
+        ),
+        PerformanceRnnConfig(
+            f"density_conditioned_{dynamics}",
+            f"density_conditioned_{dynamics}",
+            "Note-density-conditioned Performance RNN + dynamics",
+            one_hot,
+            Conditioning((density,)),
+        ),
+        PerformanceRnnConfig(
+            f"pitch_conditioned_{dynamics}",
+            f"pitch_conditioned_{dynamics}",
+            "Pitch-histogram-conditioned Performance RNN",
+            one_hot,
+            Conditioning((histogram,)),
+        ),
+        PerformanceRnnConfig(
+            f"multiconditioned_{dynamics}",
+            f"multiconditioned_{dynamics}",
+            "Density- and pitch-conditioned Performance RNN",
+            one_hot,
+            Conditioning((density, histogram)),
+        ),
+        PerformanceRnnConfig(
+            f"optional_multiconditioned_{dynamics}",
+            f"optional_multiconditioned_{dynamics}",
+            "Optionally multiconditioned Performance RNN",
+            one_hot,
+            Conditioning((density, histogram), optional=True),
+        ),
+    ]
 
 
 default_configs: Mapping[str, PerformanceRnnConfig] = types.MappingProxyType(
-    {
-        config.key: config
-        for config in (
-            PerformanceRnnConfig(
-                key="performance", id="performance", description="Performance RNN"
-            ),
-            PerformanceRnnConfig(
-                key="performance_with_dynamics",
-                id="performance_with_dynamics",
-                description="Performance RNN with dynamics",
-                num_velocity_bins=NUM_VELOCITY_BINS,
-            ),
-        )
-    }
+    {config.key: config for config in _configs()}
 )
 
 
@@ -82,3 +132,8 @@ def get_config(key: str) -> PerformanceRnnConfig:
     if key not in default_configs:
         raise ValueError(f"unknown config {key!r}; known: {', '.join(default_configs)}")
     return default_configs[key]
+
+
+def configs_of_id(bundle_id: str) -> list[PerformanceRnnConfig]:
+    """Returns the configs whose bundles carry `bundle_id`; none where it is another model's."""
+    return [config for config in default_configs.values() if config.id == bundle_id]

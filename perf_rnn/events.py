@@ -12,7 +12,7 @@ import dataclasses
 import enum
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ class EventCodec:
     """Encodes quantised notes as event indices and decodes event indices to notes.
 
     >>> codec = EventCodec(num_velocity_bins=32)
-    >>> codec.num_classes, codec.default_event
+    >>> codec.num_classes, codec.default_label
     (388, 355)
     >>> notes = codec.decode([355 + 25, 60, 256 + 49, 128 + 60])
     >>> notes.pitch.tolist(), notes.velocity.tolist(), notes.end_time.tolist()
@@ -84,8 +84,15 @@ class EventCodec:
         """The number of event classes."""
         return 2 * NUM_PITCHES + self.max_shift_steps + self.num_velocity_bins
 
+    event_shape: ClassVar[tuple[int, ...]] = ()
+
     @property
-    def default_event(self) -> int:
+    def head_sizes(self) -> tuple[int, ...]:
+        """Classes of each output head of a network over these events: there is one head."""
+        return (self.num_classes,)
+
+    @property
+    def default_label(self) -> int:
         """The event index of the longest shift: the label that stands for nothing happening."""
         return self._shift_base + self.max_shift_steps
 
@@ -163,7 +170,7 @@ class EventCodec:
         if not num_notes:
             return np.empty(0, np.int32)
         pitch = notes.pitch[order].astype(np.int64)
-        _check_values("pitch", pitch, 0, NUM_PITCHES - 1)
+        check_values("pitch", pitch, 0, NUM_PITCHES - 1)
 
         # One integer sorts by (step, note, off after on) and gives all three back.
         keys = np.empty((num_notes, 2), np.int64)
@@ -181,14 +188,14 @@ class EventCodec:
         has_velocity = np.zeros(2 * num_notes, np.int64)
         if self.num_velocity_bins:
             velocity = notes.velocity[order]
-            _check_values("velocity", velocity, MIN_VELOCITY, MAX_VELOCITY)
+            check_values("velocity", velocity, MIN_VELOCITY, MAX_VELOCITY)
             bins = ((velocity - MIN_VELOCITY) // self.velocity_bin_width + 1)[note]
             onsets = np.flatnonzero(is_off == 0)
             has_velocity[onsets] = np.diff(bins[onsets], prepend=0) != 0
 
         # Where each note's own event lands; its shifts and its VELOCITY come right before it.
         position = np.cumsum(num_shifts + has_velocity + 1) - 1
-        events = np.full(position[-1] + 1, self.default_event, np.int32)
+        events = np.full(position[-1] + 1, self.default_label, np.int32)
         events[position] = pitch[note] + NUM_PITCHES * is_off
         shifted = np.flatnonzero(num_shifts)
         last_shift = gap[shifted] - full_shifts[shifted] * self.max_shift_steps
@@ -231,9 +238,7 @@ class EventCodec:
         events = self._check_indices(events)
         if not MIN_VELOCITY <= velocity <= MAX_VELOCITY:
             raise ValueError(f"velocity {velocity} is outside {MIN_VELOCITY} to {MAX_VELOCITY}")
-        if max_note_duration is not None and not max_note_duration > 0:
-            raise ValueError(f"max_note_duration {max_note_duration} is not above 0 seconds")
-        shifts = self._shift_values(events)
+        shifts = self.event_steps(events)
         total_steps = int(shifts.sum())
 
         is_note = events < 2 * NUM_PITCHES
@@ -253,30 +258,33 @@ class EventCodec:
         note_velocity = velocities[np.cumsum(is_velocity)[is_note]][on]
 
         keep = last_step > first_step
-        on, first_step, last_step = on[keep], first_step[keep], last_step[keep]
-        # The same floating point operations as note_seq, so the same times to the last bit.
-        seconds_per_step = 1.0 / steps_per_second
-        start_time = first_step * seconds_per_step + start_step * seconds_per_step
-        end_time = last_step * seconds_per_step + start_step * seconds_per_step
-        if max_note_duration is not None:
-            too_long = end_time - start_time > max_note_duration
-            end_time = np.where(too_long, start_time + max_note_duration, end_time)
-        num_notes = len(on)
-        notes = NoteArrays(
-            start_time=start_time,
-            end_time=end_time,
-            pitch=pitch[on],
-            velocity=note_velocity[keep],
-            instrument=np.full(num_notes, instrument, np.int32),
-            program=np.full(num_notes, program, np.int32),
-            is_drum=np.full(num_notes, is_drum),
-            total_time=float(end_time.max(initial=0.0)),
+        return notes_of_steps(
+            first_step[keep],
+            last_step[keep],
+            pitch[on[keep]],
+            note_velocity[keep],
+            start_step=start_step,
+            steps_per_second=steps_per_second,
+            max_note_duration=max_note_duration,
+            instrument=instrument,
+            program=program,
+            is_drum=is_drum,
         )
-        return quantize(notes, steps_per_second)
+
+    @functools.cached_property
+    def _class_steps(self) -> NDArray[np.int64]:
+        """int64[num_classes]: the steps that each class takes."""
+        steps = np.zeros(self.num_classes, np.int64)
+        steps[self._shift_base + 1 : self._velocity_base + 1] = range(1, self.max_shift_steps + 1)
+        return steps
+
+    def event_steps(self, events: Any) -> NDArray[np.int64]:
+        """The steps that each event takes, int64 of the events' shape: 0 unless it is a shift."""
+        return self._class_steps[events]
 
     def num_steps(self, events: Sequence[int] | NDArray[Any]) -> int:
         """The steps that all shifts add up to."""
-        return int(self._shift_values(self._check_indices(events)).sum())
+        return int(self.event_steps(self._check_indices(events)).sum())
 
     def set_length(self, events: Sequence[int] | NDArray[Any], steps: int) -> EventIndices:
         """The events made exactly `steps` long.
@@ -290,7 +298,7 @@ class EventCodec:
         if steps < 0:
             raise ValueError(f"length of {steps} steps is below 0")
         events = self._check_indices(events)
-        shifts = self._shift_values(events)
+        shifts = self.event_steps(events)
         ends = np.cumsum(shifts)
         missing = steps - (int(ends[-1]) if len(ends) else 0)
         if missing < 0:
@@ -353,13 +361,8 @@ class EventCodec:
             raise ValueError(
                 f"expected [L] integer event indices, got {array.dtype} of shape {array.shape}"
             )
-        _check_values("event index", array, 0, self.num_classes - 1)
+        check_values("event index", array, 0, self.num_classes - 1)
         return array.astype(np.int32, copy=False)
-
-    def _shift_values(self, events: EventIndices) -> NDArray[np.int64]:
-        """int64[L], the steps each event takes: 0 unless it is a shift."""
-        is_shift = (events > self._shift_base) & (events <= self._velocity_base)
-        return np.where(is_shift, events - self._shift_base, 0).astype(np.int64)
 
     def _make_shifts(self, steps: int) -> EventIndices:
         full, rest = divmod(steps, self.max_shift_steps)
@@ -367,12 +370,54 @@ class EventCodec:
         return np.array(shifts, np.int32) + np.int32(self._shift_base)
 
 
-def _check_values(what: str, values: NDArray[Any], low: int, high: int) -> None:
+def check_values(what: str, values: NDArray[Any], low: int, high: int) -> None:
+    """Raises a ValueError that names the first of the values outside `low` to `high`, if any."""
     outside = np.flatnonzero((values < low) | (values > high))
     if len(outside):
         raise ValueError(
             f"{what} {values[outside[0]]} (number {outside[0]}) is outside {low} to {high}"
         )
+
+
+def notes_of_steps(
+    first_step: NDArray[Any],
+    last_step: NDArray[Any],
+    pitch: NDArray[Any],
+    velocity: NDArray[Any],
+    *,
+    start_step: int,
+    steps_per_second: int,
+    max_note_duration: float | None,
+    instrument: int,
+    program: int,
+    is_drum: bool,
+) -> NoteArrays:
+    """Notes that last from a step to another, counted from `start_step`; see `EventCodec.decode`.
+
+    Raises:
+      ValueError: `max_note_duration` is not above 0.
+    """
+    if max_note_duration is not None and not max_note_duration > 0:
+        raise ValueError(f"max_note_duration {max_note_duration} is not above 0 seconds")
+    # The same floating point operations as note_seq, so the same times to the last bit.
+    seconds_per_step = 1.0 / steps_per_second
+    start_time = first_step * seconds_per_step + start_step * seconds_per_step
+    end_time = last_step * seconds_per_step + start_step * seconds_per_step
+    if max_note_duration is not None:
+        too_long = end_time - start_time > max_note_duration
+        end_time = np.where(too_long, start_time + max_note_duration, end_time)
+    num_notes = len(pitch)
+    notes = NoteArrays(
+        start_time=start_time,
+        end_time=end_time,
+        pitch=pitch,
+        velocity=velocity,
+        instrument=np.full(num_notes, instrument, np.int32),
+        program=np.full(num_notes, program, np.int32),
+        is_drum=np.full(num_notes, is_drum),
+        total_time=float(end_time.max(initial=0.0)),
+    )
+    return quantize(notes, steps_per_second)
 
 
 def _pair(pitch: NDArray[Any], is_on: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -1,104 +1,224 @@
-"""Generation: from a bundle and a primer to pieces of music as NoteSequences."""
+"""Generation: from a model and a primer to pieces of music."""
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
+import ast
+import math
+import random
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from bundles import Bundle
+from perf_rnn import pieces, primers
 from perf_rnn.configs import PerformanceRnnConfig, default_configs
+from perf_rnn.control_schedule import ControlSchedule
+from perf_rnn.controls import Conditioning
 from perf_rnn.events import STEPS_PER_SECOND
-from perf_rnn.note_arrays import NoteArrays, to_note_sequence
-from perf_rnn.note_transforms import quantize
-from perf_rnn.sampling import sample_events
+from perf_rnn.note_arrays import NoteArrays
+from perf_rnn.sampling import DEFAULT_OPTIONS, SamplingOptions
+from perf_rnn.streaming import Stream
+from perf_rnn.trained_models import DEFAULT_CONFIG, Source, load_model
 
-# A note that the network forgot to release ends after this long, as in Magenta 2.1.4.
-MAX_NOTE_SECONDS = 5.0
-
-
-def config_of_bundle(bundle: Bundle) -> PerformanceRnnConfig:
-    """Returns the config whose models have this bundle's id and classes.
-
-    Raises:
-      ValueError: there is none.
-    """
-    for config in default_configs.values():
-        facts = config.id, config.num_classes, config.input_size
-        if facts == (bundle.id, bundle.num_classes, bundle.input_size):
-            return config
-    raise ValueError(
-        f"bundle id {bundle.id!r} with {bundle.num_classes} classes and {bundle.input_size} "
-        "inputs is none of "
-        f"{', '.join(f'{c.id} ({c.num_classes})' for c in default_configs.values())}"
-    )
-
-
-def encode_primer(
-    primer: NoteArrays | None, config: PerformanceRnnConfig, num_steps: int
-) -> np.ndarray:
-    """Returns a primer's events, up to its total time; without one, up to a second of silence.
-
-    Args:
-      primer: notes in seconds, or None.
-      config: of the model that goes on from it.
-      num_steps: length of the whole piece.
-    """
-    codec = config.codec
-    if primer is None:
-        return codec.set_length(np.empty(0, np.int32), min(100, num_steps - 1))
-    # Programs do not matter to the model; one program makes one performance.
-    one_program = dataclasses.replace(primer, program=np.zeros(primer.num_notes, np.int32))
-    quantized = quantize(one_program, STEPS_PER_SECOND)
-    return codec.set_length(codec.encode(quantized), max(1, quantized.total_steps or 0))
+if TYPE_CHECKING:
+    from note_seq.protobuf import music_pb2
 
 
 def generate(
+    config_or_bundle: Source = DEFAULT_CONFIG,
+    seconds: float = 30.0,
+    *,
+    num_outputs: int = 1,
+    primer: Any = None,
+    temperature: float | list[float] | tuple[float, ...] = 1.0,
+    seed: int | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    legal_events: bool = True,
+    beam_size: int = 1,
+    branch_factor: int = 1,
+    steps_per_iteration: int = 1,
+    disable_conditioning: bool | list[bool] | None = None,
+    on_progress: Callable[[int], object] = lambda steps: None,
+    **controls: Any,
+) -> list[music_pb2.NoteSequence]:
+    """Generates piano performances.
+
+    A list in place of a value is spread over the piece, each item over an equal part of its time.
+
+    >>> import perf_rnn
+    >>> (piece,) = perf_rnn.generate(seconds=2, primer=[60, 64, 67], temperature=[0.9, 1.1], seed=1)
+    >>> [note.pitch for note in piece.notes if note.start_time == 0], piece.total_time
+    ([60, 64, 67], 2.0)
+
+    Args:
+      config_or_bundle: what plays: a config's key, whose shipped bundle it is; the path of a
+        bundle or of a training run's directory; or a Bundle.
+      seconds: length of each piece, primer included.
+      num_outputs: how many pieces.
+      primer: what each begins with: a NoteSequence, `NoteArrays`, the path of a MIDI file, or a
+        list of MIDI pitches, which are a chord of half a second.
+      temperature: above 0; below 1 safer, above 1 wilder.
+      seed: piece i depends on (seed, i) alone; None: a new one.
+      top_k: if given, only this many most probable events are drawn from.
+      top_p: if given, only the most probable events that make up this much of the probability.
+      min_p: if given, only events at least this many times as probable as the most probable.
+      legal_events: whether events that make no sense where they stand are left out, such as
+        releasing a key that is not down.
+      beam_size, branch_factor, steps_per_iteration: as `beam_search` has them; all 1: none.
+      disable_conditioning: whether the controls are disabled, where the model allows it.
+      on_progress: called now and then with the steps that the slowest piece has.
+      **controls: what a conditioned model is to play, such as `notes_per_second=4` or
+        `pitch_class_histogram="c_major"`; the signal's default where not given.
+
+    Returns:
+      `num_outputs` NoteSequences.
+
+    Raises:
+      ValueError: an argument makes no sense, or the primer is not shorter than the piece.
+      OSError: a file cannot be read.
+    """
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"seconds {seconds} is not a number above 0")
+    bundle, config = load_model(config_or_bundle)
+    return generate_pieces(
+        bundle,
+        config,
+        round(seconds * STEPS_PER_SECOND),
+        num_outputs,
+        primer=primers.from_any(primer),
+        options=SamplingOptions(temperature, top_k, top_p, min_p, legal_events),
+        seed=new_seed() if seed is None else seed,
+        controls=controls,
+        disable_conditioning=disable_conditioning,
+        beam=(beam_size, branch_factor, steps_per_iteration),
+        on_progress=on_progress,
+    )
+
+
+def stream(
+    config_or_bundle: Source = DEFAULT_CONFIG,
+    *,
+    primer: Any = None,
+    temperature: float = 1.0,
+    seed: int | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    legal_events: bool = True,
+    disable_conditioning: bool | None = None,
+    **controls: Any,
+) -> Stream:
+    """Plays for ever: returns an iterator of notes, each as soon as it is decided.
+
+    Arguments are those of `generate`, without lists, since there is no end to spread them over.
+    The notes are those of the piece that `generate` makes, for as long as nothing is changed;
+    everything can be, while it plays, and its state can be saved, see `Stream`.
+
+    >>> import perf_rnn
+    >>> notes = perf_rnn.stream(primer=[60, 64, 67], seed=1)
+    >>> sorted(next(notes).pitch for _ in range(3))
+    [60, 64, 67]
+
+    Raises:
+      ValueError: an argument makes no sense.
+      OSError: a file cannot be read.
+    """
+    bundle, config = load_model(config_or_bundle)
+    seed = new_seed() if seed is None else seed
+    pieces.check_count("seed", seed, 0)
+    return pieces.start_stream(
+        bundle,
+        config,
+        _opening(primers.from_any(primer), config),
+        (seed, 0),
+        SamplingOptions(temperature, top_k, top_p, min_p, legal_events),
+        ControlSchedule(config.conditioning, controls, None, disable_conditioning),
+    )
+
+
+def generate_pieces(
     bundle: Bundle,
     config: PerformanceRnnConfig,
     num_steps: int,
-    num_outputs: int = 1,
+    num_outputs: int,
+    seed: int,
+    *,
     primer: NoteArrays | None = None,
-    temperature: float = 1.0,
-    seed: int = 0,
+    options: SamplingOptions = DEFAULT_OPTIONS,
+    controls: Mapping[str, Any] | None = None,
+    disable_conditioning: bool | list[bool] | None = None,
+    beam: tuple[int, int, int] = (1, 1, 1),
     on_progress: Callable[[int], object] = lambda steps: None,
-) -> list[Any]:
-    """Generates pieces, all in one batch.
+) -> list[music_pb2.NoteSequence]:
+    """Does what `generate` says, with what it has made of its arguments.
 
     Args:
       bundle: the trained network.
       config: its config.
       num_steps: length of each piece, primer included (10 ms each).
       num_outputs: how many pieces.
-      primer: notes that each begins with, in seconds.
-      temperature: below 1 safer, above 1 wilder.
       seed: piece i depends on (seed, i) alone.
+      primer: notes that each begins with, in seconds.
+      options: how events are chosen.
+      controls: values or lists of them for the control signals, by name.
+      disable_conditioning: whether they are disabled.
+      beam: beam size, branch factor and steps per iteration of a beam search.
       on_progress: called now and then with the steps that the slowest piece has.
+    """
+    pieces.check_count("num_outputs", num_outputs, 1)
+    pieces.check_count("seed", seed, 0)
+    schedule = ControlSchedule(config.conditioning, controls, num_steps, disable_conditioning)
+    opening = _opening(primer, config, num_steps)
+    seeds = [(seed, i) for i in range(num_outputs)]
+    made = pieces.fill(
+        bundle, config, opening, num_steps, seeds, options, schedule, beam, on_progress
+    )
+    return [pieces.to_sequence(events, config, opening, num_steps) for events in made]
 
-    Returns:
-      `num_outputs` NoteSequences.
+
+def _opening(
+    primer: NoteArrays | None, config: PerformanceRnnConfig, num_steps: int = sys.maxsize
+) -> pieces.Opening:
+    if primer is None:
+        return pieces.silence(config, num_steps)
+    return pieces.encode_primer(primer, config)
+
+
+def new_seed() -> int:
+    """Returns a seed that nobody has asked for."""
+    return random.randrange(2**31)
+
+
+def parse_temperature(text: str) -> float | list[float]:
+    """Returns the temperature that a user has written: a number, or a list such as [0.9, 1.1].
 
     Raises:
-      ValueError: a number is out of range, or the primer not shorter than the piece.
+      ValueError: it is neither.
     """
-    if num_steps < 2:
-        raise ValueError(f"num_steps {num_steps} is below 2")
-    if num_outputs < 1:
-        raise ValueError(f"num_outputs {num_outputs} is below 1")
-    pieces = sample_events(
-        bundle,
-        config.codec,
-        encode_primer(primer, config, num_steps),
-        num_steps,
-        [(seed, i) for i in range(num_outputs)],
-        temperature,
-        on_progress,
-    )
-    return [_to_sequence(events, config, num_steps) for events in pieces]
+    try:
+        value = ast.literal_eval(text.strip())
+        return [float(item) for item in value] if isinstance(value, list) else float(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise ValueError(
+            f"temperature {text!r} is neither a number nor a list such as [0.9,1.1]"
+        ) from None
 
 
-def _to_sequence(events: np.ndarray, config: PerformanceRnnConfig, num_steps: int) -> Any:
-    notes = config.codec.decode(events, max_note_duration=MAX_NOTE_SECONDS)
-    sequence = to_note_sequence(notes.unquantized())
-    sequence.total_time = num_steps / STEPS_PER_SECOND
-    return sequence
+def parse_controls(conditioning: Conditioning, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those of named values that are for control signals, read where they are text.
+
+    What a conditioned model has that this one has not is left as it is, for `ControlSchedule` to
+    refuse.
+
+    Raises:
+      ValueError: a text is not what its signal takes.
+    """
+    signals = {signal.name: signal for signal in conditioning.signals}
+    known = {s.name for config in default_configs.values() for s in config.conditioning.signals}
+    return {
+        name: signals[name].parse(value) if name in signals and isinstance(value, str) else value
+        for name, value in args.items()
+        if name in known | signals.keys()
+    }

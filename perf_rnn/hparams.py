@@ -20,10 +20,11 @@ class HParams:
       dropout_keep_prob: share of each LSTM layer's outputs kept while training, in (0, 1].
       clip_norm: each variable's gradient is scaled down to at most this norm.
       learning_rate: Adam's step size.
-      attn_length: only 0, no attention, can be built.
-      residual_connections: only False can be built.
+      attn_length: past steps that the first layer attends to; 0 for no attention.
+      residual_connections: whether each layer's input is added to its output.
       use_cudnn: accepted for Magenta's scripts; Keras uses cuDNN on a GPU either way.
-      decay_steps: the learning rate falls to zero along a cosine over this many steps; 0 keeps it.
+      warmup_steps: the learning rate rises in a line to its value over this many steps.
+      decay_steps: after that it falls to zero along a cosine over this many steps; 0 keeps it.
     """
 
     batch_size: int = 64
@@ -34,6 +35,7 @@ class HParams:
     attn_length: int = 0
     residual_connections: bool = False
     use_cudnn: bool = False
+    warmup_steps: int = 0
     decay_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -43,8 +45,8 @@ class HParams:
             "dropout_keep_prob": 0 < self.dropout_keep_prob <= 1,
             "clip_norm": self.clip_norm > 0,
             "learning_rate": self.learning_rate > 0,
-            "attn_length": self.attn_length == 0,
-            "residual_connections": not self.residual_connections,
+            "attn_length": self.attn_length >= 0,
+            "warmup_steps": self.warmup_steps >= 0,
             "decay_steps": self.decay_steps >= 0,
         }
         for name, valid in checks.items():

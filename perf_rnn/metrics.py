@@ -2,22 +2,39 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 
-def batch_sums(logits: Any, labels: Any, weights: Any) -> Any:
-    """Returns float32 [3]: summed NLL (nats), events predicted right, events.
+def batch_sums(logits: Any, labels: Any, weights: Any, head_sizes: Sequence[int]) -> Any:
+    """Returns float32 [4]: what `Metrics` adds up, over a batch.
+
+    The heads of an event are independent given the events before it, so its NLL is their sum.
 
     Args:
-      logits: float32 [batch, time, classes].
-      labels: int32 [batch, time].
+      logits: float32 [batch, time, classes of all heads].
+      labels: int32 [batch, time], or [batch, time, heads] with several.
       weights: float32 [batch, time], 0 in padding.
+      head_sizes: classes of each head.
     """
     import tensorflow as tf
 
-    nll = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-    right = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels), tf.float32)
-    return tf.stack([tf.reduce_sum(values * weights) for values in (nll, right, tf.ones_like(nll))])
+    nll, right = tf.zeros_like(weights), tf.zeros_like(weights)
+    labels = tf.reshape(labels, [*weights.shape, len(head_sizes)])
+    for head, part in enumerate(tf.split(logits, list(head_sizes), axis=-1)):
+        label = labels[..., head]
+        nll += tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=part)
+        best = tf.argmax(part, axis=-1, output_type=tf.int32)
+        right += tf.cast(tf.equal(best, label), tf.float32)
+    events = tf.reduce_sum(weights)
+    return tf.stack(
+        [
+            tf.reduce_sum(nll * weights),
+            tf.reduce_sum(right * weights),
+            events,
+            events * len(head_sizes),
+        ]
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +43,15 @@ class Metrics:
 
     Attributes:
       total_nll: negative log-likelihood in nats.
-      num_right: events whose most probable prediction was right.
+      num_right: predictions whose most probable class was right.
       num_events: events predicted.
+      num_predictions: the same, times the heads of an event.
     """
 
     total_nll: float = 0.0
     num_right: float = 0.0
     num_events: float = 0.0
+    num_predictions: float = 0.0
 
     @classmethod
     def from_sums(cls, sums: Any) -> "Metrics":
@@ -44,12 +63,22 @@ class Metrics:
             self.total_nll + other.total_nll,
             self.num_right + other.num_right,
             self.num_events + other.num_events,
+            self.num_predictions + other.num_predictions,
         )
 
     @property
     def nll(self) -> float:
-        """Nats per event."""
+        """Nats per event: minus the log-probability of an event, all its heads together."""
         return self.total_nll / max(self.num_events, 1)
+
+    @property
+    def loss(self) -> float:
+        """Nats per prediction, what training minimises; for one head the NLL.
+
+        With several heads it is their mean, as in Magenta 2.1.4, so that `clip_norm` means what it
+        does there.
+        """
+        return self.total_nll / max(self.num_predictions, 1)
 
     @property
     def perplexity(self) -> float:
@@ -58,21 +87,15 @@ class Metrics:
 
     @property
     def accuracy(self) -> float:
-        """Share of events predicted right."""
-        return self.num_right / max(self.num_events, 1)
+        """Share of predictions that were right."""
+        return self.num_right / max(self.num_predictions, 1)
 
     def write_summaries(self) -> None:
         """Writes the scalars to TensorFlow's default summary writer, at its step."""
         import tensorflow as tf
 
-        # The loss that is minimised is the NLL; both names are what users look for.
-        for name, value in (
-            ("loss", self.nll),
-            ("nll", self.nll),
-            ("perplexity", self.perplexity),
-            ("accuracy", self.accuracy),
-        ):
-            tf.summary.scalar(name, value)
+        for name in ("loss", "nll", "perplexity", "accuracy"):
+            tf.summary.scalar(name, getattr(self, name))
 
     def to_text(self) -> dict[str, str]:
         """Returns the figures as a person reads them, by name."""

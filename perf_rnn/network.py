@@ -1,49 +1,77 @@
-"""The network: stacked LSTM layers from event indices to the logits of the next event."""
+"""The network: a stack of LSTM layers from events and controls to the logits of the next event."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from bundles import Bundle, LstmLayer
+import perf_rnn
+from bundles import Attention, Bundle, LstmLayer, Projection
+from perf_rnn.attention import AttentionLSTM
 from perf_rnn.configs import PerformanceRnnConfig
-from perf_rnn.lstm import LSTM
+from perf_rnn.event_input import EventInput
+from perf_rnn.hparams import HParams
+from perf_rnn.lstm import LSTM, InputProjection
+from perf_rnn.step_network import check_fits
 
 
 def build_network(
-    num_classes: int,
-    layer_sizes: Sequence[int],
-    dropout_keep_prob: float = 1.0,
-    products: str = "float32",
+    config: PerformanceRnnConfig, hparams: HParams, products: str = "float32"
 ) -> keras.Model:
-    """Builds the Performance RNN.
+    """Builds a Performance RNN.
 
-    The model takes `[events, states]` and returns `[logits, states]`: `events` int32
-    [batch, time], `logits` float32 [batch, time, num_classes] for the event after each, `states`
-    the list hidden_0, cell_0, hidden_1, ... of float32 [batch, units], after the last step where
-    returned. Whether state is carried is up to the caller, see `zero_states`.
+    The model takes `[events, controls, states]` and returns `[logits, states]`: `events` int32
+    [batch, time, *event_shape]; `controls` float32 [batch, time, control_size], those of the event
+    after each; `logits` float32 [batch, time, num_classes] for the event after each, the heads side
+    by side; `states` a list of float32 [batch, n], after the last step where returned. Whether
+    state is carried is up to the caller, see `zero_states`.
+
+    States are in order hidden_0, cell_0, hidden_1, ...; where the first layer has attention, its
+    context and memory follow cell_0, see `AttentionLSTM`.
+
+    The stack is that of Magenta 2.1.4: attention is of the first layer alone; with residual
+    connections a layer's input, projected where it is not as wide, is added to its output.
 
     Args:
-      num_classes: event classes.
-      layer_sizes: units of each LSTM layer, from the input up.
-      dropout_keep_prob: share of each layer's outputs kept while training.
+      config: what the network reads and predicts.
+      hparams: the stack: `rnn_layer_sizes`, `attn_length`, `residual_connections` and
+        `dropout_keep_prob`, the share of each layer's outputs kept while training.
       products: Keras dtype policy of the matrix products, `float32` or `mixed_bfloat16`.
     """
-    events = keras.Input((None,), dtype="int32", name="events")
+    events = keras.Input((None, *config.encoding.event_shape), dtype="int32", name="events")
+    controls = keras.Input((None, config.control_size), name="controls")
     states, new_states = [], []
-    x = events
-    for n, units in enumerate(layer_sizes):
-        state = [keras.Input((units,), name=f"{part}_{n}") for part in ("hidden", "cell")]
-        layer = LSTM(units, None if n else num_classes, products, name=f"lstm_{n}")
-        x, *new_state = layer(x, *state)
-        if dropout_keep_prob < 1:
-            x = keras.layers.Dropout(1 - dropout_keep_prob, name=f"dropout_{n}")(x)
+    x: Any = [events, controls]
+    reader: EventInput | None = EventInput.of(config)
+    width = None
+    for n, units in enumerate(hparams.rnn_layer_sizes):
+        if hparams.residual_connections and units != width:
+            x = InputProjection(units, reader, products, name=f"input_projection_{n}")(x)
+            reader = None
+        layer: Any
+        if hparams.attn_length and n == 0:
+            layer = AttentionLSTM(units, hparams.attn_length, reader, products, name=f"lstm_{n}")
+        else:
+            layer = LSTM(units, reader, products, name=f"lstm_{n}")
+        state = [keras.Input((size,), name=f"{part}_{n}") for part, size in layer.state_sizes]
+        y, *new_state = layer(x, *state)
+        if hparams.residual_connections:
+            y = keras.layers.Add(name=f"residual_{n}")([x, y])
+        if hparams.dropout_keep_prob < 1:
+            y = keras.layers.Dropout(1 - hparams.dropout_keep_prob, name=f"dropout_{n}")(y)
+        x, reader, width = y, None, units
         states += state
         new_states += new_state
-    logits = keras.layers.Dense(num_classes, dtype=products, name="logits")(x)
-    logits = keras.layers.Activation("linear", name="logits_float32")(logits)
-    return keras.Model([events, states], [logits, new_states], name="performance_rnn")
+    logits = keras.layers.Dense(config.num_classes, dtype=products, name="logits")(x)
+    logits = keras.layers.Activation("linear", dtype="float32", name="logits_float32")(logits)
+    return keras.Model([events, controls, states], [logits, new_states], name="performance_rnn")
+
+
+def zero_states(network: keras.Model, batch_size: int) -> list[np.ndarray]:
+    """Returns the states at the beginning of a performance, in the network's order."""
+    *_, states = network.input
+    return [np.zeros((batch_size, state.shape[1]), np.float32) for state in states]
 
 
 def fast_products() -> str:
@@ -72,20 +100,61 @@ def _cpu_features() -> set[str]:
         return set()
 
 
-def layer_sizes(network: keras.Model) -> list[int]:
-    """Returns the units of each LSTM layer of `network`, from the input up."""
-    return [layer.units for layer in network.layers if isinstance(layer, LSTM)]
+def network_from_bundle(
+    bundle: Bundle, config: PerformanceRnnConfig, products: str = "float32"
+) -> keras.Model:
+    """Returns the network that `bundle` holds.
+
+    Args:
+      bundle: the weights.
+      config: what it was trained under.
+      products: see `build_network`.
+
+    Raises:
+      ValueError: the bundle does not fit the config.
+    """
+    check_fits(bundle, config)
+    hparams = HParams(
+        rnn_layer_sizes=tuple(bundle.layer_sizes),
+        attn_length=bundle.attn_length,
+        residual_connections=bundle.residual_connections,
+    )
+    network = build_network(config, hparams, products)
+    load_bundle(network, bundle)
+    return network
 
 
-def zero_states(layer_sizes: Sequence[int], batch_size: int) -> list[np.ndarray]:
-    """Returns the states at the beginning of a performance, in the network's order."""
-    return [np.zeros((batch_size, units), np.float32) for units in layer_sizes for _ in range(2)]
+def load_bundle(network: keras.Model, bundle: Bundle) -> None:
+    """Sets the weights of `network`, of the same stack, to those of `bundle`."""
+    for n, layer in enumerate(bundle.layers):
+        if layer.input_projection:
+            projection = layer.input_projection
+            network.get_layer(f"input_projection_{n}").set_weights(
+                [projection.kernel, projection.bias]
+            )
+        network.get_layer(f"lstm_{n}").set_weights(_lstm_weights(layer))
+    network.get_layer("logits").set_weights([bundle.output_kernel, bundle.output_bias])
 
 
-def bundle_weights(bundle: Bundle) -> list[np.ndarray]:
-    """Returns a bundle's weights in the order of `keras.Model.get_weights`."""
-    layers = [(layer.kernel, layer.recurrent_kernel, layer.keras_bias) for layer in bundle.layers]
-    return [*(w for layer in layers for w in layer), bundle.output_kernel, bundle.output_bias]
+def _lstm_weights(layer: LstmLayer) -> list[np.ndarray]:
+    """Returns the weights in the order of `LSTM` or `AttentionLSTM`."""
+    lstm = [layer.kernel, layer.recurrent_kernel, layer.keras_bias]
+    attention = layer.attention
+    if not attention:
+        return lstm
+    input_kernel, context_kernel = np.split(attention.input.kernel, [len(layer.kernel)])
+    return [
+        input_kernel,
+        attention.input.bias,
+        context_kernel,
+        *lstm,
+        attention.query.kernel,
+        attention.query.bias,
+        attention.memory,
+        attention.score,
+        attention.output.kernel,
+        attention.output.bias,
+    ]
 
 
 def bundle_from_network(
@@ -100,18 +169,48 @@ def bundle_from_network(
       network: what `build_network` made.
       config: the config it was trained under.
       bundle_description: what its reader should know.
-      extra: facts that ride along, JSON-able.
+      extra: facts that ride along, JSON-able; the library's version is added.
     """
-    *layers, output_kernel, output_bias = network.get_weights()
+    layers = {layer.name: layer for layer in network.layers}
+    count = sum(name.startswith("lstm_") for name in layers)
+    output_kernel, output_bias = layers["logits"].get_weights()
     return Bundle(
         id=config.id,
         description=config.description,
         bundle_description=bundle_description,
-        layers=tuple(
-            LstmLayer(kernel, recurrent_kernel, bias, forget_bias=0.0)
-            for kernel, recurrent_kernel, bias in zip(*[iter(layers)] * 3, strict=True)
-        ),
+        layers=tuple(_bundle_layer(layers, n) for n in range(count)),
         output_kernel=output_kernel,
         output_bias=output_bias,
-        extra=dict(extra or {}),
+        extra={"perf_rnn_version": perf_rnn.__version__, **(extra or {})},
+        head_sizes=config.encoding.head_sizes,
+        index_input=config.encoding.index_input,
+    )
+
+
+def _bundle_layer(layers: Mapping[str, keras.layers.Layer], n: int) -> LstmLayer:
+    layer = layers[f"lstm_{n}"]
+    weights = layer.get_weights()
+    attention = projection = None
+    if isinstance(layer, AttentionLSTM):
+        input_kernel, input_bias, context_kernel, *weights = weights
+        *weights, query_kernel, query_bias, memory, score, output_kernel, output_bias = weights
+        attention = Attention(
+            length=layer.attn_length,
+            input=Projection(np.concatenate([input_kernel, context_kernel]), input_bias),
+            query=Projection(query_kernel, query_bias),
+            memory=memory,
+            score=score,
+            output=Projection(output_kernel, output_bias),
+        )
+    if f"input_projection_{n}" in layers:
+        projection = Projection(*layers[f"input_projection_{n}"].get_weights())
+    kernel, recurrent_kernel, bias = weights
+    return LstmLayer(
+        kernel,
+        recurrent_kernel,
+        bias,
+        forget_bias=0.0,
+        attention=attention,
+        residual=f"residual_{n}" in layers,
+        input_projection=projection,
     )

@@ -1,14 +1,21 @@
-"""Primers: what a piece begins with, from pitches, a melody or a MIDI file."""
+"""Primers: what a piece begins with, from pitches, a melody, a MIDI file or a NoteSequence."""
+
+from __future__ import annotations
 
 import ast
 import dataclasses
+import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import logging
 
 from perf_rnn.note_arrays import NoteArrays, from_note_sequence
 from perf_rnn.note_transforms import apply_sustain
+
+if TYPE_CHECKING:
+    from note_seq.protobuf import music_pb2
 
 PRIMER_VELOCITY = 100
 CHORD_SECONDS = 0.5
@@ -17,13 +24,36 @@ MELODY_STEP_SECONDS = 0.125
 MELODY_HOLD = -2  # Any other negative number, that is -1, ends a note.
 
 
-def from_pitches(text: str) -> NoteArrays:
-    """Returns the chord that a list of MIDI pitches such as '[60, 64, 67]' names, half a second.
+def from_any(primer: Any) -> NoteArrays | None:
+    """Returns the notes of a NoteSequence, of a MIDI file's path or of a list of pitches.
+
+    They are as they sound, see `playable`. NoteArrays, and None, stay what they are.
 
     Raises:
-      ValueError: the text is no such list.
+      ValueError: there is no note in it other than drums, or it is none of these.
+      OSError: the file cannot be read.
     """
-    pitches = _parse_integers("primer_pitches", text, 0)
+    if primer is None or isinstance(primer, NoteArrays):
+        return primer
+    if isinstance(primer, (str, os.PathLike)):
+        return from_midi(primer)
+    if isinstance(primer, (list, tuple)):
+        return from_pitches(primer)
+    if hasattr(primer, "quantization_info"):
+        return from_sequence(primer)
+    raise ValueError(
+        f"a {type(primer).__name__} is no primer; give a NoteSequence, NoteArrays, the path of a "
+        "MIDI file or a list of pitches"
+    )
+
+
+def from_pitches(pitches: str | Sequence[int]) -> NoteArrays:
+    """Returns the chord of a list of MIDI pitches, or of its text '[60, 64, 67]', half a second.
+
+    Raises:
+      ValueError: it is no such list.
+    """
+    pitches = _parse_integers("primer_pitches", pitches, 0)
     starts = np.zeros(len(pitches))
     return _notes(pitches, starts, starts + CHORD_SECONDS)
 
@@ -48,8 +78,8 @@ def from_melody(text: str) -> NoteArrays:
     return dataclasses.replace(notes_of_melody, total_time=len(events) * step)
 
 
-def from_midi(path: str) -> NoteArrays:
-    """Returns the notes of a MIDI file as they sound: with the pedal applied, drums left out.
+def from_midi(path: str | os.PathLike[str]) -> NoteArrays:
+    """Returns the notes of a MIDI file as they sound, see `playable`.
 
     Raises:
       ValueError: the file is not MIDI, or has no notes other than drums.
@@ -63,17 +93,55 @@ def from_midi(path: str) -> NoteArrays:
         sequence = midi_io.midi_to_note_sequence(data)
     except midi_io.MIDIConversionError as error:
         raise ValueError(f"{path}: is no complete MIDI file ({error})") from error
-    notes = apply_sustain(from_note_sequence(sequence))
+    return playable(from_note_sequence(sequence), str(path))
+
+
+def from_sequence(sequence: music_pb2.NoteSequence) -> NoteArrays:
+    """Returns the notes of a NoteSequence as they sound, see `playable`.
+
+    Raises:
+      ValueError: it is quantised by its tempo, or has no notes other than drums.
+    """
+    return playable(from_note_sequence(sequence), "the primer")
+
+
+def playable(notes: NoteArrays, name: str) -> NoteArrays:
+    """Returns notes as a piano plays them: with the pedal applied, drums left out, not quantised.
+
+    Args:
+      notes: of a performance.
+      name: what messages call it.
+
+    Raises:
+      ValueError: there is no note other than drums.
+    """
+    notes = apply_sustain(notes.unquantized())
     melodic = notes.take_notes(~notes.is_drum)
     if not melodic.num_notes:
-        raise ValueError(f"{path}: has no notes{' but drums' if notes.num_notes else ''}")
+        raise ValueError(f"{name}: has no notes{' but drums' if notes.num_notes else ''}")
     if melodic.num_notes < notes.num_notes:
         dropped = notes.num_notes - melodic.num_notes
-        logging.warning("%s: %d drum notes are left out of the primer.", path, dropped)
+        logging.warning("%s: %d drum notes are left out of the primer.", name, dropped)
     programs = np.unique(melodic.program)
     if len(programs) > 1:
-        logging.warning("%s: %d programs are played by one piano.", path, len(programs))
+        logging.warning("%s: %d programs are played by one piano.", name, len(programs))
     return melodic
+
+
+def program_of(notes: NoteArrays) -> int:
+    """Returns the MIDI program of notes; 0, a piano, where there are several."""
+    programs = np.unique(notes.program)
+    return int(programs[0]) if len(programs) == 1 else 0
+
+
+def cut(notes: NoteArrays, seconds: float) -> NoteArrays:
+    """Returns the notes that start before `seconds`, ended there at the latest."""
+    kept = notes.take_notes(notes.start_time < seconds)
+    return dataclasses.replace(
+        kept,
+        end_time=np.minimum(kept.end_time, seconds),
+        total_time=min(kept.total_time, seconds),
+    )
 
 
 def _notes(pitches: Sequence[int], starts: np.ndarray, ends: np.ndarray) -> NoteArrays:
@@ -91,9 +159,9 @@ def _notes(pitches: Sequence[int], starts: np.ndarray, ends: np.ndarray) -> Note
     )
 
 
-def _parse_integers(name: str, text: str, lowest: int) -> list[int]:
+def _parse_integers(name: str, text: str | Sequence[int], lowest: int) -> list[int]:
     try:
-        values = ast.literal_eval(text)
+        values: Any = ast.literal_eval(text) if isinstance(text, str) else text
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         values = None
     if (

@@ -3,12 +3,15 @@
 An example is written in one of two formats:
 
 - `sparse_one_hot`: each one-hot vector is stored as the index of its hot bit, all of a segment's
-  indices in one feature, `events`. About 2 bytes an event.
-- `dense_one_hot`: Magenta 2.1.4's format, L - 1 steps of `inputs` (one-hot floats) and `labels`
-  (the next event) for L events, which Magenta's own trainer reads. About 4 bytes a class an event.
+  indices in one feature, `events`, those of an event with several heads one after the other. About
+  2 bytes an index. Control signals follow from the events and are computed when they are read.
+- `dense_one_hot`: Magenta 2.1.4's format, L - 1 steps of `inputs` (floats: the next event's
+  controls, then the event's vector) and `labels` (the next event) for L events, which Magenta's own
+  trainer reads. About 4 bytes a float.
 
 In both, the context names the config, the number of classes, the source and the segment's place
-in it; Magenta's reader ignores the context, and its own records have none.
+in it, and for optional conditioning whether it is disabled; Magenta's reader ignores the context,
+and its own records have none.
 """
 
 import dataclasses
@@ -20,30 +23,68 @@ from typing import Any
 import numpy as np
 
 from perf_rnn.configs import PerformanceRnnConfig
+from perf_rnn.encodings import EventEncoding
 from perf_rnn.record_files import RecordError, RecordFile
 
 EXAMPLE_FORMATS = ("sparse_one_hot", "dense_one_hot")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class EventSequence:
-    """One segment as event indices.
+    """One segment as events and what a model is told about each.
 
     Attributes:
-      events: int32 [length], event indices.
+      events: int32 [length, *event_shape].
+      controls: float32 [length, control_size], the control vector at every event; of width 0 for
+        an unconditioned config. No network reads the first row, and dense records do not hold it:
+        it is zero where it was read from one.
       source_id: id of the performance it was cut from, augmentation included; '' if unknown.
       segment_index: its place in that performance, from 0.
     """
 
     events: np.ndarray
+    controls: np.ndarray
     source_id: str = ""
     segment_index: int = 0
 
+    @classmethod
+    def from_events(
+        cls,
+        events: np.ndarray,
+        config: PerformanceRnnConfig,
+        disabled: bool = False,
+        source_id: str = "",
+        segment_index: int = 0,
+    ) -> "EventSequence":
+        """Makes a segment whose controls are what its events show.
+
+        Args:
+          events: int32 [length, *event_shape].
+          config: whose control signals are extracted.
+          disabled: for optional conditioning: controls that say that there are none.
+          source_id, segment_index: see the attributes.
+        """
+        controls = config.conditioning.extract(events, config.codec, disabled)
+        return cls(events, controls, source_id, segment_index)
+
 
 def make_example(
-    sequence: EventSequence, config: PerformanceRnnConfig, example_format: str = "sparse_one_hot"
+    events: np.ndarray,
+    config: PerformanceRnnConfig,
+    example_format: str = "sparse_one_hot",
+    *,
+    disabled: bool = False,
+    source_id: str = "",
+    segment_index: int = 0,
 ) -> Any:
-    """Returns the `tf.train.SequenceExample` of a segment.
+    """Returns the `tf.train.SequenceExample` of a segment, its controls what its events show.
+
+    Args:
+      events: int32 [length, *event_shape].
+      config: of the models that are to be trained on it.
+      example_format: one of `EXAMPLE_FORMATS`.
+      disabled: for optional conditioning: whether there are to be no controls.
+      source_id, segment_index: see `EventSequence`.
 
     Raises:
       ValueError: `example_format` is unknown.
@@ -62,16 +103,19 @@ def make_example(
         )
     if example_format == "sparse_one_hot":
         example = example_pb2.SequenceExample()
-        events = example.feature_lists.feature_list["events"]
-        events.feature.add().int64_list.value.extend(sequence.events.tolist())
+        feature = example.feature_lists.feature_list["events"].feature.add()
+        feature.int64_list.value.extend(events.ravel().tolist())
     else:
-        one_hot = np.eye(config.num_classes, dtype=np.float32)
-        example = make_sequence_example(one_hot[sequence.events[:-1]], sequence.events[1:])
+        controls = config.conditioning.extract(events, config.codec, disabled)
+        vectors = config.encoding.dense_inputs(events[:-1])
+        example = make_sequence_example(np.hstack([controls[1:], vectors]), events[1:])
     context = example.context.feature
     context["config"].CopyFrom(text(config.key))
     context["num_classes"].CopyFrom(integers(config.num_classes))
-    context["source_id"].CopyFrom(text(sequence.source_id))
-    context["segment_index"].CopyFrom(integers(sequence.segment_index))
+    context["source_id"].CopyFrom(text(source_id))
+    context["segment_index"].CopyFrom(integers(segment_index))
+    if config.conditioning.optional:
+        context["conditioning_disabled"].CopyFrom(integers(int(disabled)))
     return example
 
 
@@ -157,38 +201,70 @@ def _parse_example(
         num_classes = list(context["num_classes"].int64_list.value)
         if num_classes != [config.num_classes]:
             raise RecordError(f"{name}: num_classes is {num_classes}, not [{config.num_classes}]")
-    lists = example.feature_lists.feature_list
-    if "events" in lists and len(lists["events"].feature) == 1:
-        example_format = "sparse_one_hot"
-        events = np.array(lists["events"].feature[0].int64_list.value, np.int64)
-    elif "inputs" in lists and "labels" in lists:
-        example_format = "dense_one_hot"
-        events = _dense_events(lists, config, name)
-    else:
-        raise RecordError(f"{name}: has neither `events` nor `inputs` and `labels`")
-    if len(events) < 2 or events.min() < 0 or events.max() >= config.num_classes:
-        raise RecordError(
-            f"{name}: needs 2 or more events from 0 to {config.num_classes - 1}; "
-            "is it made for another config?"
-        )
     source_id = b"".join(context["source_id"].bytes_list.value) if "source_id" in context else b""
     places = context["segment_index"].int64_list.value if "segment_index" in context else []
-    return example_format, EventSequence(
-        events.astype(np.int32), source_id.decode(errors="replace"), places[0] if places else 0
-    )
+    origin = source_id.decode(errors="replace"), places[0] if places else 0
+    lists = example.feature_lists.feature_list
+    if "events" in lists and len(lists["events"].feature) == 1:
+        indices = np.array(lists["events"].feature[0].int64_list.value, np.int64)
+        events = _checked_events(indices, config.encoding, name)
+        if len(events) < 2:
+            raise RecordError(f"{name}: needs 2 or more events, has {len(events)}")
+        disabled = config.conditioning.optional and _is_disabled(context, name)
+        return "sparse_one_hot", EventSequence.from_events(events, config, disabled, *origin)
+    if "inputs" in lists and "labels" in lists:
+        return "dense_one_hot", EventSequence(*_parse_dense(lists, config, name), *origin)
+    raise RecordError(f"{name}: has neither `events` nor `inputs` and `labels`")
 
 
-def _dense_events(lists: Any, config: PerformanceRnnConfig, name: str) -> np.ndarray:
+def _is_disabled(context: Any, name: str) -> bool:
+    feature = "conditioning_disabled"
+    values = list(context[feature].int64_list.value) if feature in context else []
+    if values not in ([0], [1]):
+        raise RecordError(f"{name}: {feature} is {values}, neither [0] nor [1]")
+    return values == [1]
+
+
+def _checked_events(indices: np.ndarray, encoding: EventEncoding, name: str) -> np.ndarray:
+    """Returns int32 [length, *event_shape] of as many integers [n] or [length, heads]."""
+    if indices.size % len(encoding.head_sizes):
+        raise RecordError(
+            f"{name}: {indices.size} integers are not {len(encoding.head_sizes)} for each event"
+        )
+    by_head = indices.reshape(-1, len(encoding.head_sizes))
+    for head, size in enumerate(encoding.head_sizes):
+        outside = by_head[(by_head[:, head] < 0) | (by_head[:, head] >= size), head]
+        if len(outside):
+            raise RecordError(
+                f"{name}: event index {outside[0]} is outside 0 to {size - 1}; "
+                "is it made for another config?"
+            )
+    return by_head.reshape(-1, *encoding.event_shape).astype(np.int32)
+
+
+def _parse_dense(
+    lists: Any, config: PerformanceRnnConfig, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (events, controls)."""
     try:
         inputs = np.array([f.float_list.value for f in lists["inputs"].feature], np.float32)
         labels = np.array([f.int64_list.value for f in lists["labels"].feature], np.int64)
     except ValueError as error:
         raise RecordError(f"{name}: its steps differ in width") from error
-    if inputs.shape != (len(labels), config.input_size) or labels.shape != (len(inputs), 1):
+    input_size, num_heads = config.dense_input_size, len(config.encoding.head_sizes)
+    if inputs.shape != (len(labels), input_size) or labels.shape != (len(inputs), num_heads):
         raise RecordError(
             f"{name}: `inputs` {list(inputs.shape)} and `labels` {list(labels.shape)} are not "
-            f"[steps, {config.input_size}] and [steps, 1] as config {config.key!r} has them"
+            f"[steps, {input_size}] and [steps, {num_heads}] as config {config.key!r} has them"
         )
-    if not (np.sort(inputs, axis=1)[:, -2:] == [0, 1]).all():
-        raise RecordError(f"{name}: `inputs` are not one-hot")
-    return np.concatenate([inputs.argmax(axis=1), labels[-1]])
+    controls, vectors = np.split(inputs, [config.control_size], axis=1)
+    if not np.isfinite(controls).all():
+        raise RecordError(f"{name}: `inputs` hold control signals that are not finite")
+    try:
+        events = config.encoding.events_from_dense(vectors)
+    except ValueError as error:
+        raise RecordError(f"{name}: `inputs`: {error}") from error
+    following = _checked_events(labels, config.encoding, name)
+    if (events[1:] != following[:-1]).any():
+        raise RecordError(f"{name}: `labels` are not the events that follow in `inputs`")
+    return np.concatenate([events, following[-1:]]), np.pad(controls, ((1, 0), (0, 0)))

@@ -108,11 +108,7 @@ class RunDir:
         if settings is None or checkpoint is None:
             raise ValueError(f"{self.path}: no checkpoint of a training run here")
         config = get_config(settings.config)
-        network = build_network(
-            config.num_classes,
-            settings.hparams.rnn_layer_sizes,
-            settings.hparams.dropout_keep_prob,
-        )
+        network = build_network(config, settings.hparams)
         return network, config, restore_weights(network, checkpoint)
 
 

@@ -4,152 +4,328 @@ A tight NumPy loop: on a CPU one step of the network is a few matrix products, a
 framework adds around them costs more than they do.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import threadpoolctl
+from numpy.typing import NDArray
 
 from bundles import Bundle
+from perf_rnn.configs import PerformanceRnnConfig
+from perf_rnn.control_schedule import ControlSchedule, spread_index
+from perf_rnn.draws import DEFAULT_OPTIONS, RandomNumbers, SamplingOptions, Seed, draw
 from perf_rnn.events import EventCodec
+from perf_rnn.legal_events import new_rules
+from perf_rnn.note_events import NoteCodec
+from perf_rnn.step_network import StepNetwork
 
-# Nobody strikes more notes at one moment. A network that goes on for ever without a TIME_SHIFT
-# would never fill its piece; after this many events it is given only shifts to choose from.
-MAX_EVENTS_BETWEEN_SHIFTS = 256
+_EVENTS_BETWEEN_REPORTS = 512
 
-# Random numbers are drawn from each row's generator this many at a time.
-_DRAWS = 512
+# For steps int64 [B] the control vectors float32 [B, control_size], as a ControlSchedule gives.
+Controls = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
-class StepNetwork:
-    """A bundle's network, one event at a time for a batch of rows, with the state it carries."""
+class Sampler:
+    """A batch of rows, a piece each, drawn event by event for ever.
 
-    def __init__(self, bundle: Bundle, batch_size: int):
-        """Starts every row at the zero state."""
-        first, *others = bundle.layers
-        # A one-hot input times the kernel is a row of it.
-        self._event_rows = first.kernel + first.keras_bias
-        self._first = first.recurrent_kernel
-        self._others = [
-            (np.concatenate([layer.kernel, layer.recurrent_kernel]), layer.keras_bias)
-            for layer in others
+    A row's random numbers come from its own seed alone. In a batch of up to
+    `step_network.MAX_INDEPENDENT_ROWS` rows its piece is the same whatever the others are; in a
+    larger one the network's products are rounded differently with their number, which now and then
+    changes a draw.
+
+    Attributes:
+      options: may be replaced at any time, but for legal_events.
+      controls: for a conditioned model, the control vectors at given steps; may be replaced.
+      clock: int64 [B], the steps that each row has.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        config: PerformanceRnnConfig,
+        primer: NDArray[np.int32],
+        seeds: Sequence[Seed],
+        options: SamplingOptions = DEFAULT_OPTIONS,
+        controls: Controls | None = None,
+        num_steps: int | None = None,
+    ):
+        """Reads the primer.
+
+        Args:
+          bundle: the network.
+          config: of the model.
+          primer: the events that every row begins with, int32 [length, *event_shape], at least
+            one.
+          seeds: one for each row.
+          options: how events are drawn.
+          controls: at a step, those of the events that follow it. None: the signals' defaults.
+          num_steps: length of the piece that a list of temperatures is spread over.
+
+        Raises:
+          ValueError: the primer is empty, the bundle's classes are not the config's, or
+            temperatures are a list and `num_steps` is None.
+        """
+        codec = config.codec
+        primer = np.asarray(primer)
+        if not len(primer):
+            raise ValueError("the primer is empty")
+        self.controls = controls or ControlSchedule(config.conditioning)
+        self._codec = codec
+        self._num_steps = num_steps
+        self._options = options
+        self._set_temperatures()
+        self._heads = _head_slices(config)
+        self._random = RandomNumbers(seeds, len(self._heads))
+        self._rules = new_rules(codec, primer, len(seeds), options.legal_events)
+
+        # The rows have the primer in common. Its last event is fed when the next one is asked for,
+        # as every event is, so that what controls say until then holds for the next one.
+        reader = StepNetwork(bundle, config, 1)
+        clocks = np.cumsum(codec.event_steps(primer))
+        with one_blas_thread():
+            for place in range(len(primer) - 1):
+                now = slice(place, place + 1)
+                reader.step(primer[now], self.controls(clocks[now]))
+        rows = np.zeros(len(seeds), np.int64)
+        self._network = StepNetwork(bundle, config, len(rows))
+        self._network.states = [part[rows] for part in reader.states]
+        self._events: NDArray[Any] = primer[-1:][rows]
+        self.clock = clocks[-1:][rows]
+
+    @property
+    def options(self) -> SamplingOptions:
+        """How events are drawn."""
+        return self._options
+
+    @options.setter
+    def options(self, options: SamplingOptions) -> None:
+        if options.legal_events != self._options.legal_events:
+            raise ValueError("legal_events cannot change within a piece")
+        self._options = options
+        self._set_temperatures()
+
+    def _set_temperatures(self) -> None:
+        self._temperatures = np.array(self._options.temperatures, np.float64)
+        # An impossible list is refused at once.
+        _temperature_at(np.zeros(0, np.int64), self._temperatures, self._num_steps)
+
+    def step(self) -> NDArray[np.int64]:
+        """Draws the next event of every row, [B, *event_shape]; see `one_blas_thread`."""
+        self._logits = self._network.step(self._events, self.controls(self.clock))
+        self._temperature = _temperature_at(self.clock, self._temperatures, self._num_steps)
+        choice = self._logits.astype(np.float64)
+        self._rules.forbid(choice, self.clock)
+        uniforms = self._random.next()
+        drawn = [
+            draw(choice[:, head], uniforms[:, i], self._temperature, self._options)
+            for i, head in enumerate(self._heads)
         ]
-        self._output = bundle.output_kernel, bundle.output_bias
-        self.states = [
-            [np.zeros((batch_size, units), np.float32) for _ in ("hidden", "cell")]
-            for units in bundle.layer_sizes
-        ]
+        events = np.stack(drawn, axis=1) if self._codec.event_shape else drawn[0]
+        self._rules.update(events, self.clock)
+        self._events = events
+        self.clock = self.clock + self._codec.event_steps(events)
+        return events
 
-    def step(self, events: np.ndarray) -> np.ndarray:
-        """Takes the rows' next events, int [batch]; returns logits, float32 [batch, classes]."""
-        states = iter(self.states)
-        state = next(states)
-        x = _lstm_step(self._event_rows[events] + state[0] @ self._first, state)
-        for (kernel, bias), state in zip(self._others, states, strict=True):
-            x = _lstm_step(np.concatenate([x, state[0]], axis=1) @ kernel + bias, state)
-        kernel, bias = self._output
-        return x @ kernel + bias
+    def log_probabilities(self) -> NDArray[np.float64]:
+        """Returns the log-probability of each row's last drawn event, [B].
 
-    def keep(self, rows: np.ndarray) -> None:
-        """Drops the other rows; bool [batch]."""
-        self.states = [[part[rows] for part in state] for state in self.states]
+        It is the network's own at the temperature, whatever else was left out of the draw.
+        """
+        return _log_probabilities(self._logits, self._events, self._heads, self._temperature)
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Drops the other rows; bool [B]."""
+        self._take(rows)
+        self._random.keep(rows)
+
+    def copy(self, rows: NDArray[np.int64]) -> None:
+        """Lets row i go on from where row rows[i] is, with its own random numbers; int [B]."""
+        self._take(rows)
+
+    def _take(self, rows: NDArray[Any]) -> None:
+        self._network.take(rows)
+        self._rules.take(rows)
+        self._events = self._events[rows]
+        self.clock = self.clock[rows]
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Returns all that the next events depend on, but for `options` and `controls`.
+
+        Only plain arrays: `numpy.savez(path, **sampler.state())` saves them.
+        """
+        return {
+            "events": self._events,
+            "clock": self.clock,
+            **self._random.state(),
+            **{f"rules_{name}": array.copy() for name, array in self._rules.arrays.items()},
+            **{f"network_{i}": array for i, array in enumerate(self._network.states)},
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Goes on from a state that a sampler of the same bundle and config gave.
+
+        Raises:
+          ValueError: it is a state of something else.
+        """
+        own = self.state()
+        if state.keys() != own.keys() or any(
+            state[f"network_{i}"].shape[1:] != part.shape[1:]
+            for i, part in enumerate(self._network.states)
+        ):
+            raise ValueError("the state is that of another model, or of other legal_events")
+        self._events, self.clock = state["events"], state["clock"]
+        self._random.restore(state)
+        self._rules.arrays = {name: state[f"rules_{name}"].copy() for name in self._rules.arrays}
+        self._network.states = [state[f"network_{i}"] for i in range(len(self._network.states))]
 
 
-def _lstm_step(gates: np.ndarray, state: list[np.ndarray]) -> np.ndarray:
-    """Updates `state` (hidden, cell) from the gates' sums, in Keras's order; returns hidden."""
-    units = gates.shape[1] // 4
-    # sigmoid(x) = (1 + tanh(x / 2)) / 2: one call of tanh serves all four gates.
-    gates[:, : 2 * units] *= 0.5
-    gates[:, 3 * units :] *= 0.5
-    np.tanh(gates, out=gates)
-    i, f, candidate, o = np.split(gates, 4, axis=1)
-    cell = 0.5 * (f + 1) * state[1] + 0.5 * (i + 1) * candidate
-    state[:] = 0.5 * (o + 1) * np.tanh(cell), cell
-    return state[0]
-
-
-# One step's products are too small to share among threads, which wait for each other at every one
-# of them: 50 times slower where another program keeps a core busy.
-@threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 def sample_events(
     bundle: Bundle,
-    codec: EventCodec,
-    primer: np.ndarray,
+    config: PerformanceRnnConfig,
+    primer: NDArray[np.int32],
     num_steps: int,
-    seeds: Sequence[int | Sequence[int]],
-    temperature: float = 1.0,
+    seeds: Sequence[Seed],
+    options: SamplingOptions = DEFAULT_OPTIONS,
+    controls: Controls | None = None,
     on_progress: Callable[[int], object] = lambda steps: None,
-) -> list[np.ndarray]:
+) -> list[NDArray[np.int32]]:
     """Continues `primer` once for each seed until each piece is `num_steps` long.
 
-    A row's draws come from its own seed alone, so a piece does not depend on the others, but for
-    the rounding of the network's products, which differs in the last bits with their number.
-
     Args:
-      bundle: the network.
-      codec: of the events that the network was trained on.
-      primer: event indices [length], at least one.
+      bundle, config, primer, seeds, options, controls: as `Sampler` takes them.
       num_steps: length of the pieces, primer included (10 ms each).
-      seeds: one for each piece.
-      temperature: logits are divided by it; below 1 safer, above 1 wilder.
       on_progress: called now and then with the steps that the slowest piece has.
 
     Returns:
       For each seed its events, primer included, cut to exactly `num_steps`.
 
     Raises:
-      ValueError: the temperature is not above 0, the primer empty or not shorter than the piece,
-        or the bundle's classes are not the codec's.
+      ValueError: what `Sampler` refuses, or the primer is not shorter than the piece.
     """
-    if not 0 < temperature < np.inf:
-        raise ValueError(f"temperature {temperature} is not a number above 0")
-    if bundle.num_classes != codec.num_classes:
-        raise ValueError(
-            f"bundle {bundle.id!r} has {bundle.num_classes} classes, not {codec.num_classes}"
-        )
-    if not len(primer):
-        raise ValueError("the primer is empty")
+    codec = config.codec
+    check_primer_length(codec, primer, num_steps)
+    sampler = Sampler(bundle, config, primer, seeds, options, controls, num_steps)
+    rows = np.arange(len(seeds))  # The pieces not finished yet.
+    drawn: list[NDArray[np.int32]] = []  # For each step of the loop, the events of all pieces.
+    with one_blas_thread():
+        while len(rows):
+            if len(drawn) % _EVENTS_BETWEEN_REPORTS == 0:
+                on_progress(int(sampler.clock.min()))
+            column = np.full((len(seeds), *codec.event_shape), -1, np.int32)
+            column[rows] = sampler.step()
+            drawn.append(column)
+            going_on = sampler.clock < num_steps
+            if not going_on.all():
+                rows = rows[going_on]
+                sampler.keep(going_on)
+    pieces = []
+    for row in np.stack(drawn, axis=1):
+        is_drawn = row.reshape(len(row), -1)[:, 0] >= 0
+        pieces.append(codec.set_length(np.concatenate([primer, row[is_drawn]]), num_steps))
+    return pieces
+
+
+def log_likelihood(
+    bundle: Bundle,
+    config: PerformanceRnnConfig,
+    pieces: Sequence[NDArray[np.int32]],
+    controls: Controls | None = None,
+    temperature: float | list[float] | tuple[float, ...] = 1.0,
+    num_steps: int | None = None,
+) -> NDArray[np.float64]:
+    """Returns the log-likelihood of each piece's events after its first, float64 [pieces].
+
+    Args:
+      bundle, config, controls: as `Sampler` takes them.
+      pieces: their events, int32 [length, *event_shape], of any lengths above 0.
+      temperature: logits are divided by it; or a list, spread over `num_steps`.
+      num_steps: length of the pieces, needed for a list of temperatures only.
+
+    Raises:
+      ValueError: a piece has no event, or a temperature is out of range.
+    """
+    temperatures = np.array(SamplingOptions(temperature).temperatures, np.float64)
+    if not all(map(len, pieces)):
+        raise ValueError("a piece without events has no likelihood")
+    heads = _head_slices(config)
+    lengths = np.array([len(piece) for piece in pieces])
+    order = np.argsort(-lengths, kind="stable")  # Those that go on longest come first.
+    events = np.zeros((len(pieces), lengths.max(initial=0), *config.codec.event_shape), np.int32)
+    for row, piece in enumerate(order):
+        events[row, : lengths[piece]] = pieces[piece]
+    clocks = np.cumsum(config.codec.event_steps(events), axis=1)
+    controls = controls or ControlSchedule(config.conditioning)
+    network = StepNetwork(bundle, config, len(pieces))
+    total = np.zeros(len(pieces))
+    with one_blas_thread():
+        for place in range(events.shape[1] - 1):
+            going_on = int((lengths > place + 1).sum())
+            network.take(np.arange(going_on))
+            clock = clocks[:going_on, place]
+            logits = network.step(events[:going_on, place], controls(clock))
+            total[order[:going_on]] += _log_probabilities(
+                logits,
+                events[:going_on, place + 1],
+                heads,
+                _temperature_at(clock, temperatures, num_steps),
+            )
+    return total
+
+
+def _temperature_at(
+    clock: NDArray[np.int64], temperatures: NDArray[np.float64], num_steps: int | None
+) -> NDArray[np.float64]:
+    """The temperatures spread over a piece, at steps [B]: [B, 1], or [1] if there is but one."""
+    if len(temperatures) == 1:
+        return temperatures
+    return temperatures[spread_index(clock, len(temperatures), num_steps), np.newaxis]
+
+
+def _log_probabilities(
+    logits: NDArray[np.float32],
+    events: NDArray[Any],
+    heads: Sequence[slice],
+    temperature: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The log-probabilities of events [B, *event_shape], float64 [B], summed over the heads."""
+    indices = events.reshape(len(events), -1)
+    total = np.zeros(len(events))
+    for head, index in zip(heads, indices.T, strict=True):
+        scaled = logits[:, head].astype(np.float64) / temperature
+        scaled -= scaled.max(axis=1, keepdims=True)
+        total += scaled[np.arange(len(index)), index] - np.log(np.exp(scaled).sum(axis=1))
+    return total
+
+
+def _head_slices(config: PerformanceRnnConfig) -> list[slice]:
+    sizes = config.encoding.head_sizes
+    ends = np.cumsum(sizes).tolist()
+    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+
+
+def check_primer_length(codec: EventCodec | NoteCodec, primer: Any, num_steps: int) -> None:
+    """Raises ValueError if the primer is not shorter than a piece of `num_steps`."""
     primer_steps = codec.num_steps(primer)
     if primer_steps >= num_steps:
         raise ValueError(
             f"the primer lasts {primer_steps} steps of 10 ms, the piece only {num_steps}; "
             "shorten the primer or ask for more steps"
         )
-    steps_of_class = np.array([codec.num_steps([index]) for index in range(codec.num_classes)])
-    is_shift = steps_of_class > 0
-    generators = [np.random.default_rng(seed) for seed in seeds]
-    rows = np.arange(len(seeds))  # The pieces not finished yet.
-    network = StepNetwork(bundle, len(rows))
-    for event in primer:
-        logits = network.step(np.full(len(rows), event))
-    clock = np.full(len(rows), primer_steps)
-    since_shift = np.zeros(len(rows), np.int64)
-    drawn: list[np.ndarray] = []  # For each step of the loop, the events of all pieces.
-    uniforms = np.empty((len(rows), _DRAWS))
 
-    while len(rows):
-        if len(drawn) % _DRAWS == 0:
-            uniforms = np.stack([generators[row].random(_DRAWS) for row in rows])
-            on_progress(int(clock.min()))
-        choice = logits.astype(np.float64)
-        choice[np.ix_(since_shift >= MAX_EVENTS_BETWEEN_SHIFTS, ~is_shift)] = -np.inf
-        # Where the temperature is tiny, all but the largest go to minus infinity, as they should.
-        with np.errstate(over="ignore"):
-            choice = (choice - choice.max(axis=1, keepdims=True)) / temperature
-        cumulated = np.exp(choice).cumsum(axis=1)
-        threshold = uniforms[:, len(drawn) % _DRAWS] * cumulated[:, -1]
-        events = (cumulated > threshold[:, np.newaxis]).argmax(axis=1)
-        column = np.full(len(seeds), -1, np.int32)
-        column[rows] = events
-        drawn.append(column)
-        clock += steps_of_class[events]
-        since_shift = np.where(is_shift[events], 0, since_shift + 1)
-        going_on = clock < num_steps
-        if not going_on.all():
-            rows, clock, since_shift = rows[going_on], clock[going_on], since_shift[going_on]
-            uniforms, events = uniforms[going_on], events[going_on]
-            network.keep(going_on)
-        if len(rows):
-            logits = network.step(events)
 
-    table = np.stack(drawn, axis=1)
-    return [codec.set_length(np.concatenate([primer, row[row >= 0]]), num_steps) for row in table]
+def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which products are taken by one thread.
+
+    One step's products are too small to share among threads, which wait for each other at every
+    one of them: 50 times slower where another program keeps a core busy.
+    """
+    return _thread_pools().limit(limits=1, user_api="blas")
+
+
+@functools.cache
+def _thread_pools() -> threadpoolctl.ThreadpoolController:
+    # Looking for the libraries takes long.
+    return threadpoolctl.ThreadpoolController()

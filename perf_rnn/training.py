@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from perf_rnn import network as network_lib
 from perf_rnn import progress, run_dir
 from perf_rnn.batches import Batch, WindowBatches
+from perf_rnn.configs import get_config
 from perf_rnn.hparams import HParams
 from perf_rnn.metrics import Metrics, batch_sums
+from perf_rnn.network import build_network, zero_states
 from perf_rnn.records import EventSequence
 from perf_rnn.run_dir import RunSettings
 
@@ -41,11 +42,16 @@ class Schedule:
 
 
 def make_optimizer(hparams: HParams) -> keras.optimizers.Optimizer:
-    """Adam, its learning rate constant or falling along a cosine."""
-    rate: Any = hparams.learning_rate
-    if hparams.decay_steps:
-        rate = keras.optimizers.schedules.CosineDecay(rate, hparams.decay_steps)
-    return keras.optimizers.Adam(rate)
+    """Adam, its learning rate rising in a line, then constant or falling along a cosine."""
+    rate, warmup_steps = hparams.learning_rate, hparams.warmup_steps
+    schedule = keras.optimizers.schedules.CosineDecay(
+        rate / max(warmup_steps, 1),
+        max(hparams.decay_steps, 1),
+        alpha=0.0 if hparams.decay_steps else 1.0,  # What is left at the end.
+        warmup_target=rate if warmup_steps else None,
+        warmup_steps=warmup_steps,
+    )
+    return keras.optimizers.Adam(schedule)
 
 
 def mirrored_strategy() -> tf.distribute.Strategy:
@@ -61,23 +67,33 @@ def mirrored_strategy() -> tf.distribute.Strategy:
 
 
 def make_train_step(
-    network: keras.Model, optimizer: keras.optimizers.Optimizer, clip_norm: float
+    network: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    head_sizes: Sequence[int],
+    clip_norm: float,
 ) -> Callable[..., Any]:
     """Returns one replica's train step, to run under the current tf.distribute strategy.
 
-    The step is a function of (states, inputs, labels, weights, keep_state, num_events); it updates
-    the network and returns (sums, states). The gradient is that of the mean NLL over `num_events`,
-    the whole batch's events to predict, whichever replica they are on; it is clipped per variable.
+    The step is a function of (states, inputs, controls, labels, weights, keep_state, num_events);
+    it updates the network and returns (sums, states). The gradient is that of `Metrics.loss` over
+    `num_events`, the whole batch's events to predict, whichever replica they are on; it is clipped
+    per variable.
     """
 
     def step(
-        states: Any, inputs: Any, labels: Any, weights: Any, keep_state: Any, num_events: Any
+        states: Any,
+        inputs: Any,
+        controls: Any,
+        labels: Any,
+        weights: Any,
+        keep_state: Any,
+        num_events: Any,
     ) -> Any:
         with tf.GradientTape() as tape:
             states = [state * keep_state[:, tf.newaxis] for state in states]
-            logits, states = network([inputs, states], training=True)
-            sums = batch_sums(logits, labels, weights)
-            loss = sums[0] / num_events
+            logits, states = network([inputs, controls, states], training=True)
+            sums = batch_sums(logits, labels, weights, head_sizes)
+            loss = sums[0] / (num_events * len(head_sizes))
         gradients = tape.gradient(loss, network.trainable_variables)
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync
@@ -97,7 +113,6 @@ class Trainer:
     def __init__(
         self,
         segments: Sequence[EventSequence],
-        num_classes: int,
         settings: RunSettings,
         train_dir: str,
         num_checkpoints: int = 10,
@@ -108,7 +123,6 @@ class Trainer:
 
         Args:
           segments: training data, read by number.
-          num_classes: event classes.
           settings: what the run is made with.
           train_dir: where checkpoints and summaries are.
           num_checkpoints: newest checkpoints kept; 0 keeps all.
@@ -121,7 +135,7 @@ class Trainer:
         """
         self.settings, self.train_dir = settings, train_dir
         self.strategy = strategy or tf.distribute.get_strategy()
-        hparams = settings.hparams
+        config, hparams = get_config(settings.config), settings.hparams
         replicas = self.strategy.num_replicas_in_sync
         if hparams.batch_size % replicas:
             raise TrainingError(
@@ -130,14 +144,14 @@ class Trainer:
         self._rows = hparams.batch_size // replicas
         keras.utils.set_random_seed(settings.seed)
         with self.strategy.scope():
-            self.network = network_lib.build_network(
-                num_classes, hparams.rnn_layer_sizes, hparams.dropout_keep_prob, products
-            )
+            self.network = build_network(config, hparams, products)
             self.optimizer = make_optimizer(hparams)
             self.optimizer.build(self.network.trainable_variables)
-            self._step = make_train_step(self.network, self.optimizer, hparams.clip_norm)
+            self._step = make_train_step(
+                self.network, self.optimizer, config.encoding.head_sizes, hparams.clip_norm
+            )
         self.batches = WindowBatches(segments, hparams.batch_size, settings.window, settings.seed)
-        self._zero_states = network_lib.zero_states(hparams.rnn_layer_sizes, hparams.batch_size)
+        self._zero_states = zero_states(self.network, hparams.batch_size)
         self._states = self._distribute(self._zero_states)
         self.step = tf.Variable(0, dtype=tf.int64)
         # Where the batches stood after the last step: they may have moved on when one fails.
@@ -208,7 +222,9 @@ class Trainer:
     def train_batch(self, batch: Batch) -> Metrics:
         """Takes one step and returns its metrics."""
         keep_state = batch.keep_state if self.settings.carry_state else 0 * batch.keep_state
-        shared = self._distribute([batch.inputs, batch.labels, batch.weights, keep_state])
+        shared = self._distribute(
+            [batch.inputs, batch.controls, batch.labels, batch.weights, keep_state]
+        )
         num_events = tf.constant(batch.num_events, tf.float32)
         sums, self._states = self._distributed_step(self._states, shared, num_events)
         self.step.assign_add(1)
@@ -267,30 +283,3 @@ class Trainer:
             raise
         finally:
             writer.close()
-
-
-def transfer_weights(network: keras.Model, bundle: Any) -> None:
-    """Sets `network`'s weights to those of `bundle`, a `bundles.Bundle`.
-
-    Where the numbers of event classes differ, the classes that both have carry over: `performance`
-    has the first 356 of the 388 of `performance_with_dynamics`.
-
-    Raises:
-      TrainingError: the layer sizes differ, or the bundle reads more than events.
-    """
-    if bundle.input_size != bundle.num_classes:
-        raise TrainingError(
-            f"the bundle reads {bundle.input_size} inputs for {bundle.num_classes} classes; only "
-            "one that reads events and nothing else can be a start"
-        )
-    sizes = network_lib.layer_sizes(network)
-    if list(bundle.layer_sizes) != sizes:
-        raise TrainingError(
-            f"the bundle's layers are {list(bundle.layer_sizes)}, the network's {sizes}; "
-            f"give --hparams=rnn_layer_sizes={str(list(bundle.layer_sizes)).replace(' ', '')}"
-        )
-    weights = network.get_weights()
-    for n, (old, new) in enumerate(zip(weights, network_lib.bundle_weights(bundle), strict=True)):
-        shared = tuple(slice(min(a, b)) for a, b in zip(old.shape, new.shape, strict=True))
-        weights[n][shared] = new[shared]
-    network.set_weights(weights)

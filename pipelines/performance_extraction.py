@@ -13,6 +13,7 @@ from note_seq.protobuf.music_pb2 import NoteSequence
 
 from perf_rnn.events import STEPS_PER_SECOND, EventCodec
 from perf_rnn.note_arrays import NoteArrays
+from perf_rnn.note_events import DurationTooLongError, NoteCodec, ShiftTooLongError
 from pipelines import statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
 from pipelines.note_sequence_pipelines import NOTE_ARRAYS
@@ -26,10 +27,10 @@ _BARS_BUCKETS = (1, 10, 20, 30, 40, 50, 100, 200, 500)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EventArrays:
-    """A note_seq Performance as an array of event indices, with where it comes from.
+    """A note_seq Performance or NotePerformance as an array of events, with where it comes from.
 
     Attributes:
-      events: int32 [length].
+      events: int32 [length, *event_shape].
       codec: what the indices mean.
       program, is_drum, start_step, steps_per_second: as in the Performance.
       source_id: id of the sequence it was extracted from; '' if unknown.
@@ -37,7 +38,7 @@ class EventArrays:
     """
 
     events: np.ndarray
-    codec: EventCodec
+    codec: EventCodec | NoteCodec
     program: int | None = None
     is_drum: bool | None = None
     start_step: int = 0
@@ -47,12 +48,18 @@ class EventArrays:
 
 
 def _from_performance(performance: performance_lib.BasePerformance) -> EventArrays:
-    if not isinstance(performance, performance_lib.Performance):
+    # note_seq offers no other way to learn how many velocity bins a performance has.
+    num_velocity_bins = performance._num_velocity_bins
+    codec: EventCodec | NoteCodec
+    if isinstance(performance, performance_lib.Performance):
+        codec = EventCodec(num_velocity_bins, performance.max_shift_steps)
+    elif isinstance(performance, performance_lib.NotePerformance):
+        codec = NoteCodec(num_velocity_bins)
+    else:
         raise ValueError(
-            f"a {type(performance).__name__} has no one-hot event indices; give a Performance"
+            f"a {type(performance).__name__} has no event indices; give a Performance or a "
+            "NotePerformance"
         )
-    # note_seq offers no other way to learn how many velocity bins a Performance has.
-    codec = EventCodec(performance._num_velocity_bins, performance.max_shift_steps)
     return EventArrays(
         codec.from_performance(performance),
         codec,
@@ -63,7 +70,7 @@ def _from_performance(performance: performance_lib.BasePerformance) -> EventArra
     )
 
 
-def _to_performance(arrays: EventArrays) -> performance_lib.Performance:
+def _to_performance(arrays: EventArrays) -> performance_lib.BasePerformance:
     return arrays.codec.to_performance(
         arrays.events,
         arrays.start_step,
@@ -79,12 +86,13 @@ EVENT_ARRAYS = ArrayForm(EventArrays, _from_performance, _to_performance)
 class PerformanceExtractor(ArrayPipeline):
     """Extracts the performance from quantised NoteSequences, whatever instruments it is on.
 
-    In a DAGPipeline they are quantised by the second; `transform` itself and note_performance go
-    by `extract_performances`.
+    In a DAGPipeline they are quantised by the second; `transform` itself goes by
+    `extract_performances`.
     """
 
     input_form = NOTE_ARRAYS
     output_form = EVENT_ARRAYS
+    works_on_arrays = True  # Besides `transform`, which is for protos alone.
 
     def __init__(
         self,
@@ -100,18 +108,14 @@ class PerformanceExtractor(ArrayPipeline):
           min_events: shorter performances are discarded; None for no limit.
           max_events: longer performances are cut to it; None for no limit.
           num_velocity_bins: velocity bins, 0 for no VELOCITY events.
-          note_performance: extract note_seq NotePerformances, which have an event for each note.
+          note_performance: extract note events, one for each note.
           name: name in statistics and messages.
         """
         super().__init__(NoteSequence, performance_lib.BasePerformance, name)
         self._min_events = min_events
         self._max_events = max_events
-        self._codec = EventCodec(num_velocity_bins)
-        self._note_performance = note_performance
-
-    @property
-    def works_on_arrays(self) -> bool:
-        return not self._note_performance
+        codec_type = NoteCodec if note_performance else EventCodec
+        self._codec: EventCodec | NoteCodec = codec_type(num_velocity_bins)
 
     def transform_arrays(self, arrays: NoteArrays) -> list[EventArrays]:
         if arrays.steps_per_second is None:
@@ -121,7 +125,14 @@ class PerformanceExtractor(ArrayPipeline):
         if (arrays.program != arrays.program[:1]).any():
             stats.count("performances_discarded_more_than_1_program")
             return []
-        events = self._codec.encode(arrays)
+        try:
+            events = self._codec.encode(arrays)
+        except ShiftTooLongError:
+            stats.count("performance_discarded_too_many_time_shift_steps")
+            return []
+        except DurationTooLongError:
+            stats.count("performance_discarded_too_many_duration_steps")
+            return []
         if self._max_events is not None and len(events) > self._max_events:
             events = events[: self._max_events]
             stats.count("performances_truncated")
@@ -148,7 +159,7 @@ class PerformanceExtractor(ArrayPipeline):
             min_events_discard=self._min_events,
             max_events_truncate=self._max_events,
             num_velocity_bins=self._codec.num_velocity_bins,
-            note_performance=self._note_performance,
+            note_performance=isinstance(self._codec, NoteCodec),
         )
         self._set_stats(stats)
         return performances

@@ -18,6 +18,7 @@ from tensorflow.core.example import example_pb2
 from perf_rnn import records
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events import STEPS_PER_SECOND
+from perf_rnn.note_events import NoteCodec
 from pipelines import dag_pipeline, pipelines_common
 from pipelines import note_sequence_pipelines as units
 from pipelines.array_pipeline import ArrayPipeline
@@ -40,7 +41,10 @@ PARTITION_KEYS = ("sequence", "folder")
 
 
 class EncoderPipeline(ArrayPipeline):
-    """Turns performances into SequenceExamples for one config."""
+    """Turns performances into SequenceExamples for one config.
+
+    Under optional conditioning each becomes two: with its control signals, and with none.
+    """
 
     input_form = EVENT_ARRAYS
 
@@ -63,13 +67,30 @@ class EncoderPipeline(ArrayPipeline):
         self._example_format = example_format
 
     def transform_arrays(self, arrays: EventArrays) -> list[example_pb2.SequenceExample]:
-        if arrays.events.max(initial=0) >= self._config.num_classes:
+        config, events = self._config, arrays.events
+        if type(arrays.codec) is not type(config.codec):
             raise ValueError(
-                f"event index {arrays.events.max()} is outside config {self._config.key}, which "
-                f"has {self._config.num_classes} classes"
+                f"config {config.key} takes the events of {type(config.codec).__name__}, not those "
+                f"of {type(arrays.codec).__name__}"
             )
-        sequence = records.EventSequence(arrays.events, arrays.source_id, arrays.segment_index)
-        return [records.make_example(sequence, self._config, self._example_format)]
+        by_head = events.reshape(-1, len(config.codec.head_sizes))
+        outside = by_head >= config.codec.head_sizes
+        if outside.any():
+            raise ValueError(
+                f"event index {by_head[outside][0]} is outside config {config.key}, which has "
+                f"{', '.join(map(str, config.codec.head_sizes))} classes"
+            )
+        return [
+            records.make_example(
+                events,
+                config,
+                self._example_format,
+                disabled=disabled,
+                source_id=arrays.source_id,
+                segment_index=arrays.segment_index,
+            )
+            for disabled in ((False, True) if config.conditioning.optional else (False,))
+        ]
 
 
 def get_pipeline(
@@ -141,8 +162,8 @@ def get_pipeline(
             PerformanceExtractor(
                 min_events,
                 max_events,
-                config.num_velocity_bins,
-                note_performance=False,
+                config.codec.num_velocity_bins,
+                note_performance=isinstance(config.codec, NoteCodec),
                 name=f"PerformanceExtractor_{mode}",
             ),
             EncoderPipeline(config, f"EncoderPipeline_{mode}", example_format=example_format),

@@ -46,7 +46,70 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "primer_midi", "", "Begin with a MIDI file. --primer_pitches and --primer_melody go first."
 )
-flags.DEFINE_float("temperature", 1.0, "Above 0: below 1 plays safer, above 1 wilder.")
+flags.DEFINE_float(
+    "max_primer_seconds",
+    None,
+    "Begin with no more than so much of the primer, such as 20; all of it if not given.",
+    lower_bound=0.01,
+)
+flags.DEFINE_string(
+    "temperature",
+    "1.0",
+    "Above 0: below 1 plays safer, above 1 wilder. Or a list spread over the piece, such as "
+    "'[0.8,1.2]': 0.8 in its first half, 1.2 in its second.",
+)
+flags.DEFINE_integer("top_k", None, "Draw from this many most probable events only, such as 50.")
+flags.DEFINE_float(
+    "top_p", None, "Draw from the most probable events that make up this much, such as 0.95, only."
+)
+flags.DEFINE_float(
+    "min_p",
+    None,
+    "Draw only from events at least this many times as probable as the most probable, such as "
+    "0.02.",
+)
+flags.DEFINE_bool(
+    "legal_events",
+    True,
+    "Leave out events that no piano could play: a note off for a silent key, a note on for one "
+    "that is down, a note held for more than 5 s, endless silence. --nolegal_events draws freely, "
+    "as Magenta does.",
+)
+flags.DEFINE_string(
+    "notes_per_second",
+    None,
+    "How many notes a model with note density is to play in a second: a number, or a list spread "
+    "over the piece, such as '[2,16,4]': 2 in its first third, 16 in its second, 4 in its last.",
+)
+flags.DEFINE_string(
+    "pitch_class_histogram",
+    None,
+    "Which pitch classes a model with pitch histograms is to play: a scale such as c_major, "
+    "f_sharp_minor or e_flat_whole_tone; or 12 weights from C to B, such as "
+    "'[2,0,1,0,1,1,0,1,0,1,0,1]'; or a list of these spread over the piece, such as "
+    "'[c_major,a_minor]'.",
+)
+flags.DEFINE_string(
+    "disable_conditioning",
+    None,
+    "Whether a model with optional conditioning plays without it: True, False, or a list spread "
+    "over the piece, such as '[False,True]'.",
+)
+flags.DEFINE_integer(
+    "beam_size", 1, "Beam search: how many pieces are kept at each iteration.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "branch_factor",
+    1,
+    "Beam search: how many times each piece is continued at each iteration.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "steps_per_iteration",
+    1,
+    "Beam search: events by which each is continued before the most probable are kept.",
+    lower_bound=1,
+)
 flags.DEFINE_integer(
     "seed", None, "The same seed gives the same pieces; if not given, a new one.", lower_bound=0
 )
@@ -54,37 +117,30 @@ flags.DEFINE_string(
     "hparams", "", "Not needed: the model knows its own. Checked against its layers if given."
 )
 
-# Magenta's flags that its users' scripts may spell out; what they ask for beyond its defaults is
-# refused.
+SAMPLING_FLAGS = ("top_k", "top_p", "min_p", "legal_events")
 BEAM_FLAGS = ("beam_size", "branch_factor", "steps_per_iteration")
-CONTROL_FLAGS = ("notes_per_second", "pitch_class_histogram", "disable_conditioning")
-for name in BEAM_FLAGS:
-    flags.DEFINE_integer(name, 1, "Only 1: every event is sampled, there is no beam search.")
-for name in CONTROL_FLAGS:
-    flags.DEFINE_string(name, None, "For conditioned models, which no config here is.")
+CONTROL_FLAGS = ("notes_per_second", "pitch_class_histogram")
 
 
-def _bundle() -> Any:
+def _values(names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+
+
+def _model() -> Any:
     """Returns the bundle that the flags name and its config."""
     import bundles
-    from perf_rnn import configs, generation, network
-    from perf_rnn.run_dir import RunDir
+    from perf_rnn import configs, trained_models
 
-    if FLAGS.run_dir:
-        run = RunDir(FLAGS.run_dir)
-        trained, config, step = run.load_network()
-        settings = run.settings()
-        extra = {"training_steps": step, "hparams": settings.hparams.to_dict() if settings else {}}
-        bundle = network.bundle_from_network(trained, config, FLAGS.bundle_description, extra)
-    else:
-        key = FLAGS.config or "performance_with_dynamics"
-        configs.get_config(key)
-        path = FLAGS.bundle_file or bundles.shipped_bundle_path(key)
-        bundle = bundles.read_bundle(os.path.expanduser(path))
-        config = generation.config_of_bundle(bundle)
-    if FLAGS.config and FLAGS.config != config.key:
+    if FLAGS.config is not None:
         configs.get_config(FLAGS.config)
-        raise ValueError(f"--config={FLAGS.config}, but the model's config is {config.key}")
+    source: Any
+    if FLAGS.run_dir:
+        source = trained_models.bundle_of_run(FLAGS.run_dir)
+    elif FLAGS.bundle_file:
+        source = bundles.read_bundle(os.path.expanduser(FLAGS.bundle_file))
+    else:
+        source = FLAGS.config or trained_models.DEFAULT_CONFIG
+    bundle, config = trained_models.load_model(source, FLAGS.config)
     own = dataclasses.replace(config.hparams, rnn_layer_sizes=tuple(bundle.layer_sizes))
     asked = own.parse(FLAGS.hparams)
     if asked.rnn_layer_sizes != own.rnn_layer_sizes:
@@ -99,12 +155,16 @@ def _primer() -> Any:
     from perf_rnn import primers
 
     if FLAGS.primer_pitches:
-        return primers.from_pitches(FLAGS.primer_pitches)
-    if FLAGS.primer_melody:
-        return primers.from_melody(FLAGS.primer_melody)
-    if FLAGS.primer_midi:
-        return primers.from_midi(os.path.expanduser(FLAGS.primer_midi))
-    return None
+        primer = primers.from_pitches(FLAGS.primer_pitches)
+    elif FLAGS.primer_melody:
+        primer = primers.from_melody(FLAGS.primer_melody)
+    elif FLAGS.primer_midi:
+        primer = primers.from_midi(os.path.expanduser(FLAGS.primer_midi))
+    else:
+        return None
+    if FLAGS.max_primer_seconds is not None:
+        primer = primers.cut(primer, FLAGS.max_primer_seconds)
+    return primer
 
 
 def main() -> None:
@@ -113,23 +173,16 @@ def main() -> None:
             raise ValueError("--save_generator_bundle needs --run_dir and --bundle_file")
     elif FLAGS.run_dir and FLAGS.bundle_file:
         raise ValueError("give --run_dir or --bundle_file, not both")
-    for name in BEAM_FLAGS:
-        if FLAGS[name].value != 1:
-            raise ValueError(
-                f"--{name}={FLAGS[name].value}: there is no beam search; leave it at 1"
-            )
-    for name in CONTROL_FLAGS:
-        if FLAGS[name].value is not None:
-            raise ValueError(f"--{name}: no config here is of a conditioned model; leave it out")
     for name in ("run_dir", "bundle_file"):
         if FLAGS[name].value == "":
             raise ValueError(f"--{name} is empty")
     cli.load_libraries()
-    bundle, config = _bundle()
+    bundle, config = _model()
     if FLAGS.save_generator_bundle:
         import bundles
 
         path = os.path.expanduser(FLAGS.bundle_file)
+        bundle = dataclasses.replace(bundle, bundle_description=FLAGS.bundle_description)
         bundles.write_bundle(path, bundle)
         size = f"layers {list(bundle.layer_sizes)}, {bundle.num_parameters:,} weights"
         print(f"Wrote {path}: {bundle.id}, {size}")
@@ -143,26 +196,37 @@ def _generate(bundle: Any, config: Any) -> None:
     from note_seq import midi_io
     from tqdm import tqdm
 
-    from perf_rnn import generation
+    from perf_rnn import generation, sampling
+    from perf_rnn.controls import parse_disabled
 
     primer = _primer()
+    seed = random.randrange(2**31) if FLAGS.seed is None else FLAGS.seed
+    steps, outputs = FLAGS.num_steps, FLAGS.num_outputs
+    options = sampling.SamplingOptions(
+        generation.parse_temperature(FLAGS.temperature), **_values(SAMPLING_FLAGS)
+    )
+    requests = generation.parse_controls(config.conditioning, _values(CONTROL_FLAGS))
+    disabled = None
+    if FLAGS.disable_conditioning is not None:
+        disabled = parse_disabled(FLAGS.disable_conditioning)
     output_dir = os.path.expanduser(FLAGS.output_dir)
     os.makedirs(output_dir, exist_ok=True)
-    seed = random.randrange(2**31) if FLAGS.seed is None else FLAGS.seed
-    steps, outputs, temperature = FLAGS.num_steps, FLAGS.num_outputs, FLAGS.temperature
     if primer is not None:
         print(f"The primer takes {primer.total_time:.1f} of {steps / 100:.1f} s.")
     with _new_files(output_dir, outputs) as paths:
         start = time.monotonic()
         with tqdm(total=steps, unit=" steps", disable=not sys.stderr.isatty()) as bar:
-            pieces = generation.generate(
+            pieces = generation.generate_pieces(
                 bundle,
                 config,
                 steps,
                 outputs,
-                primer,
-                temperature,
                 seed,
+                primer=primer,
+                options=options,
+                controls=requests,
+                disable_conditioning=disabled,
+                beam=tuple(_values(BEAM_FLAGS).values()),
                 on_progress=lambda done: bar.update(done - bar.n),
             )
             bar.update(steps - bar.n)
@@ -173,7 +237,7 @@ def _generate(bundle: Any, config: Any) -> None:
             print(f"{path}: {len(piece.notes)} notes in {piece.total_time:.1f} s")
     print(
         f"Wrote {outputs} piece(s) by {config.key} (layers {list(bundle.layer_sizes)}, "
-        f"temperature {temperature}, seed {seed}) in {seconds:.1f} s to {output_dir}"
+        f"temperature {FLAGS.temperature}, seed {seed}) in {seconds:.1f} s to {output_dir}"
     )
 
 

@@ -130,6 +130,7 @@ def _train(run: Any, settings: Any) -> None:
     import bundles
     from perf_rnn import network, training
     from perf_rnn.configs import get_config
+    from perf_rnn.transfer import transfer_weights
 
     strategy = _strategy()
     segments = _segments(FLAGS.sequence_example_file, settings.config)
@@ -143,7 +144,6 @@ def _train(run: Any, settings: Any) -> None:
     products = network.fast_products() if FLAGS.mixed_precision == "auto" else "float32"
     trainer = training.Trainer(
         segments,
-        get_config(settings.config).num_classes,
         settings,
         run.train_dir,
         FLAGS.num_checkpoints,
@@ -151,7 +151,7 @@ def _train(run: Any, settings: Any) -> None:
         strategy,
     )
     if warm_start and trainer.step.numpy() == 0:
-        training.transfer_weights(trainer.network, warm_start)
+        transfer_weights(trainer.network, get_config(settings.config), warm_start)
         logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
     run.write(settings)
     logging.info(
@@ -185,9 +185,7 @@ def _network_to_evaluate(settings: Any) -> Any:
     from perf_rnn.configs import get_config
     from perf_rnn.network import build_network
 
-    hparams = settings.hparams
-    num_classes = get_config(settings.config).num_classes
-    return build_network(num_classes, hparams.rnn_layer_sizes, hparams.dropout_keep_prob)
+    return build_network(get_config(settings.config), settings.hparams)
 
 
 def _evaluate_checkpoints(run: Any) -> None:
@@ -217,10 +215,16 @@ def _evaluate_checkpoints(run: Any) -> None:
 def _evaluate(run: Any, settings: Any, network: Any, segments: Any, step: int) -> None:
     import tensorflow as tf
 
+    from perf_rnn.configs import get_config
     from perf_rnn.evaluation import evaluate
 
     metrics = evaluate(
-        network, segments, settings.hparams.batch_size, settings.window, settings.carry_state
+        network,
+        get_config(settings.config),
+        segments,
+        settings.hparams.batch_size,
+        settings.window,
+        settings.carry_state,
     )
     with tf.summary.create_file_writer(run.eval_dir).as_default(step=step):
         metrics.write_summaries()

@@ -1,5 +1,6 @@
 """Files that are not bundles, or are broken or hostile ones: always a BundleError that says why."""
 
+import dataclasses
 import random
 import re
 import struct
@@ -18,6 +19,9 @@ CELL = "rnn/multi_rnn_cell/cell_{}/basic_lstm_cell"
 
 def float32(*shape):
     return np.full(shape, 0.5, np.float32)
+
+
+THREE_TO_THREE = bundles.Projection(float32(3, 3), float32(3))
 
 
 def stack_variables():
@@ -51,7 +55,7 @@ def error_of(path):
 
 def error_of_variables(tmp_path, variables):
     path = write_proto(tmp_path / "x.mag", write_checkpoint(variables))
-    return error_of(path).removeprefix(" (a bundle of 'performance'): ")
+    return error_of(path).removeprefix(": a bundle of 'performance': ")
 
 
 # Not a bundle
@@ -110,7 +114,9 @@ def test_no_id(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "facts", [b"{", b"[1]", b"\xff", b"[" * 100_000, b"9" * 5000], ids=lambda facts: facts[:3]
+    "facts",
+    [b"{", b"[1]", b"\xff", b"[" * 100_000, b"9" * 5000, b'{"a": NaN}', b'{"a": 1e999}'],
+    ids=lambda facts: facts[:3],
 )
 def test_extra_facts_that_are_no_json_object(tmp_path, facts):
     size = bytes([len(facts) & 0x7F | 0x80, len(facts) >> 7 & 0x7F | 0x80, len(facts) >> 14])
@@ -128,7 +134,7 @@ def test_variables_missing_and_unexpected(tmp_path):
     del variables[f"{CELL.format(1)}/bias"]
     variables["global_step"] = np.array(3, np.int64)
     assert error_of_variables(tmp_path, variables) == (
-        "its variables are not those of a plain LSTM stack: "
+        "its variables are not those of an LSTM stack: "
         f"missing {CELL.format(1)}/bias; unexpected global_step"
     )
 
@@ -149,25 +155,6 @@ def test_a_layer_that_is_missing_in_between(tmp_path):
     assert f"unexpected {CELL.format(2)}/bias" in error_of_variables(tmp_path, variables)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("rnn/multi_rnn_cell/cell_0/attention_cell_wrapper/attention/attn_v", "attention"),
-        (
-            "rnn/multi_rnn_cell/cell_0/input_projection_wrapper/basic_lstm_cell/kernel",
-            "residual connections",
-        ),
-        (
-            "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell/kernel",
-            "cuDNN cells",
-        ),
-    ],
-)
-def test_other_kinds_of_network(tmp_path, name, kind):
-    message = error_of_variables(tmp_path, stack_variables() | {name: float32(3)})
-    assert message == f"its network has {kind} ({name}); only plain LSTM stacks can be read"
-
-
 # Weights that cannot be
 
 
@@ -178,8 +165,12 @@ def test_other_kinds_of_network(tmp_path, name, kind):
         (f"{CELL.format(0)}/kernel", float32(3, 12), "shape [3, 12]; an LSTM needs"),
         (f"{CELL.format(0)}/kernel", float32(96), "shape [96]; an LSTM needs"),
         (f"{CELL.format(0)}/kernel", float32(8, 0), "shape [8, 0]; an LSTM needs"),
-        (f"{CELL.format(0)}/bias", float32(13), "has shape [13], not [12]"),
-        (f"{CELL.format(0)}/bias", float32(1, 12), "has shape [1, 12], not [12]"),
+        (
+            f"{CELL.format(0)}/bias",
+            float32(13),
+            "a kernel of shape [8, 12] needs a bias of [12], not [13]",
+        ),
+        (f"{CELL.format(0)}/bias", float32(1, 12), "the bias has shape [1, 12]; it needs 1 axes"),
         (f"{CELL.format(1)}/kernel", float32(6, 8), "layer 1 takes 4 values but layer 0 gives 3"),
         ("fully_connected/weights", float32(3, 4), "the last layer and the output bias ask"),
         ("fully_connected/weights", float32(8), "the output kernel has shape [8]"),
@@ -187,7 +178,11 @@ def test_other_kinds_of_network(tmp_path, name, kind):
         ("fully_connected/biases", float32(0), "the output bias has shape [0]"),
         ("fully_connected/biases", float32(4).astype(np.float64), "float32 array, not float64"),
         (f"{CELL.format(0)}/kernel", np.ones((8, 12), np.int64), "float32 array, not int64"),
-        (f"{CELL.format(1)}/bias", float32(8) * np.nan, f"{CELL.format(1)}/kernel or its bias: "),
+        (
+            f"{CELL.format(1)}/bias",
+            float32(8) * np.nan,
+            f"variable {CELL.format(1)}/kernel or its bias: the bias holds NaN",
+        ),
         ("fully_connected/weights", float32(2, 4) * np.inf, "output kernel holds NaN or infinite"),
     ],
 )
@@ -195,7 +190,7 @@ def test_impossible_weights(tmp_path, name, value, message):
     assert message in error_of_variables(tmp_path, stack_variables() | {name: value})
 
 
-def test_a_bundle_that_cannot_be_is_never_built():
+def test_a_bundle_that_cannot_be_is_never_built(make_bundle):
     layer = bundles.LstmLayer(float32(5, 8), float32(2, 8), float32(8), 1.0)
     with pytest.raises(bundles.BundleError, match="kernel and bias, not 8, 12 and 8"):
         bundles.LstmLayer(float32(5, 8), float32(2, 12), float32(8), 1.0)
@@ -205,6 +200,44 @@ def test_a_bundle_that_cannot_be_is_never_built():
         bundles.Bundle("x", "", "", (), float32(2, 4), float32(4))
     with pytest.raises(bundles.BundleError, match="no generator id"):
         bundles.Bundle("", "", "", (layer,), float32(2, 4), float32(4))
+    with pytest.raises(bundles.BundleError, match=r"heads of \[1, 2\] classes are not 4 classes"):
+        make_bundle(head_sizes=(1, 2))
+    with pytest.raises(bundles.BundleError, match=r"heads of \[5, -1\] classes are not 4"):
+        make_bundle(head_sizes=(5, -1))
+    with pytest.raises(bundles.BundleError, match="its index to a network that takes 5 values"):
+        make_bundle(index_input=True)
+
+
+def test_attention_and_residual_connections_that_cannot_be(make_bundle):
+    plain = make_bundle((3, 3)).layers
+    attention = make_bundle((3, 3), attn_length=4).layers
+    residual = make_bundle((3, 3), residual=True).layers
+
+    def error_of(make):
+        with pytest.raises(bundles.BundleError) as caught:
+            make()
+        return str(caught.value)
+
+    def stack(*layers):
+        return lambda: make_bundle(layers=layers, output_kernel=float32(3, 4))
+
+    assert "layer 1 has attention" in error_of(stack(residual[0], attention[0]))
+    assert "some layers are residual" in error_of(stack(plain[0], residual[1]))
+    assert "layer 0 of 3 units lacks an input projection" in error_of(stack(residual[1]))
+    assert "layer 1 of 3 units needs no input projection" in error_of(
+        stack(residual[0], dataclasses.replace(residual[1], input_projection=THREE_TO_THREE))
+    )
+    replace = dataclasses.replace
+    assert "cannot add its input of 5 values" in error_of(lambda: replace(plain[0], residual=True))
+    assert "only a residual layer has an input projection" in error_of(
+        lambda: replace(plain[1], input_projection=THREE_TO_THREE)
+    )
+    assert "needs [2, 3] for its kernel, not [2, 4]" in error_of(
+        lambda: replace(residual[0], input_projection=bundles.Projection(float32(2, 4), float32(4)))
+    )
+    assert "an attention length of 0 is not from 1 to 16,384" in error_of(
+        lambda: replace(attention[0].attention, length=0)
+    )
 
 
 # Damaged and forged checkpoints

@@ -8,11 +8,14 @@ from perf_rnn.records import EventSequence
 
 
 def segments_of(*lengths):
-    """Segments whose events tell segment and place: 1000 * number + place."""
-    return [
-        EventSequence(1000 * number + np.arange(length, dtype=np.int32))
-        for number, length in enumerate(lengths)
+    """Segments whose events tell segment and place: 1000 * number + place.
+
+    Controls are two columns: the event, and minus it.
+    """
+    events = [
+        1000 * number + np.arange(length, dtype=np.int32) for number, length in enumerate(lengths)
     ]
+    return [EventSequence(e, np.stack([e, -e], axis=1).astype(np.float32)) for e in events]
 
 
 def test_one_pass_literally():
@@ -27,6 +30,9 @@ def test_one_pass_literally():
         [[3, 4], [2001, 2002]],
         [[5, 0], [2003, 0]],
     ]
+    # The controls of the event to predict.
+    assert [b.controls[..., 0].tolist() for b in batches] == [b.labels.tolist() for b in batches]
+    assert [b.controls[..., 1].tolist() for b in batches] == [(-b.labels).tolist() for b in batches]
     assert [b.weights.tolist() for b in batches] == [
         [[1, 1], [1, 1]],
         [[1, 1], [1, 1]],
@@ -75,8 +81,24 @@ def test_seek_goes_on_exactly():
     resumed = WindowBatches(segments, 3, 8, seed=5)
     resumed.seek(batches.position)
     for a, b in itertools.islice(zip(batches, resumed, strict=False), 30):
-        for name in ("inputs", "labels", "weights", "keep_state"):
+        for name in ("inputs", "controls", "labels", "weights", "keep_state"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_events_of_several_heads_without_controls():
+    events = np.arange(5 * 6, dtype=np.int32).reshape(5, 6)
+    segments = [EventSequence(events, np.zeros((5, 0), np.float32))]
+    batches = list(WindowBatches(segments, batch_size=2, window=3))
+    assert [batch.inputs.shape for batch in batches] == [(2, 3, 6)] * 2
+    assert [batch.controls.shape for batch in batches] == [(2, 3, 0)] * 2
+    np.testing.assert_array_equal(batches[0].inputs[0], events[:3])
+    np.testing.assert_array_equal(batches[0].labels[0], events[1:4])
+    np.testing.assert_array_equal(batches[1].inputs[0], [events[3], events[4], [0] * 6])
+    np.testing.assert_array_equal(batches[1].labels[0], [events[4], [0] * 6, [0] * 6])
+    assert [batch.weights.tolist() for batch in batches] == [
+        [[1, 1, 1], [0, 0, 0]],
+        [[1, 0, 0], [0, 0, 0]],
+    ]
 
 
 def test_another_seed_gives_another_order():

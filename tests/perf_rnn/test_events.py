@@ -59,7 +59,7 @@ def played(notes):
 
 def test_classes():
     assert (PLAIN.num_classes, DYNAMIC.num_classes) == (356, 388)
-    assert (PLAIN.default_event, DYNAMIC.default_event) == (355, 355)
+    assert (PLAIN.default_label, DYNAMIC.default_label) == (355, 355)
     assert EventCodec(32, max_shift_steps=10).num_classes == 298
 
 
@@ -313,6 +313,14 @@ def test_decode_bad_arguments(arguments, message):
 
 
 # Lengths, by hand
+
+
+def test_event_steps():
+    events = np.array([[on(60), shift(1), shift(100)], [off(60), shift(7), vel(32)]])
+    steps = DYNAMIC.event_steps(events)
+    assert steps.tolist() == [[0, 1, 100], [0, 7, 0]]
+    assert steps.dtype == np.int64
+    assert DYNAMIC.event_steps(shift(50)) == 50
 
 
 def test_num_steps():

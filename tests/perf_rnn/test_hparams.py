@@ -13,6 +13,7 @@ def test_defaults_are_magentas():
         "attn_length": 0,
         "residual_connections": False,
         "use_cudnn": False,
+        "warmup_steps": 0,
         "decay_steps": 0,
     }
 
@@ -26,6 +27,8 @@ def test_defaults_are_magentas():
         ("rnn_layer_sizes=[7]", "rnn_layer_sizes", (7,)),
         ("learning_rate=1", "learning_rate", 1.0),
         ("learning_rate=2e-3", "learning_rate", 0.002),
+        ("attn_length=40", "attn_length", 40),
+        ("residual_connections=true", "residual_connections", True),
         ("use_cudnn=True", "use_cudnn", True),
         ("use_cudnn=0", "use_cudnn", False),
     ],
@@ -59,8 +62,8 @@ def test_parse_leaves_the_original_alone():
         ("batch_size=0", "batch_size=0 is not supported"),
         ("rnn_layer_sizes=[]", "rnn_layer_sizes"),
         ("dropout_keep_prob=0", "dropout_keep_prob=0.0 is not supported"),
-        ("attn_length=40", "attn_length=40 is not supported"),
-        ("residual_connections=true", "residual_connections=True is not supported"),
+        ("attn_length=-1", "attn_length=-1 is not supported"),
+        ("warmup_steps=-1", "warmup_steps=-1 is not supported"),
         ("learning_rate=-1", "learning_rate=-1.0 is not supported"),
     ],
 )

@@ -95,3 +95,55 @@ def test_not_midi(tmp_path):
     (tmp_path / "a.mid").write_bytes(b"<html>")
     with pytest.raises(ValueError, match=r"a\.mid: is no complete MIDI file"):
         primers.from_midi(str(tmp_path / "a.mid"))
+
+
+def make_sequence(*notes):
+    sequence = music_pb2.NoteSequence()
+    for pitch, start, end, program in notes:
+        sequence.notes.add(
+            pitch=pitch, velocity=80, start_time=start, end_time=end, program=program
+        )
+        sequence.total_time = max(sequence.total_time, end)
+    return sequence
+
+
+def test_from_any(tmp_path):
+    sequence = make_sequence((60, 0, 0.5, 0), (64, 0.5, 1.0, 0))
+    sequence.control_changes.add(time=0.25, control_number=64, control_value=127)
+    sequence.control_changes.add(time=0.75, control_number=64, control_value=0)
+    notes = primers.from_any(sequence)
+    assert notes_of(notes) == [(60, 0, 0.75, 80), (64, 0.5, 1.0, 80)]
+    assert primers.from_any(notes) is notes
+    assert primers.from_any(None) is None
+    assert notes_of(primers.from_any([60])) == [(60, 0, 0.5, 100)]
+    path = write_midi(tmp_path / "a.mid", [(60, 0, 0.5, 0, False)])
+    assert notes_of(primers.from_any(path))[0][0] == 60
+    assert notes_of(primers.from_any(tmp_path / "a.mid"))[0][0] == 60
+    for bad, message in (
+        (make_sequence(), "the primer: has no notes"),
+        ([60, "a"], "is not a list of integers"),
+        (60, "a int is no primer; give a NoteSequence"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            primers.from_any(bad)
+
+
+def test_quantised_sequences_are_primers_too():
+    sequence = make_sequence((60, 0, 0.5, 0))
+    sequence.quantization_info.steps_per_second = 100
+    assert not primers.from_any(sequence).is_quantized
+
+
+def test_program():
+    for programs, expected in (((4, 4), 4), ((4, 5), 0), ((0, 0), 0)):
+        notes = primers.from_any(make_sequence(*((60, 0, 1, program) for program in programs)))
+        assert primers.program_of(notes) == expected
+
+
+def test_cut():
+    notes = primers.from_any(make_sequence((60, 0, 0.5, 0), (62, 0.5, 2.0, 0), (64, 1.0, 2.0, 0)))
+    short = primers.cut(notes, 1.0)
+    assert notes_of(short) == [(60, 0, 0.5, 80), (62, 0.5, 1.0, 80)]
+    assert short.total_time == 1.0
+    assert notes_of(primers.cut(notes, 9.0)) == notes_of(notes)
+    assert primers.cut(notes, 9.0).total_time == 2.0

@@ -1,39 +1,37 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from bundles import BundleError
-from perf_rnn import network as network_lib
 from perf_rnn import training
 from perf_rnn.configs import get_config
 from perf_rnn.evaluation import evaluate
-from perf_rnn.generation import config_of_bundle
 from perf_rnn.hparams import HParams
 from perf_rnn.records import EventSequence
 from perf_rnn.run_dir import RunDir, RunSettings
 
-CLASSES = 20
+CONFIG = get_config("performance")
+OPTIONAL = get_config("optional_multiconditioned_performance_with_dynamics")
+NOTES = get_config("performance_with_dynamics_and_note_encoding")
 
 
-def make_segments(num=12, length=50, seed=0):
-    """Segments that can be learnt: each event is one or two above the last."""
+def make_segments(num=12, length=50, seed=0, config=CONFIG):
+    """Segments that can be learnt: each event's indices are one or two above the last's."""
     rng = np.random.default_rng(seed)
-    steps = rng.integers(1, 3, size=(num, length))
-    return [EventSequence((np.cumsum(s) % CLASSES).astype(np.int32)) for s in steps]
+    steps = rng.integers(1, 3, size=(num, length, *config.encoding.event_shape))
+    events = (np.cumsum(steps, axis=1) % 12).astype(np.int32)
+    return [EventSequence.from_events(e, config) for e in events]
 
 
-def make_settings(hparams="", carry_state=True, window=16):
+def make_settings(hparams="", carry_state=True, window=16, config=CONFIG):
     small = HParams(batch_size=4, rnn_layer_sizes=(8, 6), learning_rate=0.01)
-    return RunSettings("performance", small.parse(hparams), window, carry_state, seed=1)
+    return RunSettings(config.key, small.parse(hparams), window, carry_state, seed=1)
 
 
 def make_trainer(train_dir, settings=None, segments=None, **options):
-    segments = make_segments() if segments is None else segments
-    return training.Trainer(
-        segments, CLASSES, settings or make_settings(), str(train_dir), **options
-    )
+    settings = settings or make_settings()
+    if segments is None:
+        segments = make_segments(config=get_config(settings.config))
+    return training.Trainer(segments, settings, str(train_dir), **options)
 
 
 def steps(trainer, count):
@@ -46,16 +44,23 @@ def assert_same_weights(a, b, **tolerance):
 
 
 def test_learns(tmp_path):
-    trainer = make_trainer(tmp_path, make_settings("learning_rate=0.03"))
+    trainer = make_trainer(tmp_path, make_settings("learning_rate=0.1,rnn_layer_sizes=[16]"))
     first = steps(trainer, 1)[0]
     last = steps(trainer, 250)[-1]
-    assert first == pytest.approx(np.log(CLASSES), abs=0.5)
+    assert first == pytest.approx(np.log(CONFIG.num_classes), abs=0.5)
     assert last < 1.0  # log(2), 0.69, is the best there is.
 
 
-@pytest.mark.parametrize("hparams", ["", "dropout_keep_prob=0.7,decay_steps=30"])
-def test_resumed_equals_uninterrupted(tmp_path, hparams):
-    settings = make_settings(hparams)
+@pytest.mark.parametrize(
+    ("config", "hparams"),
+    [
+        (NOTES, "dropout_keep_prob=0.7,warmup_steps=5,decay_steps=30"),
+        (OPTIONAL, "attn_length=5,residual_connections=true"),
+    ],
+    ids=["notes, dropout and schedule", "controls, attention and residual"],
+)
+def test_resumed_equals_uninterrupted(tmp_path, config, hparams):
+    settings = make_settings(hparams, config=config)
     whole = make_trainer(tmp_path / "whole", settings)
     expected = steps(whole, 23)
     first = make_trainer(tmp_path / "parts", settings)
@@ -72,15 +77,14 @@ def test_two_devices_equal_one(tmp_path):
     strategy = training.mirrored_strategy()
     assert strategy.num_replicas_in_sync == 2
     # A clip norm this small clips every gradient: clipping comes after the sum over devices.
-    for clip_norm in (3, 0.01):
-        settings = make_settings(f"clip_norm={clip_norm}")
-        one = make_trainer(tmp_path / f"1_{clip_norm}", settings)
-        two = make_trainer(tmp_path / f"2_{clip_norm}", settings, strategy=strategy)
-        two.network.set_weights(one.network.get_weights())
-        np.testing.assert_allclose(steps(two, 12), steps(one, 12), rtol=1e-4)
-        assert_same_weights(two.network, one.network, atol=1e-4)
+    settings = make_settings("clip_norm=0.01", config=OPTIONAL)
+    one = make_trainer(tmp_path / "1", settings)
+    two = make_trainer(tmp_path / "2", settings, strategy=strategy)
+    two.network.set_weights(one.network.get_weights())
+    np.testing.assert_allclose(steps(two, 12), steps(one, 12), rtol=1e-4)
+    assert_same_weights(two.network, one.network, atol=1e-4)
     two.save()
-    again = make_trainer(tmp_path / "2_0.01", settings, strategy=strategy)
+    again = make_trainer(tmp_path / "2", settings, strategy=strategy)
     np.testing.assert_allclose(steps(again, 3), steps(two, 3), rtol=1e-4)
 
 
@@ -93,19 +97,37 @@ def test_rows_must_divide_among_devices(tmp_path):
         )
 
 
-def test_state_is_carried_and_reset(tmp_path):
+@pytest.mark.parametrize(
+    ("config", "hparams"),
+    [(NOTES, ""), (OPTIONAL, "attn_length=9,residual_connections=true")],
+    ids=["notes", "controls, attention and residual"],
+)
+def test_state_is_carried_and_reset(tmp_path, config, hparams):
     """One window of 49 events and windows of 7 with the state carried give the same NLL."""
-    trainer = make_trainer(tmp_path)
+    trainer = make_trainer(tmp_path, make_settings(hparams, config=config))
     steps(trainer, 40)
-    segments = make_segments(seed=9)
-    network = trainer.network
-    whole = evaluate(network, segments, batch_size=4, window=49)
-    carried = evaluate(network, segments, batch_size=5, window=7)
-    forgotten = evaluate(network, segments, batch_size=5, window=7, carry_state=False)
+    segments, network = make_segments(seed=9, config=config), trainer.network
+    whole = evaluate(network, config, segments, batch_size=4, window=49)
+    carried = evaluate(network, config, segments, batch_size=5, window=7)
+    forgotten = evaluate(network, config, segments, batch_size=5, window=7, carry_state=False)
     assert whole.num_events == carried.num_events == 12 * 49
     assert carried.nll == pytest.approx(whole.nll, rel=1e-5)
     assert carried.num_right == whole.num_right
     assert forgotten.nll > whole.nll + 1e-3
+
+
+def test_controls_are_read_with_the_event_before_theirs(tmp_path):
+    """A network can learn events that only the controls give away."""
+    rng = np.random.default_rng(0)
+    segments = []
+    for _ in range(12):
+        events = rng.integers(2, size=50).astype(np.int32)
+        controls = np.zeros((50, OPTIONAL.control_size), np.float32)
+        controls[np.arange(50), events] = 1
+        segments.append(EventSequence(events, controls))
+    settings = make_settings("learning_rate=0.1,rnn_layer_sizes=[16]", config=OPTIONAL)
+    trainer = make_trainer(tmp_path, settings, segments)
+    assert steps(trainer, 70)[-1] < 0.1  # log(2), 0.69, without them.
 
 
 def test_training_without_carrying_state_differs(tmp_path):
@@ -115,14 +137,23 @@ def test_training_without_carrying_state_differs(tmp_path):
     assert carried[1] != pytest.approx(forgotten[1], rel=1e-6)
 
 
-def test_learning_rate_decays():
-    constant = training.make_optimizer(HParams())
-    decaying = training.make_optimizer(HParams(learning_rate=0.5, decay_steps=10))
-    for step, rate in ((0, 0.5), (5, 0.25), (10, 0.0), (20, 0.0)):
-        constant.iterations.assign(step)
-        decaying.iterations.assign(step)
-        assert float(constant.learning_rate) == pytest.approx(0.001)
-        assert float(decaying.learning_rate) == pytest.approx(rate, abs=1e-7)
+@pytest.mark.parametrize(
+    ("hparams", "rates"),
+    [
+        ("learning_rate=0.5", {0: 0.5, 100: 0.5}),
+        ("learning_rate=0.5,decay_steps=10", {0: 0.5, 5: 0.25, 10: 0.0, 20: 0.0}),
+        ("learning_rate=0.5,warmup_steps=4", {0: 0.125, 2: 0.3125, 4: 0.5, 100: 0.5}),
+        (
+            "learning_rate=0.5,warmup_steps=4,decay_steps=10",
+            {0: 0.125, 4: 0.5, 9: 0.25, 14: 0.0, 20: 0.0},
+        ),
+    ],
+)
+def test_learning_rate(hparams, rates):
+    optimizer = training.make_optimizer(HParams().parse(hparams))
+    for step, rate in rates.items():
+        optimizer.iterations.assign(step)
+        assert float(optimizer.learning_rate) == pytest.approx(rate, abs=1e-7)
 
 
 def test_train_saves_checkpoints_and_summaries(tmp_path):
@@ -230,43 +261,6 @@ def test_checkpoint_of_another_network(tmp_path):
     make_trainer(tmp_path).save()
     with pytest.raises(ValueError, match=r"ckpt-0: damaged, or another network's checkpoint"):
         make_trainer(tmp_path, make_settings("rnn_layer_sizes=[9,6]"))
-
-
-def test_warm_start_takes_the_shared_classes():
-    big, small = get_config("performance_with_dynamics"), get_config("performance")
-    trained = network_lib.build_network(big.num_classes, [5])
-    bundle = network_lib.bundle_from_network(trained, big)
-    network = network_lib.build_network(small.num_classes, [5])
-    training.transfer_weights(network, bundle)
-    kernel, recurrent, bias, output_kernel, output_bias = trained.get_weights()
-    expected = [kernel[:356], recurrent, bias, output_kernel[:, :356], output_bias[:356]]
-    for got, wanted in zip(network.get_weights(), expected, strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-7)
-
-
-def test_warm_start_from_other_layers():
-    config = get_config("performance")
-    bundle = network_lib.bundle_from_network(network_lib.build_network(356, [5]), config)
-    with pytest.raises(training.TrainingError, match=r"--hparams=rnn_layer_sizes=\[5\]"):
-        training.transfer_weights(network_lib.build_network(356, [6]), bundle)
-
-
-def test_warm_start_from_inputs_other_than_events():
-    config = get_config("performance")
-    bundle = network_lib.bundle_from_network(network_lib.build_network(356, [5]), config)
-    layer = dataclasses.replace(bundle.layers[0], kernel=np.zeros((364, 20), np.float32))
-    conditioned = dataclasses.replace(bundle, layers=(layer,))
-    with pytest.raises(training.TrainingError, match="reads 364 inputs for 356 classes"):
-        training.transfer_weights(network_lib.build_network(356, [5]), conditioned)
-    with pytest.raises(ValueError, match="with 356 classes and 364 inputs is none of"):
-        config_of_bundle(conditioned)
-
-
-def test_diverged_network_makes_no_bundle():
-    network = network_lib.build_network(356, [5])
-    network.set_weights([w * np.nan for w in network.get_weights()])
-    with pytest.raises(BundleError):
-        network_lib.bundle_from_network(network, get_config("performance"))
 
 
 def test_run_dir_remembers_its_settings(tmp_path):

@@ -2,84 +2,35 @@
 
 import collections
 
-import numpy as np
 import pytest
 from note_seq import NoteSequence, Performance, performance_lib, sequences_lib
+from note_seq.performance_lib import NotePerformance
 
 from perf_rnn.configs import default_configs
-from pipelines import note_sequence_files, pipelines_common
-from pipelines.dag_pipeline import DagInput, DagOutput, DAGPipeline
-from pipelines.event_sequence_pipeline import EncoderPipeline as EventSequenceEncoder
-from pipelines.note_sequence_pipelines import Quantizer, SustainPipeline
-from pipelines.performance_pipeline import (
-    STRETCH_FACTORS,
-    TRANSPOSITION_RANGE,
-    EncoderPipeline,
-    PerformanceExtractor,
-    extract_performances,
-    get_pipeline,
-)
-from pipelines.pipeline import Pipeline, tf_record_iterator
+from pipelines.dag_pipeline import DAGPipeline
+from pipelines.performance_pipeline import STRETCH_FACTORS, TRANSPOSITION_RANGE, get_pipeline
+from pipelines.pipeline import Pipeline
 
 PLAIN, DYNAMIC = default_configs["performance"], default_configs["performance_with_dynamics"]
+NOTES = default_configs["performance_with_dynamics_and_note_encoding"]
 
 
-@pytest.fixture(scope="module")
-def sequences(request, tmp_path_factory):
-    """Three real performances of two pieces, by file name."""
-    path = str(tmp_path_factory.mktemp("asap") / "asap.tfrecord")
-    asap = str(request.path.parents[1] / "testdata" / "asap")
-    note_sequence_files.convert_directory(asap, path, recursive=True)
-    return {
-        sequence.filename.rpartition("/")[2]: sequence
-        for sequence in tf_record_iterator(path, NoteSequence)
-    }
+@pytest.fixture
+def training_examples(stats_of):
+    """Gives the training examples made of a sequence, and what was counted."""
 
+    def make(sequence, config, min_events=32, max_events=None, **options):
+        pipeline = get_pipeline(config, min_events, max_events, 0.0, **options)
+        outputs = pipeline.transform(sequence)
+        assert outputs["eval_performances"] == []
+        return outputs["training_performances"], stats_of(pipeline.get_stats())
 
-def make_quantized(*notes, steps_per_second=100, **fields):
-    """A quantised NoteSequence of (pitch, start step, end step) notes."""
-    sequence = NoteSequence(
-        total_quantized_steps=max((end for _, _, end in notes), default=0), **fields
-    )
-    sequence.quantization_info.steps_per_second = steps_per_second
-    for pitch, start, end in notes:
-        sequence.notes.add(
-            pitch=pitch,
-            velocity=80,
-            start_time=start / steps_per_second,
-            end_time=end / steps_per_second,
-            quantized_start_step=start,
-            quantized_end_step=end,
-        )
-    return sequence
-
-
-def stats_of(stats):
-    counts = {}
-    for stat in stats:
-        is_histogram = hasattr(stat, "counters")
-        counts[stat.name] = +collections.Counter(stat.counters) if is_histogram else stat.count
-    return {name: count for name, count in counts.items() if count}
-
-
-def read_example(example):
-    """(events, source id, segment index) of a sparse example."""
-    context = example.context.feature
-    (feature,) = example.feature_lists.feature_list["events"].feature
-    (source_id,) = context["source_id"].bytes_list.value
-    (segment_index,) = context["segment_index"].int64_list.value
-    return list(feature.int64_list.value), source_id.decode(), segment_index
-
-
-def training_examples(sequence, config, min_events=32, max_events=None, **options):
-    pipeline = get_pipeline(config, min_events, max_events, 0.0, **options)
-    outputs = pipeline.transform(sequence)
-    assert outputs["eval_performances"] == []
-    return outputs["training_performances"], stats_of(pipeline.get_stats())
+    return make
 
 
 def reference_performances(sequence, config, stretch_factors, transpositions, min_events=32):
-    """Yields (Performance, source id, segment index), all made by note_seq."""
+    """Yields (performance, source id, segment index), all made by note_seq."""
+    kind = NotePerformance if config is NOTES else Performance
     sustained = sequences_lib.apply_sustain_control_changes(sequence)
     for factor in stretch_factors:
         stretched = sequences_lib.stretch_note_sequence(sustained, factor)
@@ -87,7 +38,7 @@ def reference_performances(sequence, config, stretch_factors, transpositions, mi
             quantized = sequences_lib.quantize_note_sequence_absolute(segment, 100)
             for semitones in transpositions:
                 transposed, deleted = sequences_lib.transpose_note_sequence(quantized, semitones)
-                performance = Performance(transposed, num_velocity_bins=config.num_velocity_bins)
+                performance = kind(transposed, num_velocity_bins=config.codec.num_velocity_bins)
                 if not deleted and len(performance) >= min_events:
                     changes = [f"stretch={factor:g}"] * (factor != 1)
                     changes += [f"transpose={semitones:+d}"] * (semitones != 0)
@@ -95,32 +46,20 @@ def reference_performances(sequence, config, stretch_factors, transpositions, mi
                     yield performance, source_id, index
 
 
-@pytest.mark.parametrize("config", [PLAIN, DYNAMIC], ids=lambda config: config.key)
-@pytest.mark.parametrize("name", ["CaoJ01M.mid", "LuoJ05M.mid"])
-def test_examples_equal_those_made_with_note_seq(sequences, name, config):
-    examples, _ = training_examples(sequences[name], config, augmentation=False)
-    # Magenta's own encoder, which writes L - 1 pairs of input and label.
-    expected = []
-    for performance, source_id, index in reference_performances(
-        sequences[name], config, [1.0], [0]
-    ):
-        inputs, labels = config.encoder_decoder.encode(performance)
-        assert [np.argmax(row) for row in inputs[1:]] == labels[:-1]
-        expected.append(([int(np.argmax(inputs[0])), *labels], source_id, index))
-    assert [read_example(example) for example in examples] == expected
-
-
-def test_augmented_examples_equal_those_made_with_note_seq(sequences):
+@pytest.mark.parametrize("config", [DYNAMIC, NOTES], ids=lambda config: config.key)
+def test_augmented_examples_equal_those_made_with_note_seq(
+    sequences, training_examples, read_example, config
+):
     # An even shorter piece, since note_seq takes its time over 45 copies.
     sequence = NoteSequence()
     sequence.CopyFrom(sequences["LuoJ05M.mid"])
     del sequence.notes[120:]
     sequence.total_time = 33.0
-    examples, _ = training_examples(sequence, DYNAMIC)
+    examples, _ = training_examples(sequence, config)
     expected = [
-        (DYNAMIC.codec.from_performance(performance).tolist(), source_id, index)
+        (config.codec.from_performance(performance).ravel().tolist(), source_id, index)
         for performance, source_id, index in reference_performances(
-            sequence, DYNAMIC, STRETCH_FACTORS, TRANSPOSITION_RANGE
+            sequence, config, STRETCH_FACTORS, TRANSPOSITION_RANGE
         )
     ]
     assert [read_example(example) for example in examples] == expected
@@ -132,7 +71,7 @@ def test_augmentation_is_the_articles():
     assert TRANSPOSITION_RANGE == (-4, -3, -2, -1, 0, 1, 2, 3, 4)
 
 
-def test_whole_pipeline_on_real_performances(sequences):
+def test_whole_pipeline_on_real_performances(sequences, training_examples, read_example):
     counts = {}
     for augmentation in (False, True):
         examples, stats = [], collections.Counter()
@@ -150,7 +89,9 @@ def test_whole_pipeline_on_real_performances(sequences):
     assert counts == {False: (11, 9667, 0, 11), True: (477, 434484, 36, 513)}
 
 
-def test_every_event_of_a_segment_survives_unless_a_limit_is_given(sequences):
+def test_every_event_of_a_segment_survives_unless_a_limit_is_given(
+    sequences, training_examples, read_example
+):
     sequence = sequences["Ahfat01M.mid"]
     whole, stats = training_examples(sequence, DYNAMIC, augmentation=False)
     assert "DAGPipeline_PerformanceExtractor_training_performances_truncated" not in stats
@@ -165,20 +106,7 @@ def test_every_event_of_a_segment_survives_unless_a_limit_is_given(sequences):
     )
 
 
-def test_dense_examples_are_magentas(sequences):
-    sequence = sequences["CaoJ01M.mid"]
-    dense, _ = training_examples(
-        sequence, PLAIN, augmentation=False, example_format="dense_one_hot"
-    )
-    references = reference_performances(sequence, PLAIN, [1.0], [0])
-    for example, (performance, _, _) in zip(dense, references, strict=True):
-        expected = pipelines_common.make_sequence_example(
-            *PLAIN.encoder_decoder.encode(performance)
-        )
-        assert example.feature_lists == expected.feature_lists
-
-
-def test_eval_data_is_not_augmented(sequences):
+def test_eval_data_is_not_augmented(sequences, training_examples):
     sequence = sequences["CaoJ01M.mid"]
     evaluation = get_pipeline(DYNAMIC, 32, None, 1.0).transform(sequence)
     plain, _ = training_examples(sequence, DYNAMIC, augmentation=False)
@@ -291,13 +219,13 @@ def top_note():
         (top_note(), 30, "TranspositionPipeline_training_skipped_due_to_range_exceeded", 15),
     ],
 )
-def test_every_discard_is_counted(sequence, examples, counter, count):
+def test_every_discard_is_counted(training_examples, sequence, examples, counter, count):
     made, stats = training_examples(sequence, PLAIN, min_events=3)
     assert len(made) == examples
     assert stats.get(f"DAGPipeline_{counter}", 0) == count
 
 
-def test_pitch_bends_and_three_hours_are_no_obstacle():
+def test_pitch_bends_and_three_hours_are_no_obstacle(training_examples, read_example):
     sequence = one_note("f")
     sequence.pitch_bends.add(time=0.5, bend=100)
     for minute in range(180):
@@ -313,7 +241,7 @@ def test_pitch_bends_and_three_hours_are_no_obstacle():
     )
 
 
-def test_segments_keep_their_place_through_a_users_pipeline(sequences):
+def test_segments_keep_their_place_through_a_users_pipeline(sequences, read_example):
     class Pass(Pipeline):
         def transform(self, input_object):
             assert isinstance(input_object, NoteSequence)
@@ -331,174 +259,10 @@ def test_segments_keep_their_place_through_a_users_pipeline(sequences):
     assert [read_example(example)[2] for example in expected] == [0, 1, 2, 3, 4]
 
 
-def test_extractor_gives_note_seq_performances(sequences):
-    (quantized,) = Quantizer(steps_per_second=100).transform(sequences["CaoJ01M.mid"])
-    unit = PerformanceExtractor(None, None, 32, False)
-    (performance,) = unit.transform(quantized)
-    assert type(performance) is Performance
-    assert list(performance) == list(Performance(quantized, num_velocity_bins=32))
-    assert (performance.program, performance.is_drum) == (0, False)
-
-
-@pytest.mark.parametrize("limits", [(None, None), (40, 10**6), (None, 100), (10**6, None)])
-def test_extractor_gives_the_same_on_arrays_and_on_protos(sequences, limits):
-    (quantized,) = Quantizer(steps_per_second=100).transform(sequences["CaoJ01M.mid"])
-    unit = PerformanceExtractor(*limits, 32, False)
-    on_protos = unit.transform(quantized)
-    stats = stats_of(unit.get_stats())
-    on_arrays = unit.transform_arrays(unit.input_form.from_declared(quantized))
-    assert stats_of(unit.get_stats()) == stats
-    on_arrays = [unit.output_form.to_declared(events) for events in on_arrays]
-    assert [list(performance) for performance in on_arrays] == [list(p) for p in on_protos]
-    for ours, theirs in zip(on_arrays, on_protos, strict=True):
-        for name in ("program", "is_drum", "start_step", "steps_per_second", "max_shift_steps"):
-            assert getattr(ours, name) == getattr(theirs, name)
-
-
-@pytest.mark.parametrize("drums", [[], [False], [True], [True, False], [True, True]])
-def test_program_and_drums_on_arrays_and_on_protos(drums):
-    sequence = make_quantized(*((60 + i, 0, 10) for i in range(len(drums))))
-    for note, is_drum in zip(sequence.notes, drums, strict=True):
-        note.is_drum, note.program = is_drum, 5
-    unit = PerformanceExtractor(None, None, 0, False)
-    (on_protos,) = unit.transform(sequence)
-    (on_arrays,) = unit.transform_arrays(unit.input_form.from_declared(sequence))
-    assert (on_arrays.program, on_arrays.is_drum) == (on_protos.program, on_protos.is_drum)
-    assert list(unit.output_form.to_declared(on_arrays)) == list(on_protos)
-
-
-def test_extractor_needs_steps_on_arrays():
-    unit = PerformanceExtractor(None, None, 0, False)
-    with pytest.raises(ValueError, match="sequence 'x' is not quantised"):
-        unit.transform_arrays(unit.input_form.from_declared(NoteSequence(id="x")))
-
-
-def test_a_users_unit_between_extractor_and_encoder_gets_performances(sequences):
-    class Reverse(Pipeline):
-        def transform(self, input_object):
-            events = list(input_object)[::-1]
-            input_object.truncate(0)
-            for event in events:
-                input_object.append(event)
-            return [input_object]
-
-    sustain, quantizer = SustainPipeline(), Quantizer(steps_per_second=100)
-    extractor = PerformanceExtractor(None, None, 32, False)
-    reverse = Reverse(performance_lib.BasePerformance, performance_lib.BasePerformance)
-    encoder = EncoderPipeline(DYNAMIC, "encoder")
-    dag = DAGPipeline(
-        {
-            sustain: DagInput(NoteSequence),
-            quantizer: sustain,
-            extractor: quantizer,
-            reverse: extractor,
-            encoder: reverse,
-            DagOutput("reversed"): encoder,
-            DagOutput("performances"): extractor,
-        }
-    )
-    outputs = dag.transform(sequences["CaoJ01M.mid"])
-    (example,), (performance,) = outputs["reversed"], outputs["performances"]
-    assert read_example(example) == (DYNAMIC.codec.from_performance(performance).tolist(), "", 0)
-
-
-def test_encoder_takes_performances_of_its_config_alone():
-    with_dynamics = Performance(make_quantized((60, 0, 10)), num_velocity_bins=32)
-    (example,) = EncoderPipeline(DYNAMIC, "encoder").transform(with_dynamics)
-    assert read_example(example)[0] == [375, 60, 265, 188]
-    with pytest.raises(ValueError, match=r"375 is outside config performance, .* 356 classes"):
-        EncoderPipeline(PLAIN, "encoder").transform(with_dynamics)
-    notes = performance_lib.NotePerformance(make_quantized((60, 0, 10)), num_velocity_bins=32)
-    with pytest.raises(ValueError, match="NotePerformance has no one-hot"):
-        EncoderPipeline(DYNAMIC, "encoder").transform(notes)
-
-
-def test_event_sequence_encoder():
-    performance = Performance(make_quantized((60, 0, 10), (62, 10, 20)))
-    unit = EventSequenceEncoder(Performance, PLAIN.encoder_decoder, "encoder")
-    (example,) = unit.transform(performance)
-    expected = pipelines_common.make_sequence_example(*PLAIN.encoder_decoder.encode(performance))
-    assert example == expected
-    labels = example.feature_lists.feature_list["labels"].feature
-    assert [list(label.int64_list.value) for label in labels] == [[265], [188], [62], [265], [190]]
-
-
-FOUR_NOTES = [(60, 0, 700), (62, 700, 800), (64, 900, 1000), (65, 1000, 1200)]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "lengths", "stats"),
-    [
-        ({}, [(20, 1200)], {"performance_lengths_in_seconds": {10: 1}}),
-        ({"min_events_discard": 20}, [(20, 1200)], {"performance_lengths_in_seconds": {10: 1}}),
-        ({"min_events_discard": 21}, [], {"performances_discarded_too_short": 1}),
-        (
-            {"max_events_truncate": 8},
-            [(8, 700)],
-            {"performances_truncated": 1, "performance_lengths_in_seconds": {5: 1}},
-        ),
-        (
-            {"max_steps_truncate": 250},
-            [(4, 250)],
-            {"performances_truncated_timewise": 1, "performance_lengths_in_seconds": {-np.inf: 1}},
-        ),
-        (
-            {"max_events_truncate": 8, "min_events_discard": 9},
-            [],
-            {"performances_truncated": 1, "performances_discarded_too_short": 1},
-        ),
-        ({"start_step": 900}, [(7, 300)], {"performance_lengths_in_seconds": {-np.inf: 1}}),
-    ],
-)
-def test_extract_performances_limits(arguments, lengths, stats):
-    performances, counted = extract_performances(make_quantized(*FOUR_NOTES), **arguments)
-    assert [(len(p), p.num_steps) for p in performances] == lengths
-    assert stats_of(counted) == stats
-
-
-def test_extract_performances_of_several_instruments():
-    sequence = make_quantized((60, 0, 10), (64, 0, 10), (67, 0, 10))
-    sequence.notes[1].instrument = 1
-    sequence.notes[2].instrument, sequence.notes[2].program = 2, 40
-    performances, stats = extract_performances(sequence)
-    assert performances == []
-    assert stats_of(stats) == {"performances_discarded_more_than_1_program": 1}
-    performances, stats = extract_performances(sequence, split_instruments=True)
-    assert [performance[0].event_value for performance in performances] == [60, 64, 67]
-    assert [performance.program for performance in performances] == [0, 0, 40]
-
-
-def test_extract_performances_in_bars():
-    sequence = NoteSequence(total_time=9)
-    sequence.notes.add(pitch=60, velocity=80, end_time=9)
-    (quantized,) = Quantizer(steps_per_quarter=4).transform(sequence)
-    performances, stats = extract_performances(quantized)
-    assert [type(performance) for performance in performances] == [
-        performance_lib.MetricPerformance
-    ]
-    assert stats_of(stats) == {"performance_lengths_in_bars": {1: 1}}
-
-
-@pytest.mark.parametrize(
-    ("notes", "counter"),
-    [
-        ([(60, 0, 10), (62, 20, 30)], None),
-        ([(60, 0, 10), (62, 2000, 2010)], "performance_discarded_too_many_time_shift_steps"),
-        ([(60, 0, 2000)], "performance_discarded_too_many_duration_steps"),
-    ],
-)
-def test_extract_note_performances(notes, counter):
-    unit = PerformanceExtractor(None, None, 32, True)
-    performances = unit.transform(make_quantized(*notes))
-    if counter is None:
-        (performance,) = performances
-        assert type(performance) is performance_lib.NotePerformance
-        assert len(performance) == 2
-    else:
-        assert performances == []
-        assert stats_of(unit.get_stats()) == {f"PerformanceExtractor_{counter}": 1}
-
-
-def test_extract_performances_needs_steps():
-    with pytest.raises(sequences_lib.QuantizationStatusError):
-        extract_performances(NoteSequence())
+@pytest.mark.parametrize("config", default_configs.values(), ids=lambda config: config.key)
+def test_no_note_seq_performance_is_made_on_the_way(sequences, monkeypatch, config):
+    pipeline = get_pipeline(config, 32, None, 0.0, augmentation=False)
+    monkeypatch.setattr(performance_lib.BasePerformance, "__init__", lambda: None)
+    optional = config.conditioning.optional
+    examples = pipeline.transform(sequences["CaoJ01M.mid"])["training_performances"]
+    assert len(examples) == (8 if optional else 4)

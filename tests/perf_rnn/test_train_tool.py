@@ -1,16 +1,16 @@
-"""The tools from records to music, run as their console scripts run them."""
+"""The training tool, from records to a bundle, run as its console script runs it."""
 
 import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from note_seq import midi_io
 
 from bundles import read_bundle, write_bundle
 from perf_rnn.configs import get_config
+from perf_rnn.hparams import HParams
 from perf_rnn.network import build_network, bundle_from_network
-from perf_rnn.records import EventSequence, make_example
+from perf_rnn.records import make_example
 from perf_rnn.run_dir import RunDir
 
 TRAIN = "perf_rnn.tools.performance_rnn_train"
@@ -26,7 +26,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number in range(6):
             events = rng.integers(CONFIG.num_classes, size=60)
-            example = make_example(EventSequence(events, "/id/a", number), CONFIG)
+            example = make_example(events, CONFIG, source_id="/id/a", segment_index=number)
             writer.write(example.SerializeToString())
     return path
 
@@ -34,7 +34,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def bundle_file(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     path = tmp_path_factory.mktemp("bundle") / "small.mag"
-    write_bundle(path, bundle_from_network(build_network(CONFIG.num_classes, [8]), CONFIG))
+    network = build_network(CONFIG, HParams(rnn_layer_sizes=(8,)))
+    write_bundle(path, bundle_from_network(network, CONFIG))
     return path
 
 
@@ -46,19 +47,6 @@ def train(run_tool, records, tmp_path):
             f"--run_dir={tmp_path / 'run'}",
             f"--sequence_example_file={records}",
             "--window=16",
-            *arguments,
-        )
-
-    return run
-
-
-@pytest.fixture
-def generate(run_tool, bundle_file, tmp_path):
-    def run(*arguments, bundle=True):
-        return run_tool(
-            GENERATE,
-            f"--output_dir={tmp_path / 'out'}",
-            *([f"--bundle_file={bundle_file}"] if bundle else []),
             *arguments,
         )
 
@@ -125,14 +113,15 @@ def test_train_resume_evaluate_export_generate(train, run_tool, records, tmp_pat
     assert pieces[0] == pieces[1]
 
 
-def test_a_run_with_dropout_can_be_played_and_evaluated(train, generate, tmp_path):
+def test_a_run_with_dropout_can_be_played_and_evaluated(train, run_tool, tmp_path):
     hparams = f"{HPARAMS},dropout_keep_prob=0.9"
     ended = train("--config=performance_with_dynamics", hparams, "--num_training_steps=2")
     assert ended.status == 0, ended.err
     ended = train("--eval", "--num_training_steps=2")
     assert "Evaluation at step 2: NLL" in ended.out, ended.err
-    run = f"--run_dir={tmp_path / 'run'}"
-    assert generate(run, "--num_outputs=1", "--num_steps=200", bundle=False).status == 0
+    run, out = f"--run_dir={tmp_path / 'run'}", f"--output_dir={tmp_path / 'out'}"
+    ended = run_tool(GENERATE, run, out, "--num_outputs=1", "--num_steps=200")
+    assert ended.status == 0, ended.err
 
 
 def test_train_on_two_devices(train):
@@ -181,6 +170,11 @@ def test_warm_start(train, bundle_file, tmp_path):
         (["--config=performance"], "made for config 'performance_with_dynamics', not 'perform"),
         (["--config=nothing"], "unknown config 'nothing'; known: performance,"),
         (["--hparams=batch=3"], "hparams: unknown name 'batch'"),
+        (["--hparams=attn_length=-1"], "hparams: attn_length=-1 is not supported"),
+        (
+            ["--config=multiconditioned_performance_with_dynamics"],
+            "made for config 'performance_with_dynamics', not 'multiconditioned_performance_with",
+        ),
         (["--sequence_example_file=/nowhere/*.tfrecord"], "/nowhere/*.tfrecord: no such file"),
         (["--sequence_example_file="], "--sequence_example_file is needed"),
         (["--warm_start_bundle_file=/nowhere/a.mag"], "/nowhere/a.mag: "),
@@ -204,79 +198,3 @@ def test_run_made_with_other_hparams(train, tmp_path):
     ended = train("--num_training_steps=2", "--config=performance")
     assert "made with" in ended.error or "made for config" in ended.error
     assert sorted((tmp_path / "run" / "train").iterdir()) == made
-
-
-@pytest.mark.parametrize(
-    ("primer", "pitches"),
-    [
-        ("--primer_pitches=[60,64,67]", [60, 64, 67]),
-        ("--primer_melody=[72,-2,-2,-2]", [72]),
-        ("--primer_midi={midi}", None),
-    ],
-)
-def test_generate_with_primer(generate, asap_dir, tmp_path, primer, pitches):
-    midi = asap_dir / "Liszt" / "Transcendental_Etudes" / "1" / "LuoJ05M.mid"
-    ended = generate(
-        primer.format(midi=midi), "--num_outputs=10", "--num_steps=6000", "--temperature=0.9"
-    )
-    assert ended.status == 0, ended.err
-    files = sorted((tmp_path / "out").iterdir())
-    assert [path.name[-7:] for path in files] == [f"_{i:02d}.mid" for i in range(1, 11)]
-    assert all(f"{path}: " in ended.out for path in files)
-    played = midi_io.midi_file_to_note_sequence(str(files[0]))
-    if pitches is None:
-        human = midi_io.midi_file_to_note_sequence(str(midi))
-        pitches = [note.pitch for note in sorted(human.notes, key=lambda n: n.start_time)[:1]]
-    first = [n.pitch for n in sorted(played.notes, key=lambda n: (n.start_time, n.pitch))]
-    assert first[: len(pitches)] == pitches
-
-
-def test_two_runs_in_a_second_keep_their_files(generate, tmp_path):
-    for _ in range(3):
-        # As a script written for Magenta may call it.
-        assert generate("--num_outputs=2", "--num_steps=100", "--beam_size=1", HPARAMS).status == 0
-    assert len(list((tmp_path / "out").iterdir())) == 6
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--temperature=0"], "temperature 0.0 is not a number above 0"),
-        (["--temperature=-1"], "temperature -1.0 is not a number above 0"),
-        (["--temperature=nan"], "temperature nan is not a number above 0"),
-        (["--primer_pitches=sixty"], "primer_pitches 'sixty' is not a list of integers"),
-        (["--primer_melody=[60,500]"], "primer_melody: 500 is outside -2 to 127"),
-        (["--primer_midi=/nowhere/a.mid"], "/nowhere/a.mid: No such file or directory"),
-        (["--primer_pitches=[60]", "--num_steps=40"], "the primer lasts 50 steps of 10 ms, the"),
-        (["--config=performance"], "the model's config is performance_with_dynamics"),
-        (["--config=nothing"], "unknown config 'nothing'"),
-        (["--output_dir=/proc/nothing"], "/proc/nothing: "),
-        (["--run_dir=/tmp"], "give --run_dir or --bundle_file, not both"),
-        (["--save_generator_bundle"], "--save_generator_bundle needs --run_dir and --bundle_file"),
-        (["--bundle_file=/nowhere/a.mag"], "/nowhere/a.mag: "),
-        (["--bundle_file="], "--bundle_file is empty"),
-        (["--beam_size=2"], "--beam_size=2: there is no beam search"),
-        (["--notes_per_second=4"], "--notes_per_second: no config here is of a conditioned model"),
-        (["--output_dir=/proc"], "/proc/"),
-        (["--hparams=rnn_layer_sizes=[9]"], "rnn_layer_sizes=[9], but the model's layers are [8]"),
-        (["--num_outputs=0"], "flag --num_outputs=0"),
-        (["--num_steps=1"], "flag --num_steps=1"),
-        (["--seed=x"], "flag --seed=x"),
-        (["--seed=-1"], "flag --seed=-1"),
-        (["--nothing=1"], "Unknown command line flag 'nothing'"),
-        (["stray"], "unexpected argument 'stray'"),
-        (["--log=LOUD"], "--log=LOUD is not one of DEBUG, INFO"),
-    ],
-)
-def test_generate_bad_input(generate, tmp_path, arguments, message):
-    ended = generate("--num_outputs=1", "--num_steps=200", *arguments)
-    assert ended.status == 1
-    assert message in ended.error
-    assert not list((tmp_path / "out").glob("*"))
-
-
-def test_help_of_a_tool(generate):
-    ended = generate("--help")
-    assert ended.status == 0
-    assert "Generates piano performances" in ended.out
-    assert "--primer_melody" in ended.out

@@ -1,0 +1,122 @@
+"""What there is to see in a bundle file: a summary of it, and its parts as files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bundles.bundle import Bundle, BundleError, printable
+from bundles.checkpoint import read_checkpoint
+from bundles.files import bundle_from_proto, extra_of, read_bundle_file
+from bundles.metagraph import read_metagraph
+from bundles.variable_names import cell_kinds
+from bundles.variables import variables_from_weights
+from bundles.whole_files import written_whole
+
+_MAX_TEXT = 1000
+
+
+def describe_file(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Returns what a bundle file says of itself, as label -> text; its network may be any.
+
+    Raises:
+        BundleError: the file cannot be read or is not a bundle.
+    """
+    proto = read_bundle_file(path)
+    data = Path(path).read_bytes()
+    extra = extra_of(proto)
+    tensorflow_version = read_metagraph(proto.metagraph_file).tensorflow_version
+    if extra:
+        maker = f"perf_rnn {extra.pop('perf_rnn_version', '')}".strip()
+    elif tensorflow_version:
+        maker = f"Magenta, with TensorFlow {tensorflow_version}"
+    else:
+        maker = "(not said)"
+    texts = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "id": proto.generator_details.id,
+        "description": proto.generator_details.description,
+        "this bundle": proto.bundle_details.description,
+        "made by": maker,
+        **{name.replace("_", " "): _as_text(value) for name, value in extra.items()},
+    }
+    shown = {printable(name): printable(text, _MAX_TEXT) for name, text in texts.items() if text}
+    return {"file": f"{os.fspath(path)} ({len(data):,} bytes)", **shown}
+
+
+def describe_network(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Returns what network a bundle file holds, as label -> text.
+
+    Raises:
+        BundleError: the file cannot be read, is not a bundle, or its network cannot be read.
+    """
+    proto = read_bundle_file(path)
+    bundle = _bundle(proto, path)
+    cells = cell_kinds(read_checkpoint(proto.checkpoint_file[0]))
+    attention = residual = "none"
+    if bundle.attn_length:
+        attention = f"of layer 0, over its last {bundle.attn_length} outputs"
+    if bundle.residual_connections:
+        residual = "around every layer"
+    heads = f" in {len(bundle.head_sizes)} heads: {', '.join(map(str, bundle.head_sizes))}"
+    return {
+        "layers": f"{', '.join(map(str, bundle.layer_sizes))} units of {', '.join(cells)}",
+        "attention": attention,
+        "residual connections": residual,
+        "input": f"an event's index, of {bundle.input_size}"
+        if bundle.index_input
+        else f"{bundle.input_size} values",
+        "output": f"{bundle.num_classes} classes{heads if len(bundle.head_sizes) > 1 else ''}",
+        "parameters": f"{bundle.num_parameters:,}",
+    }
+
+
+def unpack_bundle(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> list[str]:
+    """Writes a bundle's parts into a new directory and returns their names.
+
+    These are Magenta's checkpoint and metagraph (`model.ckpt`, `model.ckpt.meta`), the weights by
+    Magenta's variable names (`weights.npz`), the texts (`details.textproto`), and facts of ours
+    (`extra.json`).
+
+    Raises:
+        BundleError: the bundle or its network cannot be read, or the directory cannot be written;
+            there is none of that name then.
+    """
+    from google.protobuf import text_format
+
+    proto = read_bundle_file(path)
+    bundle = _bundle(proto, path)
+    weights: dict[str, Any] = dict(variables_from_weights(bundle))
+    with written_whole(directory) as temporary:
+        temporary.mkdir()
+        (temporary / "model.ckpt").write_bytes(proto.checkpoint_file[0])
+        if proto.metagraph_file:
+            (temporary / "model.ckpt.meta").write_bytes(proto.metagraph_file)
+        np.savez(temporary / "weights.npz", **weights)
+        proto.ClearField("checkpoint_file")
+        proto.ClearField("metagraph_file")
+        texts = text_format.MessageToString(proto, print_unknown_fields=False)
+        (temporary / "details.textproto").write_text(texts)
+        if bundle.extra:
+            text = json.dumps(dict(bundle.extra), indent=2) + "\n"
+            (temporary / "extra.json").write_text(text)
+    return sorted(os.listdir(directory))
+
+
+def _bundle(proto: Any, path: str | os.PathLike[str]) -> Bundle:
+    try:
+        return bundle_from_proto(proto)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _as_text(value: Any) -> str:
+    """Returns a value as JSON, but names and values of an object as in `a=1, b=[2, 3]`."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={json.dumps(item)}" for name, item in value.items())
+    return value if isinstance(value, str) else json.dumps(value)

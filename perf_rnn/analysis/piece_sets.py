@@ -1,0 +1,159 @@
+"""Sets of pieces as they sound, from MIDI files or a TFRecord of NoteSequences."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from absl import logging
+
+from perf_rnn import progress
+from perf_rnn.midi_files import MIDI_SUFFIXES, read_note_sequence
+from perf_rnn.note_arrays import NoteArrays, from_note_sequence
+from perf_rnn.note_transforms import apply_sustain
+from perf_rnn.record_files import RecordError, RecordFile
+
+if TYPE_CHECKING:
+    from note_seq.protobuf import music_pb2
+
+# A day. One corrupt byte can make years of silence, which would be cut into millions of parts.
+MAX_SECONDS = 86400
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """One piece of a set.
+
+    Attributes:
+      name: a MIDI file's path in its set, or the filename or id that a NoteSequence carries.
+      notes: with the sustain pedal applied and drums left out, in seconds; at least one. The piece
+        lasts from time 0 to the end of its last note, whatever the file says.
+    """
+
+    name: str
+    notes: NoteArrays
+
+
+@dataclasses.dataclass
+class ReadingCounts:
+    """What became of a set's pieces.
+
+    Attributes:
+      pieces: those read.
+      damaged: those left out because they cannot be read.
+      without_notes: those left out because they hold no notes, or none but drums.
+    """
+
+    pieces: int = 0
+    damaged: int = 0
+    without_notes: int = 0
+
+
+class PieceSet:
+    """The pieces of a directory of MIDI files, of one MIDI file or of a TFRecord.
+
+    Attributes:
+      path: where they are.
+      counts: what became of the pieces iterated over so far.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Finds the pieces; a directory's are those below it too, in sorted order.
+
+        Raises:
+          OSError: `path` cannot be read.
+          ValueError: it holds no pieces, or is neither MIDI nor an intact TFRecord.
+        """
+        self.path = path
+        self.counts = ReadingCounts()
+        # Each piece's name, unless its NoteSequence knows better, and what reads it.
+        self._sources: list[tuple[str, Callable[[], music_pb2.NoteSequence]]]
+        if os.path.isdir(path):
+            names = _midi_files(path)
+            if not names:
+                raise ValueError(f"{path}: no file in it ends in {' or '.join(MIDI_SUFFIXES)}")
+            self._sources = [
+                (name, functools.partial(read_note_sequence, os.path.join(path, name)))
+                for name in names
+            ]
+        elif path.lower().endswith(MIDI_SUFFIXES):
+            os.stat(path)
+            self._sources = [(os.path.basename(path), functools.partial(read_note_sequence, path))]
+        else:
+            records = RecordFile(path)
+            if not len(records):
+                raise ValueError(f"{path}: holds no NoteSequences")
+            self._sources = [
+                (f"record {number}", functools.partial(_read_record, records, number))
+                for number in range(len(records))
+            ]
+
+    def __iter__(self) -> Iterator[Piece]:
+        """Yields the pieces, naming those that have to be left out in warnings.
+
+        Raises:
+          ValueError: none is left.
+        """
+        self.counts = counts = ReadingCounts()
+        for name, read in progress.show(
+            self._sources, f"reading {self.path}", vars(counts), len(self._sources), unit="pieces"
+        ):
+            try:
+                sequence = read()
+                notes = _as_they_sound(sequence)
+            except (ValueError, OSError) as error:
+                logging.warning("Skipped %s of %s: %s", name, self.path, error)
+                counts.damaged += 1
+                continue
+            if not notes.num_notes:
+                logging.warning("Skipped %s of %s: it has no notes", name, self.path)
+                counts.without_notes += 1
+                continue
+            counts.pieces += 1
+            yield Piece(sequence.filename or sequence.id or name, notes)
+        if not counts.pieces:
+            raise ValueError(
+                f"{self.path}: no piece in it can be used: {counts.damaged} damaged, "
+                f"{counts.without_notes} without notes"
+            )
+
+
+def _as_they_sound(sequence: music_pb2.NoteSequence) -> NoteArrays:
+    notes = apply_sustain(from_note_sequence(sequence))
+    notes = notes.take_notes(~notes.is_drum)
+    total_time = float(notes.end_time.max(initial=0.0))
+    if notes.start_time.min(initial=0.0) < 0 or total_time > MAX_SECONDS:
+        raise ValueError(f"it has notes outside 0 to {MAX_SECONDS} s")
+    return dataclasses.replace(notes, total_time=total_time)
+
+
+def _midi_files(directory: str) -> list[str]:
+    """The paths of all MIDI files below a directory, relative to it and sorted."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), directory)
+        for folder, _, names in os.walk(directory, onerror=fail)
+        for name in names
+        if name.lower().endswith(MIDI_SUFFIXES)
+    )
+
+
+def _read_record(records: RecordFile, number: int) -> music_pb2.NoteSequence:
+    from google.protobuf.message import DecodeError
+    from note_seq.protobuf import music_pb2
+
+    try:
+        sequence = music_pb2.NoteSequence.FromString(records[number])
+    except DecodeError as error:
+        raise RecordError(f"record {number} is not a NoteSequence ({error})") from error
+    # Protos carry no name of their type: a tf.train example parses as a NoteSequence, its first
+    # message, which starts with the tag "\n", as the id or the filename.
+    if (sequence.id or sequence.filename).startswith("\n"):
+        raise RecordError(f"record {number} is not a NoteSequence")
+    return sequence

@@ -1,0 +1,152 @@
+"""Draws: how one class of each row is drawn from the network's logits."""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Seed = int | Sequence[int] | np.random.SeedSequence
+
+# Random numbers are drawn from each row's generator for this many events at a time.
+_BLOCK = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingOptions:
+    """How events are drawn.
+
+    The limits apply to each head of the network, in the order given here, after what is illegal is
+    left out and the temperature is applied. None: no limit.
+
+    Attributes:
+      temperature: logits are divided by it; below 1 safer, above 1 wilder. Or a list of them,
+        spread evenly over the piece.
+      top_k: choose among this many most probable classes only.
+      top_p: choose among the fewest classes that together have this probability.
+      min_p: choose among classes at least this share as probable as the most probable one.
+      legal_events: leave out what no piano could play, see `perf_rnn.legal_events`. False: what
+        Magenta 2.1.4 does.
+
+    Raises:
+      ValueError: a value is out of range.
+    """
+
+    temperature: float | list[float] | tuple[float, ...] = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    legal_events: bool = True
+
+    def __post_init__(self) -> None:
+        values = self.temperatures
+        if not values:
+            raise ValueError(
+                "temperature is an empty list; give a number above 0 or a list of them"
+            )
+        for value in values:
+            if not _is_number(value) or not 0 < value < math.inf:
+                raise ValueError(f"temperature {value!r} is not a number above 0")
+        if self.top_k is not None and (
+            not isinstance(self.top_k, numbers.Integral)
+            or isinstance(self.top_k, bool)
+            or self.top_k < 1
+        ):
+            raise ValueError(f"top_k {self.top_k!r} is not a whole number above 0")
+        for name in ("top_p", "min_p"):
+            value = getattr(self, name)
+            if value is not None and (not _is_number(value) or not 0 < value <= 1):
+                raise ValueError(f"{name} {value!r} is not a number above 0 and at most 1")
+        if not isinstance(self.legal_events, bool):
+            raise ValueError(f"legal_events {self.legal_events!r} is neither True nor False")
+
+    @property
+    def temperatures(self) -> list[float]:
+        """The temperature as a list."""
+        if isinstance(self.temperature, list | tuple):
+            return list(self.temperature)
+        return [self.temperature]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+DEFAULT_OPTIONS = SamplingOptions()
+
+
+class RandomNumbers:
+    """Uniform random numbers, of each row from its own generator."""
+
+    def __init__(self, seeds: Sequence[Seed], count: int):
+        """Seeds the rows; `count` numbers at a time."""
+        self._generators = [np.random.default_rng(seed) for seed in seeds]
+        self._block = np.empty((len(seeds), _BLOCK, count))
+        self._used = _BLOCK
+
+    def next(self) -> NDArray[np.float64]:
+        """Returns the rows' next numbers, [B, count]."""
+        if self._used == _BLOCK:
+            shape = self._block.shape[1:]
+            self._block = np.stack([generator.random(shape) for generator in self._generators])
+            self._used = 0
+        self._used += 1
+        return self._block[:, self._used - 1]
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Drops the other rows."""
+        self._generators = [self._generators[row] for row in np.flatnonzero(rows)]
+        self._block = self._block[rows]
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        words = []
+        for generator in self._generators:
+            numbers_of_128_bits = generator.bit_generator.state["state"].values()
+            words.append([word for n in numbers_of_128_bits for word in divmod(n, 1 << 64)])
+        return {
+            "generators": np.array(words, np.uint64),
+            "random": self._block,
+            "random_used": np.array(self._used),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self._block, self._used = state["random"], int(state["random_used"])
+        self._generators = []
+        for words in state["generators"].tolist():
+            generator = np.random.default_rng(0)
+            position, increment = (high << 64 | low for high, low in (words[:2], words[2:]))
+            generator.bit_generator.state = {
+                **generator.bit_generator.state,
+                "state": {"state": position, "inc": increment},
+            }
+            self._generators.append(generator)
+
+
+def draw(
+    choice: NDArray[np.float64],
+    uniforms: NDArray[np.float64],
+    temperature: NDArray[np.float64],
+    options: SamplingOptions,
+) -> NDArray[np.int64]:
+    """Draws a class for each row, [B], from logits [B, classes] and a random number for each."""
+    # Where the temperature is tiny, all but the largest go to minus infinity, as they should.
+    with np.errstate(over="ignore"):
+        choice = (choice - choice.max(axis=1, keepdims=True)) / temperature
+    weights = np.exp(choice)
+    if options.top_k is not None and options.top_k < weights.shape[1]:
+        lowest = np.partition(weights, -options.top_k, axis=1)[:, -options.top_k]
+        weights[weights < lowest[:, np.newaxis]] = 0
+    if options.top_p is not None:
+        falling = -np.sort(-weights, axis=1)
+        before = falling.cumsum(axis=1) - falling
+        needed = (before < options.top_p * weights.sum(axis=1, keepdims=True)).sum(axis=1)
+        lowest = falling[np.arange(len(falling)), np.maximum(needed, 1) - 1]
+        weights[weights < lowest[:, np.newaxis]] = 0
+    if options.min_p is not None:
+        weights[weights < options.min_p] = 0  # The most probable one weighs 1.
+    cumulated = weights.cumsum(axis=1)
+    threshold = uniforms * cumulated[:, -1]
+    return (cumulated > threshold[:, np.newaxis]).argmax(axis=1)

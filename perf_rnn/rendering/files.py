@@ -1,0 +1,104 @@
+"""Pieces as files: WAV, PNG and a page, beside one another in a directory."""
+
+import os
+from collections.abc import Sequence
+
+from perf_rnn.record_files import make_directory
+from perf_rnn.rendering import audio, page, piano_roll
+from perf_rnn.rendering.piece import Piece
+from perf_rnn.rendering.whole_files import new_file
+
+FORMATS = ("wav", "png", "html")
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Returns the formats that a text such as 'wav,png' names, in the order of FORMATS.
+
+    >>> parse_formats("png, wav"), parse_formats("")
+    (('wav', 'png'), ())
+
+    Raises:
+      ValueError: it names something else.
+    """
+    asked = [name.strip().lower() for name in text.split(",") if name.strip()]
+    for name in asked:
+        if name not in FORMATS:
+            raise ValueError(f"--render={text}: {name!r} is none of {', '.join(FORMATS)}")
+    return tuple(name for name in FORMATS if name in asked)
+
+
+class Renderer:
+    """Writes pieces into a directory, one by one, each file whole or not at all.
+
+    A piece NAME becomes NAME.wav and NAME.png; the page, index.html, shows all pieces, those of an
+    earlier page in that directory included. A piece that comes again replaces the earlier one, and
+    takes over what was known of it if it is the same music.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        formats: Sequence[str] = FORMATS,
+        soundfont: str | os.PathLike[str] | None = None,
+    ):
+        """Gets ready.
+
+        Args:
+          output_dir: the directory; it is made if missing.
+          formats: some of FORMATS.
+          soundfont: as of `audio.Synthesizer`.
+
+        Raises:
+          OSError: the directory cannot be made, or the soundfont not be read.
+          ValueError: no WAV can be made, as `audio.Synthesizer` says; or the directory has an
+            index.html that is no page of pieces.
+        """
+        self._output_dir = os.fspath(output_dir)
+        self._formats = formats
+        self._synthesizer = audio.Synthesizer(soundfont) if "wav" in formats else None
+        self._page = os.path.join(self._output_dir, page.PAGE_NAME)
+        make_directory(self._output_dir or ".")
+        self._entries: dict[str, page.Entry] = {}
+        if "html" in formats and os.path.exists(self._page):
+            self._entries = {entry["name"]: entry for entry in page.read_entries(self._page)}
+
+    def add(self, piece: Piece) -> list[str]:
+        """Writes a piece's WAV and PNG and notes it for the page; returns the files' paths.
+
+        Raises:
+          OSError: a file cannot be written.
+          ValueError: the piece is too long for a WAV file.
+        """
+        path = os.path.join(self._output_dir, piece.name)
+        make_directory(os.path.dirname(path) or ".")
+        written = []
+        if self._synthesizer:
+            with new_file(f"{path}.wav") as file:
+                try:
+                    audio.write_wav(file, piece.sequence, self._synthesizer)
+                except ValueError as error:
+                    raise ValueError(f"{path}.wav: {error}") from error
+            written.append(f"{path}.wav")
+        if "png" in self._formats:
+            with new_file(f"{path}.png") as file:
+                file.write(piano_roll.to_png(piece.sequence, piece.primer_seconds, piece.name))
+            written.append(f"{path}.png")
+        if "html" in self._formats:
+            entry = page.make_entry(piece, self._output_dir)
+            before = self._entries.get(piece.name)
+            if before and before["midi"] == entry["midi"]:
+                entry["facts"] = {**before["facts"], **entry["facts"]}
+                entry["primer"] = entry["primer"] or before["primer"]
+            self._entries[piece.name] = entry
+        return written
+
+    def finish(self, title: str = "") -> list[str]:
+        """Writes the page, if there is to be one; returns its path, or nothing.
+
+        Raises:
+          OSError: it cannot be written.
+        """
+        if "html" not in self._formats:
+            return []
+        page.write_entries(self._page, list(self._entries.values()), title)
+        return [self._page]

@@ -1,0 +1,123 @@
+"""A piece of music with what is known about it, which shows itself in notebooks."""
+
+import base64
+import dataclasses
+import html
+import io
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from perf_rnn.midi_files import MIDI_SUFFIXES, read_note_sequence
+from perf_rnn.rendering import audio, piano_roll
+
+Fact = str | int | float | Sequence[float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Piece:
+    """A NoteSequence and what is known about it; on a notebook's last line, sound and picture.
+
+    Attributes:
+      sequence: NoteSequence, not quantised relative to a tempo.
+      name: what it is called; its files get this name, which may hold folders ('a/b').
+      facts: what a reader wants to know, such as seed, temperature, bundle id and NLL, by name.
+      primer_seconds: how much of its beginning was given, not generated.
+      midi: bytes of its MIDI file; made from the sequence if not given.
+    """
+
+    sequence: Any
+    name: str = "piece"
+    facts: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
+    primer_seconds: float = 0.0
+    midi: bytes = b""
+
+    def __post_init__(self) -> None:
+        if not self.midi:
+            object.__setattr__(self, "midi", _to_midi(self.sequence))
+
+    @property
+    def seconds(self) -> float:
+        """How long it is: its total time, or the end of its last note."""
+        return max([self.sequence.total_time, *(note.end_time for note in self.sequence.notes)])
+
+    def _repr_html_(self) -> str:
+        """Returns the piece as HTML that needs no other file: player, picture, MIDI to download.
+
+        It holds the sound as WAV: 0.25 MB a second.
+        """
+        try:
+            wav = _data_url("audio/wav", audio.to_wav(self.sequence))
+            player = f'<audio controls src="{wav}"></audio>'
+        except ValueError as error:  # No synthesiser here; the picture can be had all the same.
+            player = f"<em>No sound: {html.escape(str(error))}</em>"
+        png = _data_url("image/png", piano_roll.to_png(self.sequence, self.primer_seconds))
+        midi = _data_url("audio/midi", self.midi)
+        name = html.escape(self.name)
+        facts = "".join(
+            f" · {html.escape(key)} {html.escape(str(value))}" for key, value in self.facts.items()
+        )
+        return (
+            f'<figure style="margin:0"><figcaption><b>{name}</b>{facts}</figcaption>{player} '
+            f'<a download="{name}.mid" href="{midi}">MIDI</a><br>'
+            f'<img style="max-width:100%" alt="piano roll of {name}" src="{png}"></figure>'
+        )
+
+
+def find_midi_files(source: str, recursive: bool = False) -> dict[str, str]:
+    """Returns the path of every MIDI file of a directory, or of one file, by its piece's name.
+
+    The name is the path below the directory, with forward slashes and without its ending.
+
+    Raises:
+      OSError: there is no such file or directory, or it cannot be read.
+      ValueError: it holds no MIDI file, or two whose names differ in their ending only.
+    """
+    if os.path.isfile(source):
+        return {os.path.splitext(os.path.basename(source))[0]: source}
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    names: dict[str, str] = {}
+    for directory, subdirectories, files in os.walk(source, onerror=fail):
+        if not recursive:
+            subdirectories.clear()
+        for path in (os.path.join(directory, file) for file in files):
+            stem, ending = os.path.splitext(path)
+            if ending.lower() not in MIDI_SUFFIXES:
+                continue
+            name = os.path.relpath(stem, source).replace(os.sep, "/")
+            if name in names:
+                raise ValueError(f"{path} and {names[name]} would share their files; rename one")
+            names[name] = path
+    if not names:
+        hint = "" if recursive else " (--recursive looks into its subdirectories)"
+        raise ValueError(f"{source}: no file in it ends in {' or '.join(MIDI_SUFFIXES)}{hint}")
+    return dict(sorted(names.items()))
+
+
+def read_piece(path: str, name: str = "", facts: Mapping[str, Fact] | None = None) -> Piece:
+    """Reads a MIDI file; `name` is the file's, without its ending, if not given.
+
+    Raises:
+      OSError: it cannot be read.
+      ValueError: it is no MIDI file.
+    """
+    sequence = read_note_sequence(path)
+    with open(path, "rb") as file:
+        data = file.read()
+    name = name or os.path.splitext(os.path.basename(path))[0]
+    return Piece(sequence, name, facts or {}, midi=data)
+
+
+def _to_midi(sequence: Any) -> bytes:
+    from note_seq import midi_io
+
+    file = io.BytesIO()
+    midi_io.note_sequence_to_pretty_midi(sequence).write(file)
+    return file.getvalue()
+
+
+def _data_url(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,359 @@
+"use strict";
+
+// The list of pieces: drawing, playing, sorting, downloads. Needs midi.js and piano.js.
+
+const LEFT = 30, BOTTOM = 18, TOP = 4;  // Margins of a roll in CSS pixels.
+const TICK_SECONDS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
+const LOOKAHEAD = 1.5;  // Seconds of notes handed to the piano at once; idle tabs wake each second.
+const AFTERGLOW = 1.2;  // Seconds for the last note to fade.
+const PLAY_ICON = "M8 5v14l11-7z", PAUSE_ICON = "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z";
+
+const darkScheme = matchMedia("(prefers-color-scheme: dark)");
+const isBlack = (pitch) => [1, 3, 6, 8, 10].includes(pitch % 12);
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+function showTime(seconds) {
+  const whole = Math.floor(seconds + 1e-6), rest = String(whole % 60).padStart(2, "0");
+  const minutes = Math.floor(whole / 60), hours = Math.floor(minutes / 60);
+  return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+}
+
+function showFact(value) {
+  const isFraction = typeof value === "number" && !Number.isInteger(value);
+  return String(isFraction ? Number(value.toPrecision(4)) : value);
+}
+
+/** A piece on the page. `piece` is {name, seconds, notes, primer, facts, midi, wav}. */
+class Card {
+  constructor(piece) {
+    this.piece = piece;
+    this.position = 0;
+    this.isShown = false;
+    this.element = document.getElementById("piece").content.firstElementChild.cloneNode(true);
+    const find = (selector) => this.element.querySelector(selector);
+    this.playButton = find(".play");
+    this.roll = find(".roll");
+    this.canvas = find("canvas");
+    this.cursor = find(".cursor");
+    this.clock = find(".clock");
+    find("h2").textContent = piece.name;
+    find(".counts").textContent = piece.notes === 1 ? "1 note" : `${piece.notes.toLocaleString()} notes`;
+    for (const [name, value] of Object.entries(piece.facts)) {
+      const [entry, term, text] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
+      term.textContent = name;
+      text.textContent = showFact(value);
+      entry.append(term, text);
+      find("dl").append(entry);
+    }
+    const download = find(".download");
+    download.setAttribute("aria-label", `Download MIDI of ${piece.name}`);
+    download.addEventListener("click", () => this.download());
+    if (piece.wav) Object.assign(find(".wav"), {href: piece.wav, hidden: false, download: ""});
+    this.playButton.addEventListener("click", () => player.toggle(this));
+    this.roll.setAttribute("aria-label", `Position in ${piece.name}`);
+    this.roll.setAttribute("aria-valuemax", piece.seconds);
+    this.roll.addEventListener("click", (event) => this.seekTo(event));
+    this.roll.addEventListener("keydown", (event) => this.seekBy(event));
+    this.showPlaying(false);
+    this.moveTo(0);
+  }
+
+  get bytes() {
+    return Uint8Array.from(atob(this.piece.midi), (letter) => letter.charCodeAt(0));
+  }
+
+  /** Notes and pedals, read when first needed. */
+  get music() {
+    return (this.read ??= readMidi(this.bytes, this.piece.seconds));
+  }
+
+  showPlaying(isPlaying) {
+    this.playButton.setAttribute("aria-label", `${isPlaying ? "Pause" : "Play"} ${this.piece.name}`);
+    this.playButton.querySelector("path").setAttribute("d", isPlaying ? PAUSE_ICON : PLAY_ICON);
+  }
+
+  moveTo(seconds) {
+    this.position = clamp(seconds, 0, this.piece.seconds);
+    const share = this.position / this.piece.seconds;
+    const x = LEFT + share * (this.roll.clientWidth - LEFT);
+    this.cursor.style.transform = `translateX(${x}px)`;
+    this.cursor.style.visibility = this.position || player.card === this ? "visible" : "hidden";
+    const now = showTime(this.position), all = showTime(this.piece.seconds);
+    if (this.clock.textContent !== `${now} / ${all}`) {
+      this.clock.textContent = `${now} / ${all}`;
+      this.roll.setAttribute("aria-valuetext", `${now} of ${all}`);
+    }
+    this.roll.setAttribute("aria-valuenow", this.position.toFixed(2));
+  }
+
+  seekTo(event) {
+    const box = this.roll.getBoundingClientRect();
+    const share = (event.clientX - box.left - LEFT) / (box.width - LEFT);
+    player.seek(this, share * this.piece.seconds);
+  }
+
+  seekBy(event) {
+    const step = event.shiftKey ? 10 : 2;
+    const target = {
+      ArrowRight: this.position + step, ArrowUp: this.position + step,
+      ArrowLeft: this.position - step, ArrowDown: this.position - step,
+      Home: 0, End: this.piece.seconds,
+    }[event.key];
+    if (target !== undefined) player.seek(this, target);
+    else if (event.key === " " || event.key === "Enter") player.toggle(this);
+    else return;
+    event.preventDefault();
+  }
+
+  download() {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([this.bytes], {type: "audio/midi"}));
+    link.download = `${this.piece.name.split("/").pop()}.mid`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  }
+
+  show(isShown) {
+    this.isShown = isShown;
+    if (isShown) return this.draw();
+    // Hundreds of pieces do not fit into memory as pictures.
+    this.canvas.width = this.canvas.height = 0;
+    if (player.card !== this) this.read = undefined;
+  }
+
+  draw() {
+    const scale = devicePixelRatio, width = this.roll.clientWidth, height = this.roll.clientHeight;
+    this.canvas.width = Math.round(width * scale);
+    this.canvas.height = Math.round(height * scale);
+    const context = this.canvas.getContext("2d");
+    context.scale(scale, scale);
+    drawRoll(context, width, height, this.piece, this.music);
+    this.moveTo(this.position);
+  }
+}
+
+function drawRoll(context, width, height, piece, {notes, pedal}) {
+  const style = getComputedStyle(document.documentElement);
+  const color = (name) => style.getPropertyValue(`--${name}`).trim();
+  const noteColors = color("velocities").split(", ");
+  const primerColors = color("primer-velocities").split(", ");
+  const pitches = notes.length ? notes.map((note) => note.pitch) : [60];
+  let low = pitches.reduce((a, b) => Math.min(a, b)) - 2;
+  let high = pitches.reduce((a, b) => Math.max(a, b)) + 2;
+  while (high - low < 29) { low--; high++; }
+  const bottom = height - BOTTOM - (pedal.length ? 8 : 0);
+  const keyHeight = (bottom - TOP) / (high - low + 1);
+  const x = (seconds) => LEFT + (seconds / piece.seconds) * (width - LEFT);
+  const y = (pitch) => bottom - (pitch - low + 1) * keyHeight;
+  if (piece.primer > 0) {
+    context.fillStyle = color("primer");
+    context.fillRect(LEFT, TOP, x(Math.min(piece.primer, piece.seconds)) - LEFT, bottom - TOP);
+  }
+  context.font = "11px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  context.textAlign = "left";
+  for (let pitch = low; pitch <= high; pitch++) {
+    if (isBlack(pitch + 120) && keyHeight >= 3) {
+      context.fillStyle = color("black-key");
+      context.fillRect(LEFT, y(pitch), width - LEFT, keyHeight);
+    }
+    if (pitch >= 0 && pitch <= 120 && pitch % 12 === 0) {
+      context.fillStyle = color("octave");
+      context.fillRect(LEFT, Math.round(y(pitch) + keyHeight) - 0.5, width - LEFT, 1);
+      context.fillStyle = color("quiet");
+      context.fillText(`C${pitch / 12 - 1}`, 4, y(pitch) + keyHeight / 2);
+    }
+  }
+  drawTimes(context, width, height, piece, x, color("quiet"));
+  context.fillStyle = color("pedal");
+  for (const [start, end] of pedal) {
+    context.fillRect(x(start), bottom + 3, Math.max(1, x(end) - x(start)), 4);
+  }
+  const thick = Math.max(2, keyHeight - (keyHeight > 4 ? 1 : 0));
+  for (const {start, end, pitch, velocity} of notes) {
+    const colors = start < piece.primer - 1e-3 ? primerColors : noteColors;
+    context.fillStyle = colors[Math.floor((velocity / 128) * colors.length)];
+    const long = x(end) - x(start);
+    context.fillRect(x(start), y(pitch), Math.max(1.5, long - (long > 4 ? 0.75 : 0)), thick);
+  }
+  if (!notes.length) {
+    context.fillStyle = color("quiet");
+    context.textAlign = "center";
+    context.fillText("no notes", (LEFT + width) / 2, (TOP + bottom) / 2);
+  }
+}
+
+function drawTimes(context, width, height, piece, x, color) {
+  const room = Math.max(2, Math.floor((width - LEFT) / 64));
+  const step = TICK_SECONDS.find((each) => piece.seconds <= each * room) ?? piece.seconds;
+  const inSeconds = piece.seconds <= 120;
+  context.fillStyle = color;
+  for (let time = 0; time <= piece.seconds + 1e-6; time += step) {
+    const text = inSeconds ? `${time} s` : showTime(time);
+    const isLast = x(time) > width - 20;
+    context.textAlign = isLast ? "right" : time ? "center" : "left";
+    context.fillText(text, isLast ? width - 1 : x(time), height - 7);
+  }
+}
+
+/** The piece's WAV file, beside the page. */
+class FileSound {
+  constructor(card, from) {
+    this.audio = new Audio(card.piece.wav);
+    this.audio.currentTime = from;
+    this.isLost = false;
+    this.audio.addEventListener("error", () => (this.isLost = true));
+    this.audio.play().catch(() => {});
+  }
+
+  get time() { return this.audio.currentTime; }
+  get isOver() { return this.audio.ended; }
+  stop() { this.audio.pause(); }
+}
+
+/** The piece on the page's own piano. */
+class PianoSound {
+  static get piano() {
+    return (this.shared ??= new Piano(new AudioContext()));
+  }
+
+  constructor(card, from) {
+    this.piano = PianoSound.piano;
+    this.piano.context.resume();
+    this.seconds = card.piece.seconds;
+    this.from = from;
+    this.bus = this.piano.openBus();
+    this.notes = card.music.notes.filter((note) => !note.isDrum && note.release > from);
+    this.next = 0;
+    // The strings of the first notes take a moment to compute.
+    for (const note of this.notes) {
+      if (note.start > from + LOOKAHEAD) break;
+      this.piano.prepare(note);
+    }
+    this.startedAt = this.piano.context.currentTime + 0.08 - from;
+    this.schedule();
+    this.timer = setInterval(() => this.schedule(), 200);
+  }
+
+  get time() { return Math.max(this.from, this.piano.context.currentTime - this.startedAt); }
+  get isOver() { return this.time > this.seconds + AFTERGLOW; }
+
+  schedule() {
+    for (; this.next < this.notes.length; this.next++) {
+      const note = this.notes[this.next], begin = Math.max(note.start, this.from);
+      if (begin > this.time + LOOKAHEAD) break;
+      if (note.release <= this.time) continue;
+      this.piano.play(note, this.startedAt + begin, this.bus, begin - note.start);
+    }
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.piano.hush(this.bus);
+  }
+}
+
+/** Plays one piece at a time. */
+const player = {
+  card: null,
+  sound: null,
+
+  toggle(card) {
+    if (this.card === card) this.pause();
+    else this.play(card, card.position >= card.piece.seconds ? 0 : card.position);
+  },
+
+  seek(card, seconds) {
+    const target = clamp(seconds, 0, card.piece.seconds);
+    if (this.card === card) this.play(card, target);
+    else card.moveTo(target);
+  },
+
+  play(card, from) {
+    this.pause();
+    this.card = card;
+    this.sound = card.piece.wav ? new FileSound(card, from) : new PianoSound(card, from);
+    card.showPlaying(true);
+    this.follow();
+  },
+
+  pause() {
+    this.sound?.stop();
+    this.card?.showPlaying(false);
+    this.card = this.sound = null;
+  },
+
+  follow() {
+    const {card, sound} = this;
+    if (!card) return;
+    if (sound.isLost) {
+      card.piece.wav = null;
+      return this.play(card, card.position);
+    }
+    if (sound.isOver) {
+      this.pause();
+      card.moveTo(0);
+      return;
+    }
+    card.moveTo(sound.time);
+    requestAnimationFrame(() => this.sound === sound && this.follow());
+  },
+};
+
+function showPage() {
+  const pieces = JSON.parse(document.getElementById("data").textContent);
+  const cards = pieces.map((piece) => new Card(piece));
+  const list = document.getElementById("pieces");
+  const all = pieces.reduce((sum, piece) => sum + piece.seconds, 0);
+  document.getElementById("summary").textContent =
+    `${pieces.length} ${pieces.length === 1 ? "piece" : "pieces"}, ${showTime(all)} in all`;
+  document.getElementById("grey").hidden = !pieces.some((piece) => piece.primer);
+  setUpSorting(cards, list);
+  const byElement = new Map(cards.map((card) => [card.element, card]));
+  const observer = new IntersectionObserver(
+    (entries) => entries.forEach((e) => byElement.get(e.target).show(e.isIntersecting)),
+    {rootMargin: "50%"},
+  );
+  cards.forEach((card) => observer.observe(card.element));
+  const redraw = () => cards.filter((card) => card.isShown).forEach((card) => card.draw());
+  new ResizeObserver(redraw).observe(list);
+  darkScheme.addEventListener("change", redraw);
+}
+
+function setUpSorting(cards, list) {
+  const keys = new Map([
+    ["name", (piece) => piece.name],
+    ["length", (piece) => piece.seconds],
+    ["number of notes", (piece) => piece.notes],
+  ]);
+  for (const {piece} of cards) {
+    for (const name of Object.keys(piece.facts)) {
+      if (!keys.has(name)) keys.set(name, (other) => other.facts[name]);
+    }
+  }
+  const select = document.getElementById("sort"), button = document.getElementById("direction");
+  select.append(...[...keys.keys()].map((name) => new Option(name)));
+  let sign = 1;
+  const sort = () => {
+    const value = keys.get(select.value);
+    // What has no such fact comes last, whichever the direction.
+    const rank = ({piece}) => value(piece) === undefined;
+    cards.sort((a, b) => rank(a) - rank(b) || sign * compare(value(a.piece), value(b.piece)));
+    list.append(...cards.map((card) => card.element));
+  };
+  select.addEventListener("change", sort);
+  button.addEventListener("click", () => {
+    sign = -sign;
+    button.textContent = sign > 0 ? "↑" : "↓";
+    button.setAttribute("aria-label", sign > 0 ? "ascending" : "descending");
+    sort();
+  });
+  sort();
+}
+
+function compare(a, b) {
+  if (typeof a === "number" && typeof b === "number") return a - b;
+  return String(a).localeCompare(String(b), undefined, {numeric: true});
+}
+
+showPage();

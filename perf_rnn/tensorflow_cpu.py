@@ -1,0 +1,141 @@
+"""Faster computations for TensorFlow on a CPU, where Keras's own take many small products.
+
+Inputs are projected in one product before the loop over time, and each weight's gradient is formed
+in one product after it. TensorFlow is imported where it is used: other backends do without.
+"""
+
+from typing import Any
+
+import keras
+
+
+def is_used() -> bool:
+    """Whether Keras computes with TensorFlow on a CPU."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
+
+
+def time_first(x: Any) -> Any:
+    """Returns [time, batch, ...] of [batch, time, ...]."""
+    import tensorflow as tf
+
+    if not x.dtype.is_integer:
+        return tf.transpose(x, [1, 0, *range(2, len(x.shape))])
+    # tf.transpose of int32 would make oneDNN complain on stderr.
+    batch, time = tf.unstack(tf.shape(x)[:2])
+    places = tf.range(time)[:, tf.newaxis] + tf.range(batch) * time
+    return tf.gather(tf.reshape(x, [-1, *x.shape[2:]]), places)
+
+
+def look_up(table: Any, indices: Any) -> Any:
+    """Rows of `table` [n, width]: float32 [*indices' shape, width].
+
+    The gradient is dense; TensorFlow's own makes optimisers sparse.
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def rows(table: Any) -> tuple[Any, Any]:
+        def gradient(upstream: Any) -> Any:
+            flat = tf.reshape(upstream, [-1, table.shape[1]])
+            return tf.math.unsorted_segment_sum(flat, tf.reshape(indices, [-1]), table.shape[0])
+
+        return tf.gather(table, indices), gradient
+
+    return rows(tf.convert_to_tensor(table))
+
+
+def lstm_recurrence(
+    projected: Any, hidden: Any, cell: Any, recurrent_kernel: Any, dtype: str
+) -> tuple[Any, Any, Any]:
+    """The part of an LSTM that must go step by step.
+
+    Args:
+      projected: float32 [time, batch, 4 * units], inputs times kernel, plus bias.
+      hidden: float32 [batch, units].
+      cell: float32 [batch, units].
+      recurrent_kernel: float32 [units, 4 * units].
+      dtype: type in which products are taken.
+
+    Returns:
+      Outputs [time, batch, units], and the last `hidden` and `cell`.
+    """
+    import tensorflow as tf
+
+    def product(a: Any, b: Any, **transposes: bool) -> Any:
+        return tf.cast(tf.matmul(tf.cast(a, dtype), tf.cast(b, dtype), **transposes), tf.float32)
+
+    @tf.custom_gradient
+    def run(projected: Any, hidden_0: Any, cell_0: Any, recurrent_kernel: Any) -> tuple[Any, Any]:
+        time = tf.shape(projected)[0]
+        weights = tf.cast(recurrent_kernel, dtype)
+
+        def new_array() -> Any:
+            return tf.TensorArray(tf.float32, size=time)
+
+        def step(t: Any, hidden: Any, cell: Any, *arrays: Any) -> tuple[Any, ...]:
+            gates = projected[t] + product(hidden, weights)
+            i, f, g, o = tf.split(gates, 4, axis=1)
+            i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+            cell = f * cell + i * g
+            squashed = tf.tanh(cell)
+            hidden = o * squashed
+            values = hidden, cell, squashed, i, f, g, o
+            return (
+                t + 1,
+                hidden,
+                cell,
+                *(a.write(t, v) for a, v in zip(arrays, values, strict=True)),
+            )
+
+        _, hidden, cell, *arrays = tf.while_loop(
+            lambda t, *_: t < time,
+            step,
+            (0, hidden_0, cell_0, *(new_array() for _ in range(7))),
+            maximum_iterations=time,
+            parallel_iterations=1,
+        )
+        outputs, cells, *kept = (a.stack() for a in arrays)
+
+        def gradient(d_outputs: Any, d_hidden: Any, d_cell: Any) -> tuple[Any, ...]:
+            previous_cells = tf.concat([cell_0[tf.newaxis], cells[:-1]], axis=0)
+            previous_outputs = tf.concat([hidden_0[tf.newaxis], outputs[:-1]], axis=0)
+
+            def step_back(t: Any, d_hidden: Any, d_cell: Any, d_gates: Any) -> tuple[Any, ...]:
+                squashed, i, f, g, o = (values[t] for values in kept)
+                d_hidden += d_outputs[t]
+                d_cell += d_hidden * o * (1 - squashed * squashed)
+                d_gate = tf.concat(
+                    [
+                        d_cell * g * i * (1 - i),
+                        d_cell * previous_cells[t] * f * (1 - f),
+                        d_cell * i * (1 - g * g),
+                        d_hidden * squashed * o * (1 - o),
+                    ],
+                    axis=1,
+                )
+                d_hidden = product(d_gate, weights, transpose_b=True)
+                return t - 1, d_hidden, d_cell * f, d_gates.write(t, d_gate)
+
+            _, d_hidden, d_cell, d_gates = tf.while_loop(
+                lambda t, *_: t >= 0,
+                step_back,
+                (time - 1, d_hidden, d_cell, new_array()),
+                maximum_iterations=time,
+                parallel_iterations=1,
+            )
+            d_projected = d_gates.stack()
+            units = hidden_0.shape[1]
+            d_weights = product(
+                tf.reshape(previous_outputs, [-1, units]),
+                tf.reshape(d_projected, [-1, 4 * units]),
+                transpose_a=True,
+            )
+            return d_projected, d_hidden, d_cell, d_weights
+
+        return (outputs, hidden, cell), gradient
+
+    return run(projected, hidden, cell, tf.convert_to_tensor(recurrent_kernel))

@@ -1,0 +1,97 @@
+"""Shows what is in a bundle (.mag), unpacks it, or converts it."""
+
+import dataclasses
+import os
+from typing import Any
+
+from absl import flags
+
+from perf_rnn.tools import cli
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("bundle_file", None, "The bundle (.mag).")
+flags.DEFINE_bool(
+    "inspect", False, "Print a summary. Done without this flag where nothing else is asked for."
+)
+flags.DEFINE_string(
+    "output_dir",
+    None,
+    "Unpack into this new directory: model.ckpt and model.ckpt.meta, weights.npz, "
+    "details.textproto, extra.json.",
+)
+flags.DEFINE_enum(
+    "convert_to",
+    None,
+    ["keras", "mag", "saved_model"],
+    "Write --output_file. keras: a .keras file. mag: a bundle as Magenta 2.1.4 would write it, "
+    "whichever way this one is written. saved_model: a TensorFlow SavedModel of one step of the "
+    "network, which takes and gives its states.",
+)
+flags.DEFINE_string(
+    "output_file", None, "What --convert_to writes; for saved_model a new directory."
+)
+
+
+def _inspect(path: str) -> None:
+    import bundles
+    from perf_rnn import trained_models
+
+    def show(facts: dict[str, str]) -> None:
+        for label, text in facts.items():
+            print(f"{label + ':':22}{text}")
+
+    show(bundles.describe_file(path))
+    try:
+        config = trained_models.config_of_bundle(bundles.read_bundle(path)).key
+    except bundles.BundleError:
+        raise
+    except ValueError as error:
+        config = f"none: {error}"
+    show({"config": config, **bundles.describe_network(path)})
+
+
+def _convert(path: str, kind: str, output: str) -> None:
+    import bundles
+    import perf_rnn
+    from perf_rnn import trained_models
+
+    bundle = bundles.read_bundle(path)
+    if kind == "mag":
+        extra: dict[str, Any] = {"perf_rnn_version": perf_rnn.__version__, **bundle.extra}
+        bundles.write_bundle(output, dataclasses.replace(bundle, extra=extra))
+    else:
+        from perf_rnn import bundle_export
+
+        save = {
+            "keras": bundle_export.save_keras_model,
+            "saved_model": bundle_export.save_saved_model,
+        }[kind]
+        save(output, bundle, trained_models.config_of_bundle(bundle))
+    print(f"Wrote {output}")
+
+
+def main() -> None:
+    if not FLAGS.bundle_file:
+        raise ValueError("--bundle_file is needed: the bundle (.mag) to look into")
+    if bool(FLAGS.convert_to) != bool(FLAGS.output_file):
+        raise ValueError("--convert_to and --output_file go together; give both or neither")
+    cli.load_libraries()
+    import bundles
+
+    path = os.path.expanduser(FLAGS.bundle_file)
+    if FLAGS.inspect or not (FLAGS.convert_to or FLAGS.output_dir):
+        _inspect(path)
+    if FLAGS.output_dir:
+        directory = os.path.expanduser(FLAGS.output_dir)
+        names = bundles.unpack_bundle(path, directory)
+        print(f"Wrote {directory}: {', '.join(names)}")
+    if FLAGS.convert_to:
+        _convert(path, FLAGS.convert_to, os.path.expanduser(FLAGS.output_file))
+
+
+def console_entry_point() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    console_entry_point()

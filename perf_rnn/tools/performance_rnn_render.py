@@ -1,0 +1,67 @@
+"""Renders MIDI files: as WAV, as piano rolls (PNG), and as a page that shows and plays them."""
+
+import os
+
+from absl import flags, logging
+
+from perf_rnn.tools import cli
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("input", None, "MIDI file, or directory of MIDI files (.mid, .midi).")
+flags.DEFINE_bool("recursive", False, "Whether to look into subdirectories of --input too.")
+flags.DEFINE_string("output_dir", None, "Where the files go, beside the MIDI files if not given.")
+flags.DEFINE_string("render", "wav,png,html", "What to make, some of wav, png and html.")
+flags.DEFINE_string(
+    "soundfont",
+    None,
+    "Soundfont (.sf2) for the WAV. FluidSynth plays it where its program is installed. If not "
+    "given, the one that pretty_midi ships plays.",
+)
+
+
+def main() -> None:
+    if not FLAGS.input:
+        raise ValueError("--input is needed")
+    for name in ("output_dir", "soundfont"):
+        if FLAGS[name].value == "":
+            raise ValueError(f"--{name} is empty")
+    source = os.path.expanduser(FLAGS.input)
+    directory = source if os.path.isdir(source) else os.path.dirname(source)
+    output_dir = os.path.expanduser(FLAGS.output_dir or directory)
+
+    cli.load_libraries()
+    from perf_rnn import progress, rendering
+
+    formats = rendering.parse_formats(FLAGS.render)
+    if not formats:
+        raise ValueError(f"--render is empty; give some of {', '.join(rendering.FORMATS)}")
+    names = rendering.find_midi_files(source, FLAGS.recursive)
+    renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
+    counts = {"rendered": 0, "skipped": 0, "without notes": 0}
+    for name, path in progress.show(names.items(), "rendering", counts, len(names), unit="files"):
+        try:
+            piece = rendering.read_piece(path, name)
+            renderer.add(piece)
+        except ValueError as error:
+            logging.warning("skipped: %s", error)
+            counts["skipped"] += 1
+            continue
+        counts["rendered"] += 1
+        if not piece.sequence.notes:
+            logging.warning("%s: has no notes", path)
+            counts["without notes"] += 1
+    if not counts["rendered"]:
+        raise ValueError(f"{source}: none of its {len(names)} MIDI file(s) could be rendered")
+    for path in renderer.finish():
+        print(f"Wrote {path}")
+    shown = ", ".join(f"{count} {what}" for what, count in counts.items())
+    print(f"{shown} ({', '.join(formats)}) in {output_dir or '.'}")
+
+
+def console_entry_point() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    console_entry_point()

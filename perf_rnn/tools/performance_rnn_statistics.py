@@ -1,0 +1,138 @@
+"""Measures pieces, generated or human, and how like another set and how original they are."""
+
+import os
+import warnings
+from typing import Any
+
+from absl import flags
+
+from perf_rnn.tools import cli
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "input",
+    None,
+    "Pieces to measure: a directory of MIDI files (those below it too), one MIDI file, or a "
+    "TFRecord of NoteSequences.",
+)
+flags.DEFINE_string(
+    "reference", None, "Pieces to compare them with, such as held-back human ones; like --input."
+)
+flags.DEFINE_string(
+    "training",
+    None,
+    "Pieces that the model was trained on, to look for passages copied from them; like --input.",
+)
+flags.DEFINE_float(
+    "segment_seconds",
+    None,
+    "Cut the pieces of --input and --reference into parts of this length and measure those, since "
+    "ranges and repetitions grow with the length. If not given, whole pieces.",
+)
+flags.DEFINE_string("output_file", None, "JSON file to write, with every piece's figures.")
+
+PASSAGES_SHOWN = 3
+
+
+def main() -> None:
+    if not FLAGS.input:
+        raise ValueError("--input is needed: a directory of MIDI files, one, or a TFRecord")
+    if FLAGS.segment_seconds is not None and not 0 < FLAGS.segment_seconds < float("inf"):
+        raise ValueError(f"--segment_seconds={FLAGS.segment_seconds} is not a number above 0")
+    for name in ("reference", "training", "output_file"):
+        if FLAGS[name].value == "":
+            raise ValueError(f"--{name} is empty")
+    output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
+    # note_seq is all that is needed here; TensorFlow would take seconds and half a gigabyte.
+    warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
+    from perf_rnn import json_files, record_files
+    from perf_rnn.analysis import music_report
+
+    if output_file:
+        # Before the work, not after it, is when to say that a file cannot be written.
+        if os.path.isdir(output_file):
+            raise IsADirectoryError(f"{output_file}: is a directory, not a file")
+        record_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
+    training = FLAGS.training and music_report.TrainingSet(os.path.expanduser(FLAGS.training))
+    measured, reference = (
+        path
+        and music_report.measure(os.path.expanduser(path), FLAGS.segment_seconds, training or None)
+        for path in (FLAGS.input, FLAGS.reference)
+    )
+    result = music_report.report(measured, reference or None, training or None)
+    _show(result)
+    if output_file:
+        json_files.write_json(output_file, result)
+        print(f"Wrote {output_file}")
+
+
+def _show(result: dict[str, Any]) -> None:
+    for name, facts in result["sets"].items():
+        parts = result["parts"].get(name)
+        shown = f"{name}: {facts['path']}: {facts['pieces']} pieces"
+        if parts is not None and len(parts) != facts["pieces"]:
+            shown += f" in {len(parts)} parts"
+        for what in ("damaged", "without_notes"):
+            if facts[what]:
+                shown += f", {facts[what]} {what.replace('_', ' ')} left out"
+        print(shown)
+    has_reference = "reference" in result["sets"]
+    print(f"\n{'Mean ± spread of the parts':32}{'input':>17}", end="")
+    print(f"{'reference':>17}   overlap, KL   of reference" if has_reference else "")
+    for name, figure in result["figures"].items():
+        label = f"{name.replace('_', ' ')} ({figure['unit']})"
+        print(f"{label:32}{_mean_and_spread(figure['input']):>17}", end="")
+        if has_reference:
+            print(f"{_mean_and_spread(figure['reference']):>17}", end="")
+            if "not_compared" in figure:
+                print(f"   {figure['not_compared']}", end="")
+            else:
+                print(f"{figure['overlap']:>8.3f}{figure['divergence']:>6.2f}", end="")
+                print(f"{figure['reference_overlap']:>9.3f}", end="")
+                print(f"{figure['reference_divergence']:>6.2f}", end="")
+        print()
+    _show_minutes(result["minutes"]["input"])
+    if "training" in result["sets"]:
+        _show_passages(result)
+
+
+def _mean_and_spread(summary: dict[str, Any]) -> str:
+    if not summary["count"]:
+        return "-"
+    return f"{summary['mean']:.3f} ± {summary['spread']:.3f}"
+
+
+def _show_minutes(minutes: list[dict[str, Any]]) -> None:
+    if len(minutes) < 2:
+        return
+    shown = ("note_density", "velocity_mean", "polyphony", "repeated_ngrams", "silence")
+    print("\nminute  pieces" + "".join(f"{name.replace('_', ' '):>17}" for name in shown))
+    for minute in minutes:
+        values = (minute[name] for name in shown)
+        texts = ("-" if value is None else f"{value:.3f}" for value in values)
+        print(f"{minute['minute']:6}{minute['pieces']:8}" + "".join(f"{t:>17}" for t in texts))
+
+
+def _show_passages(result: dict[str, Any]) -> None:
+    parts = [part for part in result["parts"]["input"] if "passage" in part]
+    print("\nLongest passages that stand in a training piece too:")
+    for part in sorted(parts, key=lambda part: -part["longest_passage"])[:PASSAGES_SHOWN]:
+        passage = part["passage"]
+        print(
+            f"  {part['longest_passage']} notes of {part['piece']} from "
+            f"{part['start'] + passage['start_time']:.1f} s, in {passage['training_piece']} from "
+            f"{passage['training_time']:.1f} s, {passage['transposition']:+d} semitones"
+        )
+    if "suspicious" in result:
+        print(
+            f"{len(result['suspicious'])} of {len(result['parts']['input'])} copy more than "
+            "95 % of the reference's do."
+        )
+
+
+def console_entry_point() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    console_entry_point()
