@@ -39,7 +39,7 @@ setuptools.setup(
     ],
     python_requires=">=3.10,<3.14",
     packages=setuptools.find_packages(include=["perf_rnn*", "pipelines*", "bundles*"]),
-    package_data={"bundles": ["*.mag", "README.md"]},
+    package_data={"bundles": ["*.mag", "README.md"], "perf_rnn": ["rendering/web/*"]},
     install_requires=[
         "absl-py>=1.4",
         # note_seq imports pydub, which imports audioop; Python 3.13 no longer has it.
@@ -47,7 +47,8 @@ setuptools.setup(
         "google-crc32c>=1.5",
         "keras>=3.10",
         "matplotlib>=3.8",
-        "midirenderer>=0.1.3",
+        # There is no wheel for Linux on other processors; FluidSynth stands in there.
+        "midirenderer>=0.1.3; sys_platform != 'linux' or platform_machine == 'x86_64'",
         "note-seq>=0.0.5",
         "numpy>=1.26",
         "pretty_midi>=0.2.11",

@@ -2,7 +2,8 @@
 
 A bundle is one file with everything that a generator needs: an id, a description and the
 weights. `read_bundle` and `write_bundle` turn it into plain NumPy arrays and back;
-`shipped_bundle_path` finds the bundles that come with the package.
+`shipped_bundle_path` finds the bundles that come with the package; `describe_file`,
+`describe_network` and `unpack_bundle` show what is in a file.
 
 Importing this package needs NumPy alone. TensorFlow and note_seq are loaded by the functions
 that open a file.

@@ -143,7 +143,8 @@ def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
     """Writes a ``.mag`` file; `path` holds either the whole bundle or what it held before.
 
     Raises:
-        BundleError: the file cannot be written, or JSON cannot hold `bundle.extra`.
+        BundleError: JSON cannot hold `bundle.extra`.
+        OSError: the file cannot be written.
     """
     from note_seq.protobuf import generator_pb2
 

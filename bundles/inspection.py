@@ -84,8 +84,8 @@ def unpack_bundle(path: str | os.PathLike[str], directory: str | os.PathLike[str
     (`extra.json`).
 
     Raises:
-        BundleError: the bundle or its network cannot be read, or the directory cannot be written;
-            there is none of that name then.
+        BundleError: the bundle or its network cannot be read.
+        OSError: the directory cannot be written; there is none of that name then.
     """
     from google.protobuf import text_format
 

@@ -113,17 +113,23 @@ def write_metagraph(bundle: Bundle) -> bytes:
         for n, head in enumerate(tf.split(logits, bundle.head_sizes, axis=1)):
             softmax = tf.nn.softmax(head / temperature, name=f"Softmax_{n}")
             softmaxes.append(tf.reshape(softmax, [_BATCH_SIZE, -1, bundle.head_sizes[n]]))
-        for name, tensors in (
-            ("inputs", [inputs]),
-            ("temperature", [temperature]),
-            ("softmax", softmaxes),
-            ("initial_state", [state for layer in states for state in layer]),
-            ("final_state", [state for layer in new_states for state in layer]),
-        ):
+        collections = {
+            "inputs": [inputs],
+            "temperature": [temperature],
+            "softmax": softmaxes,
+            "initial_state": [state for layer in states for state in layer],
+            "final_state": [state for layer in new_states for state in layer],
+        }
+        for name, tensors in collections.items():
             for tensor in tensors:
                 graph.add_to_collection(name, tensor)
         saver = tf1.train.Saver(write_version=tf1.train.SaverDef.V1)
-        metagraph = saver.export_meta_graph(strip_default_attrs=True)
+        # TensorFlow's own collections are left out: training would need those of the loop, which
+        # differ from process to process.
+        metagraph = saver.export_meta_graph(
+            collection_list=[*collections, tf1.GraphKeys.GLOBAL_VARIABLES],
+            strip_default_attrs=True,
+        )
     return metagraph.SerializeToString(deterministic=True)
 
 

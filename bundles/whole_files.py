@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-
-from bundles.bundle import BundleError
 
 
 @contextlib.contextmanager
@@ -19,20 +18,22 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     is what it was before. The temporary name has the suffix of `path`.
 
     Raises:
-        BundleError: what is written cannot take its place, or OSError was raised meanwhile.
+        OSError: what is written cannot take its place; it names `path`.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         if path.is_dir() and any(path.iterdir()):
-            raise BundleError(f"{path}: cannot be written: a directory that is not empty is there")
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        finally:
-            if temporary.is_dir():
-                shutil.rmtree(temporary)
-            else:
-                temporary.unlink(missing_ok=True)
+            raise OSError(errno.ENOTEMPTY, "Is a directory that is not empty", str(path))
+        yield temporary
+        os.replace(temporary, path)
     except OSError as error:
-        raise BundleError(f"{path}: cannot be written: {error.strerror}") from error
+        if error.strerror and error.filename in (None, str(temporary)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                temporary.unlink()

@@ -19,8 +19,8 @@ def save_keras_model(
     `keras.models.load_model` reads it once `perf_rnn.network` has been imported.
 
     Raises:
-      ValueError: the bundle does not fit the config, the name does not end in `.keras`, or the file
-        cannot be written.
+      ValueError: the bundle does not fit the config, or the name does not end in `.keras`.
+      OSError: the file cannot be written.
     """
     if not os.fspath(path).endswith(".keras"):
         raise ValueError(f"{path}: the name of a Keras file must end in .keras")
@@ -41,8 +41,8 @@ def save_saved_model(
     the heads side by side, and the new states by the same names.
 
     Raises:
-      ValueError: the bundle does not fit the config, a directory of that name holds something, it
-        cannot be written, or Keras runs on another backend.
+      ValueError: the bundle does not fit the config, or Keras runs on another backend.
+      OSError: a directory of that name holds something, or cannot be written.
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(

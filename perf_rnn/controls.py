@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perf_rnn.events import NUM_PITCHES, STEPS_PER_SECOND, EventCodec
+from perf_rnn.note_events import NoteCodec
 
 PITCH_CLASSES = 12
 
@@ -230,19 +231,24 @@ class Conditioning:
         return self.optional + sum(signal.size for signal in self.signals)
 
     def extract(
-        self, events: NDArray[Any], codec: EventCodec, disabled: Any = False
+        self, events: NDArray[Any], codec: EventCodec | NoteCodec, disabled: Any = False
     ) -> NDArray[np.float32]:
         """Returns the control vector at every event of a performance, float32 [L, size].
 
         Args:
-          events: int32 [L] event indices.
+          events: int32 [L, *event_shape].
           codec: of the events.
           disabled: whether the signals are disabled, for all events or bool [L] for each.
 
         Raises:
-          ValueError: `disabled`, and this conditioning is not optional.
+          ValueError: `disabled`, and this conditioning is not optional; or there are signals, and
+            the events are note events, which none is defined on.
         """
-        values = [signal.extract(events, codec) for signal in self.signals]
+        values = []
+        for signal in self.signals:
+            if not isinstance(codec, EventCodec):
+                raise ValueError(f"{signal.name} is not defined on note events")
+            values.append(signal.extract(events, codec))
         return self.encode(values, np.broadcast_to(disabled, len(events)))
 
     def encode(self, values: Sequence[Any], disabled: Any = False) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ class SamplingOptions:
         spread evenly over the piece.
       top_k: choose among this many most probable classes only.
       top_p: choose among the fewest classes that together have this probability.
-      min_p: choose among classes at least this share as probable as the most probable one.
+      min_p: choose among classes at least this share as probable as the most probable one; 0: all.
       legal_events: leave out what no piano could play, see `perf_rnn.legal_events`. False: what
         Magenta 2.1.4 does.
 
@@ -56,10 +56,10 @@ class SamplingOptions:
             or self.top_k < 1
         ):
             raise ValueError(f"top_k {self.top_k!r} is not a whole number above 0")
-        for name in ("top_p", "min_p"):
-            value = getattr(self, name)
-            if value is not None and (not _is_number(value) or not 0 < value <= 1):
-                raise ValueError(f"{name} {value!r} is not a number above 0 and at most 1")
+        if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
+            raise ValueError(f"top_p {self.top_p!r} is not a number above 0 and at most 1")
+        if self.min_p is not None and not (_is_number(self.min_p) and 0 <= self.min_p <= 1):
+            raise ValueError(f"min_p {self.min_p!r} is not a number from 0 to 1")
         if not isinstance(self.legal_events, bool):
             raise ValueError(f"legal_events {self.legal_events!r} is neither True nor False")
 
@@ -145,7 +145,7 @@ def draw(
         needed = (before < options.top_p * weights.sum(axis=1, keepdims=True)).sum(axis=1)
         lowest = falling[np.arange(len(falling)), np.maximum(needed, 1) - 1]
         weights[weights < lowest[:, np.newaxis]] = 0
-    if options.min_p is not None:
+    if options.min_p:
         weights[weights < options.min_p] = 0  # The most probable one weighs 1.
     cumulated = weights.cumsum(axis=1)
     threshold = uniforms * cumulated[:, -1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import math
 import random
 import sys
@@ -16,7 +17,7 @@ from perf_rnn.control_schedule import ControlSchedule
 from perf_rnn.controls import Conditioning
 from perf_rnn.events import STEPS_PER_SECOND
 from perf_rnn.note_arrays import NoteArrays
-from perf_rnn.sampling import DEFAULT_OPTIONS, SamplingOptions
+from perf_rnn.sampling import DEFAULT_OPTIONS, SamplingOptions, log_likelihood
 from perf_rnn.streaming import Stream
 from perf_rnn.trained_models import DEFAULT_CONFIG, Source, load_model
 
@@ -82,7 +83,7 @@ def generate(
     if not 0 < seconds < math.inf:
         raise ValueError(f"seconds {seconds} is not a number above 0")
     bundle, config = load_model(config_or_bundle)
-    return generate_pieces(
+    made = generate_pieces(
         bundle,
         config,
         round(seconds * STEPS_PER_SECOND),
@@ -95,6 +96,7 @@ def generate(
         beam=(beam_size, branch_factor, steps_per_iteration),
         on_progress=on_progress,
     )
+    return [piece.sequence for piece in made]
 
 
 def stream(
@@ -138,6 +140,20 @@ def stream(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class GeneratedPiece:
+    """A piece, and how it looks to the network.
+
+    Attributes:
+      sequence: NoteSequence.
+      nll: of the events that were generated, in nats per event, as the network itself predicts
+        them; None where it was not asked for.
+    """
+
+    sequence: music_pb2.NoteSequence
+    nll: float | None = None
+
+
 def generate_pieces(
     bundle: Bundle,
     config: PerformanceRnnConfig,
@@ -151,7 +167,8 @@ def generate_pieces(
     disable_conditioning: bool | list[bool] | None = None,
     beam: tuple[int, int, int] = (1, 1, 1),
     on_progress: Callable[[int], object] = lambda steps: None,
-) -> list[music_pb2.NoteSequence]:
+    with_nll: bool = False,
+) -> list[GeneratedPiece]:
     """Does what `generate` says, with what it has made of its arguments.
 
     Args:
@@ -166,6 +183,7 @@ def generate_pieces(
       disable_conditioning: whether they are disabled.
       beam: beam size, branch factor and steps per iteration of a beam search.
       on_progress: called now and then with the steps that the slowest piece has.
+      with_nll: whether to evaluate the pieces, which takes about as long as to sample them.
     """
     pieces.check_count("num_outputs", num_outputs, 1)
     pieces.check_count("seed", seed, 0)
@@ -175,7 +193,17 @@ def generate_pieces(
     made = pieces.fill(
         bundle, config, opening, num_steps, seeds, options, schedule, beam, on_progress
     )
-    return [pieces.to_sequence(events, config, opening, num_steps) for events in made]
+    nlls: list[float | None] = [None] * num_outputs
+    if with_nll:
+        given, *total = log_likelihood(bundle, config, [opening.events, *made], schedule)
+        nlls = [
+            (given - whole) / (len(events) - len(opening.events))
+            for whole, events in zip(total, made, strict=True)
+        ]
+    return [
+        GeneratedPiece(pieces.to_sequence(events, config, opening, num_steps), nll)
+        for events, nll in zip(made, nlls, strict=True)
+    ]
 
 
 def _opening(

@@ -1,9 +1,9 @@
 """JSON files, written whole or not at all."""
 
-import contextlib
 import json
-import os
 from typing import Any
+
+from bundles.whole_files import written_whole
 
 
 def write_json(path: str, value: Any) -> None:
@@ -14,11 +14,5 @@ def write_json(path: str, value: Any) -> None:
       OSError: the file cannot be written.
     """
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    temporary = f"{path}.partial"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

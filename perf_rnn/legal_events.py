@@ -16,6 +16,11 @@ order of events at one moment apart:
   the NOTE_OFFs of the notes due may come, one after another.
 - Silence lasts `MAX_SILENCE_STEPS` at most: no shift goes past that moment, and then a note is due.
 
+One case is not left to proportion: what the network gives to NOTE_OFFs of silent pitches goes to
+those of sounding ones. It knows better that a note should end than which ones sound, and notes
+that nobody ends pile up: in pieces of a minute at temperature 1 by the first shipped bundle, 6.1
+notes sounded at once instead of 9.3 (human: 3.8).
+
 A note event holds a whole note, and most of this cannot go wrong. Legal ones have no duration or
 shift above some 5 s, and at most `MAX_ONSETS` notes start at one moment.
 """
@@ -161,6 +166,7 @@ class LegalEvents(FreeEvents):
         if due.any():
             forbidden[due] = True
             note_off[due] = first_onsets[due] > (clock[due] - MAX_NOTE_STEPS)[:, np.newaxis]
+        _gather_releases(logits[:, _NOTE_OFFS], note_off)
         np.copyto(logits, -np.inf, where=forbidden)
 
     def update(self, events: NDArray[np.int64], clock: NDArray[np.int64]) -> None:
@@ -211,6 +217,15 @@ class LegalEvents(FreeEvents):
             "bin": velocity_bin,
             "last": last,
         }
+
+
+def _gather_releases(logits: NDArray[np.float64], forbidden: NDArray[np.bool_]) -> None:
+    """Raises the logits [B, 128] of NOTE_OFFs by what the forbidden ones among them had."""
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    total = weights.sum(axis=1)
+    legal = (weights * ~forbidden).sum(axis=1)
+    gain = np.log(total / np.where(legal > 0, legal, total))
+    logits += gain[:, np.newaxis]
 
 
 def new_rules(

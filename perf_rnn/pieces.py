@@ -38,14 +38,14 @@ class Opening:
     Attributes:
       events: int32 [L, *event_shape], at least one.
       start_step: when the first of them is.
-      num_silent: how many of them, from the first on, are there only because the network needs an
-        event to go on from.
+      num_unheard: how many of them, from the first on, are not played: they take no time, and are
+        there because the network needs an event to go on from.
       program: MIDI program of the piece.
     """
 
     events: EventIndices
     start_step: int = 0
-    num_silent: int = 0
+    num_unheard: int = 0
     program: int = 0
 
 
@@ -65,9 +65,8 @@ def silence(config: PerformanceRnnConfig, num_steps: int, start_step: int = 0) -
     if num_steps < 2:
         raise ValueError(f"num_steps {num_steps} is below 2")
     if isinstance(config.codec, NoteCodec):
-        return Opening(np.array([config.codec.default_label], np.int32), start_step, num_silent=1)
-    events = config.codec.set_length([], min(_SILENT_STEPS, num_steps - 1))
-    return Opening(events, start_step, num_silent=len(events))
+        return Opening(np.array([config.codec.default_label], np.int32), start_step, num_unheard=1)
+    return Opening(config.codec.set_length([], min(_SILENT_STEPS, num_steps - 1)), start_step)
 
 
 def encode_primer(
@@ -160,7 +159,7 @@ def start_stream(
     max_note_duration: float = MAX_NOTE_SECONDS,
 ) -> Stream:
     """Goes on from an opening for ever; the arguments are those of `fill` and `to_sequence`."""
-    is_note = isinstance(config.codec, NoteCodec)
+    limit = math.inf if isinstance(config.codec, NoteCodec) else max_note_duration
     notes = Stream(
         bundle,
         config,
@@ -168,10 +167,10 @@ def start_stream(
         seed,
         options,
         controls,
-        math.inf if is_note else max_note_duration,
+        limit,
         start_step=opening.start_step,
     )
-    for _ in range(opening.num_silent if is_note else 0):
+    for _ in range(opening.num_unheard):
         next(notes)
     return notes
 
@@ -193,10 +192,9 @@ def to_sequence(
       max_note_duration: seconds; longer notes are cut to it, but for those of note events, which
         say themselves how long they are.
     """
-    silent, played = np.split(events, [opening.num_silent])
     notes = config.codec.decode(
-        played,
-        opening.start_step + int(config.codec.event_steps(silent).sum()),
+        events[opening.num_unheard :],
+        opening.start_step,
         max_note_duration=None if isinstance(config.codec, NoteCodec) else max_note_duration,
         program=opening.program,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import logging
 
+from perf_rnn.midi_files import read_note_sequence
 from perf_rnn.note_arrays import NoteArrays, from_note_sequence
 from perf_rnn.note_transforms import apply_sustain
 
@@ -85,15 +86,7 @@ def from_midi(path: str | os.PathLike[str]) -> NoteArrays:
       ValueError: the file is not MIDI, or has no notes other than drums.
       OSError: it cannot be read.
     """
-    from note_seq import midi_io
-
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        sequence = midi_io.midi_to_note_sequence(data)
-    except midi_io.MIDIConversionError as error:
-        raise ValueError(f"{path}: is no complete MIDI file ({error})") from error
-    return playable(from_note_sequence(sequence), str(path))
+    return playable(from_note_sequence(read_note_sequence(os.fspath(path))), str(path))
 
 
 def from_sequence(sequence: music_pb2.NoteSequence) -> NoteArrays:

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 import google_crc32c
 import numpy as np
 
+from bundles.whole_files import written_whole
+
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 
@@ -106,9 +108,9 @@ def make_directory(path: str) -> None:
 def open_writers(paths: Sequence[str]) -> Iterator[list[RecordWriter]]:
     """Opens TFRecord files for writing; they appear under `paths` when the block ends.
 
-    Until then each has a temporary name in the same directory, `<path>.partial`. They get their
-    own when all of them are complete, and are removed if the block ends in an exception, so that
-    no path ever holds half of a file.
+    Until then each has a temporary name in the same directory. They get their own when all of them
+    are complete, and are removed if the block ends in an exception, so that no path ever holds half
+    of a file.
 
     Raises:
       OSError: a file cannot be written.
@@ -116,17 +118,11 @@ def open_writers(paths: Sequence[str]) -> Iterator[list[RecordWriter]]:
     for path in paths:
         if os.path.isdir(path):
             raise IsADirectoryError(f"{path}: is a directory, not a file")
-    temporaries = [f"{path}.partial" for path in paths]
-    try:
-        with contextlib.ExitStack() as stack:
-            files = [stack.enter_context(open(name, "wb")) for name in temporaries]
-            yield [RecordWriter(file) for file in files]
-        for temporary, path in zip(temporaries, paths, strict=True):
-            os.replace(temporary, path)
-    finally:
-        for temporary in temporaries:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                os.remove(temporary)
+    with contextlib.ExitStack() as stack:
+        temporaries = [stack.enter_context(written_whole(path)) for path in paths]
+        # All are closed, the last thing that may fail, before the first gets its name.
+        files = [stack.enter_context(open(temporary, "wb")) for temporary in temporaries]
+        yield [RecordWriter(file) for file in files]
 
 
 def _masked_crc(data: bytes) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from perf_rnn.configs import PerformanceRnnConfig, get_config
 from perf_rnn.hparams import HParams
+from perf_rnn.json_files import write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +82,8 @@ class RunDir:
           OSError: it cannot be made.
         """
         os.makedirs(self.train_dir, exist_ok=True)
-        temporary = f"{self._settings_path}.tmp"
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump({**vars(settings), "hparams": settings.hparams.to_dict()}, file, indent=2)
-        os.replace(temporary, self._settings_path)
+        values = {**vars(settings), "hparams": settings.hparams.to_dict()}
+        write_json(self._settings_path, values)
 
     def latest_checkpoint(self) -> str | None:
         """Returns the newest checkpoint's path, or None."""

@@ -125,7 +125,7 @@ class BaseSequenceGenerator(abc.ABC):
 
         Raises:
           SequenceGeneratorError: `bundle_file` or the generator's id is empty.
-          BundleError: the file cannot be written.
+          OSError: the file cannot be written.
         """
         if not bundle_file:
             raise SequenceGeneratorError("the path of the bundle file to write is empty")

@@ -14,8 +14,9 @@ from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.encodings import EventEncoding
 
 # Up to so many rows are multiplied one by one: each row then comes out the same, bit for bit,
-# whatever the others are, which BLAS does not promise of a product of all rows at once. One by one
-# is as fast up to 8 rows and takes 1.4 times as long at 16, but 2.5 times at 64.
+# whatever the others are, which BLAS does not promise of a product of all rows at once. With three
+# layers of 512 units this is faster up to 4 rows and takes 1.2 times as long at 10 and 1.6 times at
+# 16, but would take 2.4 times at 64.
 MAX_INDEPENDENT_ROWS = 16
 
 
@@ -36,8 +37,9 @@ def check_fits(bundle: Bundle, config: PerformanceRnnConfig) -> None:
 class StepNetwork:
     """A bundle's network, one event at a time for a batch of rows, with the state it carries.
 
-    A row's numbers do not depend on the other rows while the batch that the network was made for
-    has at most `MAX_INDEPENDENT_ROWS`; beyond, they differ by the rounding of float32.
+    A network made for at most `MAX_INDEPENDENT_ROWS` rows gives a row the same numbers, bit for
+    bit, whatever the other rows are; in a larger one they vary by the rounding of float32. BLAS is
+    best limited to one thread: a step's products are too small to share.
     """
 
     def __init__(self, bundle: Bundle, config: PerformanceRnnConfig, batch_size: int):

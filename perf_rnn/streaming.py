@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bundles import Bundle
 from perf_rnn.configs import PerformanceRnnConfig
+from perf_rnn.control_schedule import ControlSchedule
 from perf_rnn.events import (
     DEFAULT_VELOCITY,
     MIN_VELOCITY,
@@ -68,6 +69,7 @@ class Stream(Iterator[Note]):
         options: SamplingOptions = DEFAULT_OPTIONS,
         controls: Controls | None = None,
         max_note_seconds: float = 5.0,
+        start_step: int = 0,
     ):
         """Reads the primer.
 
@@ -76,6 +78,7 @@ class Stream(Iterator[Note]):
             end to spread a list of temperatures over.
           seed: of the random numbers.
           max_note_seconds: longer notes are cut to it.
+          start_step: when the primer's first event is, in steps of 10 ms.
 
         Raises:
           ValueError: what `Sampler` refuses, or `max_note_seconds` is not above 0.
@@ -83,11 +86,12 @@ class Stream(Iterator[Note]):
         if not max_note_seconds > 0:
             raise ValueError(f"max_note_seconds {max_note_seconds} is not above 0")
         self._sampler = Sampler(bundle, config, primer, [seed], options, controls)
+        self._conditioning = config.conditioning
         codec = config.codec
         self._reader: _EventReader | _NoteEventReader = (
-            _EventReader(codec, max_note_seconds)
+            _EventReader(codec, max_note_seconds, start_step)
             if isinstance(codec, EventCodec)
-            else _NoteEventReader(codec, max_note_seconds)
+            else _NoteEventReader(codec, max_note_seconds, start_step)
         )
         self._decided: collections.deque[Note] = collections.deque()
         for event in primer:
@@ -111,9 +115,19 @@ class Stream(Iterator[Note]):
     def controls(self, controls: Controls) -> None:
         self._sampler.controls = controls
 
+    def ask(
+        self, *, disable_conditioning: bool | list[bool] | None = None, **values: Any
+    ) -> None:
+        """Replaces `controls` by what is asked for: `stream.ask(notes_per_second=4)`.
+
+        Raises:
+          ValueError: as `ControlSchedule` has it.
+        """
+        self.controls = ControlSchedule(self._conditioning, values, disabled=disable_conditioning)
+
     @property
     def seconds(self) -> float:
-        """The length of what has been drawn; every note that ends before has been decided."""
+        """The length of what has been drawn; notes that end before then have been decided."""
         return float(self._sampler.clock[0] * _SECONDS_PER_STEP)
 
     def __next__(self) -> Note:
@@ -154,21 +168,47 @@ class Stream(Iterator[Note]):
         )
 
 
-class _NoteEventReader:
-    """Turns note events into notes, one by one."""
+class _Reader:
+    """Turns events into notes as the codecs' `decode` does, but one by one."""
 
-    def __init__(self, codec: NoteCodec, max_note_seconds: float):
-        self._codec = codec
+    def __init__(self, max_note_seconds: float, start_step: int):
         self._max_note_seconds = max_note_seconds
+        self._offset = start_step * _SECONDS_PER_STEP
         self._clock = 0
 
+    # The same floating point operations as in the codecs, so the same notes to the last bit.
+
+    def _times(self, start: int, end: int) -> tuple[float, float]:
+        """The seconds of two steps."""
+        start_time = start * _SECONDS_PER_STEP + self._offset
+        return start_time, end * _SECONDS_PER_STEP + self._offset
+
+    def _is_too_long(self, start: int, end: int) -> bool:
+        start_time, end_time = self._times(start, end)
+        return end_time - start_time > self._max_note_seconds
+
+    def _note(self, pitch: int, velocity: int, start: int, end: int) -> Note:
+        """The note from step `start` to step `end`, cut if too long."""
+        start_time, end_time = self._times(start, end)
+        if self._is_too_long(start, end):
+            end_time = start_time + self._max_note_seconds
+        return Note(pitch, velocity, start_time, end_time)
+
+
+class _NoteEventReader(_Reader):
+    """Reads note events, int [6] each."""
+
+    def __init__(self, codec: NoteCodec, max_note_seconds: float, start_step: int):
+        super().__init__(max_note_seconds, start_step)
+        self._codec = codec
+
     def read(self, event: NDArray[Any]) -> list[Note]:
-        """Returns the note of the next event [6]."""
+        """Returns the note of the next event."""
         shift = int(self._codec.event_steps(event))
         self._clock += shift
         end = self._clock + self._codec.num_steps(event[np.newaxis]) - shift
         velocity = MIN_VELOCITY + int(event[3]) * self._codec.velocity_bin_width
-        return [_note(int(event[2]), velocity, self._clock, end, self._max_note_seconds)]
+        return [self._note(int(event[2]), velocity, self._clock, end)]
 
     def state(self) -> dict[str, NDArray[Any]]:
         return {"clock": np.array(self._clock)}
@@ -177,13 +217,12 @@ class _NoteEventReader:
         self._clock = int(state["clock"])
 
 
-class _EventReader:
-    """Turns one-hot events into notes as `EventCodec.decode` does, but one by one."""
+class _EventReader(_Reader):
+    """Reads one-hot events, an index each."""
 
-    def __init__(self, codec: EventCodec, max_note_seconds: float):
+    def __init__(self, codec: EventCodec, max_note_seconds: float, start_step: int):
+        super().__init__(max_note_seconds, start_step)
         self._codec = codec
-        self._max_note_seconds = max_note_seconds
-        self._clock = 0
         self._velocity = DEFAULT_VELOCITY
         # Of each pitch the notes that sound, as (velocity, step), oldest first; and how many were
         # cut before them, whose releases are still to come.
@@ -205,16 +244,16 @@ class _EventReader:
         elif self._sounding[value]:
             velocity, start = self._sounding[value].popleft()
             if start < self._clock:
-                return [_note(value, velocity, start, self._clock, self._max_note_seconds)]
+                return [self._note(value, velocity, start, self._clock)]
         return []
 
     def _cut_long_notes(self) -> list[Note]:
         notes = []
         for pitch, queue in enumerate(self._sounding):
-            while queue and _is_longer(queue[0][1], self._clock, self._max_note_seconds):
+            while queue and self._is_too_long(queue[0][1], self._clock):
                 velocity, start = queue.popleft()
                 self._cut[pitch] += 1
-                notes.append(_note(pitch, velocity, start, self._clock, self._max_note_seconds))
+                notes.append(self._note(pitch, velocity, start, self._clock))
         return sorted(notes, key=lambda note: note.end_time)
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -232,16 +271,3 @@ class _EventReader:
         self._sounding = [collections.deque() for _ in range(NUM_PITCHES)]
         for pitch, velocity, start in state["sounding"].tolist():
             self._sounding[pitch].append((velocity, start))
-
-
-def _is_longer(start: int, end: int, max_seconds: float) -> bool:
-    # The same floating point operations as in the codecs, so the same notes to the last bit.
-    return end * _SECONDS_PER_STEP - start * _SECONDS_PER_STEP > max_seconds
-
-
-def _note(pitch: int, velocity: int, start: int, end: int, max_seconds: float) -> Note:
-    """The note from step `start` to step `end`, cut to `max_seconds`."""
-    start_time = start * _SECONDS_PER_STEP
-    if _is_longer(start, end, max_seconds):
-        return Note(pitch, velocity, start_time, start_time + max_seconds)
-    return Note(pitch, velocity, start_time, end * _SECONDS_PER_STEP)

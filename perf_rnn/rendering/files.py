@@ -3,10 +3,10 @@
 import os
 from collections.abc import Sequence
 
+from bundles.whole_files import written_whole
 from perf_rnn.record_files import make_directory
 from perf_rnn.rendering import audio, page, piano_roll
 from perf_rnn.rendering.piece import Piece
-from perf_rnn.rendering.whole_files import new_file
 
 FORMATS = ("wav", "png", "html")
 
@@ -73,15 +73,16 @@ class Renderer:
         make_directory(os.path.dirname(path) or ".")
         written = []
         if self._synthesizer:
-            with new_file(f"{path}.wav") as file:
+            with written_whole(f"{path}.wav") as temporary, open(temporary, "wb") as file:
                 try:
                     audio.write_wav(file, piece.sequence, self._synthesizer)
                 except ValueError as error:
                     raise ValueError(f"{path}.wav: {error}") from error
             written.append(f"{path}.wav")
         if "png" in self._formats:
-            with new_file(f"{path}.png") as file:
-                file.write(piano_roll.to_png(piece.sequence, piece.primer_seconds, piece.name))
+            with written_whole(f"{path}.png") as temporary:
+                png = piano_roll.to_png(piece.sequence, piece.primer_seconds, piece.name)
+                temporary.write_bytes(png)
             written.append(f"{path}.png")
         if "html" in self._formats:
             entry = page.make_entry(piece, self._output_dir)

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from bundles.whole_files import written_whole
 from perf_rnn.rendering.piece import Fact, Piece
-from perf_rnn.rendering.whole_files import new_file
 
 # A piece as the page holds it, see `make_entry`.
 Entry = dict[str, Any]
@@ -111,9 +111,9 @@ def write_entries(path: str | os.PathLike[str], entries: Sequence[Entry], title:
     page = string.Template((files / "page.html").read_text(encoding="utf-8")).substitute(
         policy=policy, title=html.escape(title), style=style, data=data, script=script
     )
-    with new_file(os.fspath(path)) as file:
+    with written_whole(path) as temporary:
         # Names of files may hold bytes that are no text.
-        file.write(page.encode("utf-8", errors="backslashreplace"))
+        temporary.write_bytes(page.encode("utf-8", errors="backslashreplace"))
 
 
 def _source(text: str) -> str:

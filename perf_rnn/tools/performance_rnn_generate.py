@@ -114,6 +114,18 @@ flags.DEFINE_integer(
     "seed", None, "The same seed gives the same pieces; if not given, a new one.", lower_bound=0
 )
 flags.DEFINE_string(
+    "render",
+    "",
+    "What to make beside the MIDI files, some of wav, png and html: sound, piano rolls, and a page "
+    "to hear and see the pieces on. --render=wav,png,html makes all of it.",
+)
+flags.DEFINE_string(
+    "soundfont",
+    None,
+    "Soundfont (.sf2) for the WAV. FluidSynth plays it where its program is installed. If not "
+    "given, the one that pretty_midi ships plays.",
+)
+flags.DEFINE_string(
     "hparams", "", "Not needed: the model knows its own. Checked against its layers if given."
 )
 
@@ -196,7 +208,7 @@ def _generate(bundle: Any, config: Any) -> None:
     from note_seq import midi_io
     from tqdm import tqdm
 
-    from perf_rnn import generation, sampling
+    from perf_rnn import generation, rendering, sampling
     from perf_rnn.controls import parse_disabled
 
     primer = _primer()
@@ -205,14 +217,17 @@ def _generate(bundle: Any, config: Any) -> None:
     options = sampling.SamplingOptions(
         generation.parse_temperature(FLAGS.temperature), **_values(SAMPLING_FLAGS)
     )
-    requests = generation.parse_controls(config.conditioning, _values(CONTROL_FLAGS))
+    controls = generation.parse_controls(config.conditioning, _values(CONTROL_FLAGS))
     disabled = None
     if FLAGS.disable_conditioning is not None:
         disabled = parse_disabled(FLAGS.disable_conditioning)
+    formats = rendering.parse_formats(FLAGS.render)
     output_dir = os.path.expanduser(FLAGS.output_dir)
     os.makedirs(output_dir, exist_ok=True)
+    renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
+    primer_seconds = 0.0 if primer is None else primer.total_time
     if primer is not None:
-        print(f"The primer takes {primer.total_time:.1f} of {steps / 100:.1f} s.")
+        print(f"The primer takes {primer_seconds:.1f} of {steps / 100:.1f} s.")
     with _new_files(output_dir, outputs) as paths:
         start = time.monotonic()
         with tqdm(total=steps, unit=" steps", disable=not sys.stderr.isatty()) as bar:
@@ -224,17 +239,33 @@ def _generate(bundle: Any, config: Any) -> None:
                 seed,
                 primer=primer,
                 options=options,
-                controls=requests,
+                controls=controls,
                 disable_conditioning=disabled,
                 beam=tuple(_values(BEAM_FLAGS).values()),
                 on_progress=lambda done: bar.update(done - bar.n),
+                with_nll="html" in formats,
             )
             bar.update(steps - bar.n)
         seconds = time.monotonic() - start
         for path, piece in zip(paths, pieces, strict=True):
-            midi_io.sequence_proto_to_midi_file(piece, f"{path}.tmp")
+            sequence = piece.sequence
+            midi_io.sequence_proto_to_midi_file(sequence, f"{path}.tmp")
             os.replace(f"{path}.tmp", path)
-            print(f"{path}: {len(piece.notes)} notes in {piece.total_time:.1f} s")
+            print(f"{path}: {len(sequence.notes)} notes in {sequence.total_time:.1f} s")
+            if formats:
+                facts = {
+                    "bundle": bundle.id,
+                    "seed": seed,
+                    "temperature": FLAGS.temperature,
+                    **_values((*CONTROL_FLAGS, "disable_conditioning")),
+                    **({} if piece.nll is None else {"NLL": round(piece.nll, 3)}),
+                }
+                name = os.path.splitext(os.path.basename(path))[0]
+                shown = rendering.Piece(sequence, name, facts, primer_seconds)
+                for rendered in renderer.add(shown):
+                    print(rendered)
+        for page in renderer.finish():
+            print(page)
     print(
         f"Wrote {outputs} piece(s) by {config.key} (layers {list(bundle.layer_sizes)}, "
         f"temperature {FLAGS.temperature}, seed {seed}) in {seconds:.1f} s to {output_dir}"

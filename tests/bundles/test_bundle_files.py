@@ -175,14 +175,14 @@ def test_a_failed_write_leaves_the_file_that_was_there(tmp_path, monkeypatch, ma
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("bundles.whole_files.os.replace", full_disk)
-    with pytest.raises(bundles.BundleError, match=r"ours\.mag: cannot be written: No space left"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*/ours\.mag'"):
         bundles.write_bundle(path, make_bundle())
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_writing_where_no_directory_is(tmp_path, make_bundle):
-    with pytest.raises(bundles.BundleError, match=r"none/x\.mag: cannot be written: No such file"):
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*none/x\.mag'"):
         bundles.write_bundle(tmp_path / "none" / "x.mag", make_bundle())
 
 

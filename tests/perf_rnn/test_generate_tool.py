@@ -102,6 +102,27 @@ def test_the_beginning_of_a_primer(generate, asap_dir):
     assert ended.status == 0
 
 
+def test_render(generate, tmp_path):
+    ended = generate(
+        "--num_outputs=2",
+        "--num_steps=300",
+        "--seed=7",
+        "--notes_per_second=[2,4]",
+        "--render=png,html",
+        key=MULTI,
+    )
+    assert ended.status == 0, ended.err
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert [name.rpartition(".")[2] for name in files] == ["mid", "png", "mid", "png", "html"]
+    assert all(f"{tmp_path / 'out' / name}" in ended.out for name in files)
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    for fact in (MULTI, "[2,4]", "NLL"):
+        assert fact in page
+    ended = generate("--render=mp3")
+    assert "--render=mp3: 'mp3' is none of wav, png, html" in ended.error
+    assert ended.status == 1
+
+
 def test_two_runs_in_a_second_keep_their_files(generate, tmp_path):
     for _ in range(3):
         # As a script written for Magenta may call it.
@@ -162,7 +183,7 @@ def test_control_flags_change_what_is_played(play):
         (["--temperature=nan"], "temperature 'nan' is neither a number nor a list"),
         (["--top_k=0"], "top_k 0 is not a whole number above 0"),
         (["--top_p=2"], "top_p 2.0 is not a number above 0 and at most 1"),
-        (["--min_p=0"], "min_p 0.0 is not a number above 0 and at most 1"),
+        (["--min_p=-1"], "min_p -1.0 is not a number"),
         (["--beam_size=0"], "flag --beam_size=0"),
         (["--branch_factor=-1"], "flag --branch_factor=-1"),
         (["--steps_per_iteration=0"], "flag --steps_per_iteration=0"),

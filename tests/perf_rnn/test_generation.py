@@ -270,6 +270,19 @@ def test_bad_values(values, message):
         perf_rnn.generate(**{"config_or_bundle": fixture(), "seconds": 5, **values})
 
 
+def test_nll_is_that_of_the_generated_part():
+    bundle, config = trained_models.load_model(MULTI)
+    asked = {"controls": {"notes_per_second": [2, 8]}, "primer": primers.from_pitches([60, 64])}
+    plain, measured = (
+        generation.generate_pieces(bundle, config, 1000, 2, 5, with_nll=with_nll, **asked)
+        for with_nll in (False, True)
+    )
+    assert [piece.nll for piece in plain] == [None, None]
+    assert [piece.sequence for piece in plain] == [piece.sequence for piece in measured]
+    # Of a network with random weights: about that of 388 classes that are equally probable.
+    assert [piece.nll for piece in measured] == pytest.approx([np.log(388)] * 2, abs=0.3)
+
+
 def test_progress_is_told():
     told: list[int] = []
     bundle, config = trained_models.load_model(fixture())
