@@ -35,9 +35,9 @@ class ControlSchedule:
 
     >>> from perf_rnn.configs import get_config
     >>> density = get_config("density_conditioned_performance_with_dynamics").conditioning
-    >>> schedule = ControlSchedule(density, {"notes_per_second": [1, 16]}, num_steps=3000)
+    >>> schedule = ControlSchedule(density, {"notes_per_second": [3, 20]}, num_steps=3000)
     >>> schedule(np.array([0, 1499, 1500, 9000])).argmax(axis=1).tolist()
-    [1, 1, 5, 5]
+    [2, 2, 5, 5]
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ControlSchedule:
         Args:
           conditioning: of the model's config.
           values: for each signal, by name, a value or a list of them. A signal that is not named
-            has its default.
+            has its default, encoded as Magenta 2.1.4 does.
           num_steps: length of the piece that lists are spread over, primer included; None: it has
             no end, and there are no lists.
           disabled: whether conditioning is disabled, for a model where it is optional: a bool or a
@@ -71,10 +71,14 @@ class ControlSchedule:
                 raise ValueError(_no_such_control(name))
         if disabled is not None and not conditioning.optional:
             raise ValueError(_no_such_control("disable_conditioning"))
-        lists: list[list[Any]] = [
-            *(signal.values(values.get(signal.name, signal.default)) for signal in signals),
-            [False] if disabled is None else disabled_values(disabled),
+        # For each signal the vectors of its values, then whether it is disabled.
+        lists: list[Any] = [
+            signal.encode_request(signal.values(values[signal.name]))
+            if signal.name in values
+            else signal.encode([signal.default])
+            for signal in signals
         ]
+        lists.append(np.array([False] if disabled is None else disabled_values(disabled)))
 
         # Where any of the lists goes on to its next value; between those nothing changes.
         starts = {0}
@@ -82,11 +86,8 @@ class ControlSchedule:
             if len(each) > 1 and num_steps is not None:
                 starts.update(-(-i * num_steps // len(each)) for i in range(1, len(each)))
         self._starts = np.array(sorted(starts))
-        *chosen, off = (
-            [each[place] for place in spread_index(self._starts, len(each), num_steps)]
-            for each in lists
-        )
-        self._vectors = conditioning.encode(chosen, off)
+        *chosen, off = (each[spread_index(self._starts, len(each), num_steps)] for each in lists)
+        self._vectors = conditioning.join(chosen, off)
 
     def __call__(self, steps: NDArray[np.int64]) -> NDArray[np.float32]:
         """Returns the control vectors, float32 [B, control_size], at steps [B] of the piece."""

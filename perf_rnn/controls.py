@@ -76,6 +76,10 @@ class ControlSignal(abc.ABC):
     def encode(self, values: Any) -> NDArray[np.float32]:
         """Returns float32 [L, size], what the network is given for each of L values."""
 
+    def encode_request(self, values: Any) -> NDArray[np.float32]:
+        """Returns float32 [L, size], what the network is given where a user asks for L values."""
+        return self.encode(values)
+
     def values(self, request: Any) -> list[Any]:
         """Returns the values asked for by a single one or by a list of them.
 
@@ -146,6 +150,23 @@ class NoteDensity(ControlSignal):
         """Returns float32 [L, size], the one-hot class of each of L densities."""
         classes = np.searchsorted(self._edges, np.asarray(values, np.float64), side="right")
         return np.eye(self.size, dtype=np.float32)[classes]
+
+    def encode_request(self, values: Any) -> NDArray[np.float32]:
+        """Returns float32 [L, size], a mix of the two classes whose middles a density lies between.
+
+        A class holds all densities between two powers of two: asked for the class of 4, a model
+        plays anything from 4 to 8, and 7 on average. The middle of 4 to 8, on a scale of ratios, is
+        5.7, and only that is asked for by the one class alone; 4 lies halfway to the class below.
+
+        >>> NoteDensity().encode_request([4.0, 2**2.5]).round(3).tolist()[0]
+        [0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0]
+        """
+        middles = np.append(np.log2(self._edges) - 0.5, np.log2(self._edges[-1]) + 0.5)
+        with np.errstate(divide="ignore"):  # A density of 0 is below all middles.
+            place = np.interp(np.log2(np.asarray(values, np.float64)), middles, range(self.size))
+        # Rounded, so that a middle is one class and nothing else.
+        distance = np.abs(place.round(6)[:, np.newaxis] - np.arange(self.size))
+        return np.maximum(1 - distance, 0).astype(np.float32)
 
     def _is_single(self, request: Any) -> bool:
         return not isinstance(request, (list, tuple))
@@ -263,10 +284,22 @@ class Conditioning:
           ValueError: `disabled`, and this conditioning is not optional; or the numbers of values
             do not go together.
         """
+        return self.join(
+            [signal.encode(part) for signal, part in zip(self.signals, values, strict=True)],
+            disabled,
+        )
+
+    def join(
+        self, parts: Sequence[NDArray[np.float32]], disabled: Any = False
+    ) -> NDArray[np.float32]:
+        """Returns the control vectors, float32 [L, size], of each signal's, [L or 1, its size].
+
+        Raises:
+          ValueError: as `encode` has it.
+        """
         flags = np.atleast_1d(np.asarray(disabled, np.bool_))
         if flags.any() and not self.optional:
             raise ValueError("only a model with optional conditioning can have it disabled")
-        parts = [signal.encode(part) for signal, part in zip(self.signals, values, strict=True)]
         length = np.broadcast_shapes(flags.shape, *(part.shape[:1] for part in parts))[0]
         vectors = np.zeros((length, self.size), np.float32)
         enabled = ~flags[:, np.newaxis]

@@ -27,7 +27,11 @@ def test_every_list_is_spread_evenly(num_steps, counts):
     def chosen(items):
         return [items[min(step * len(items) // num_steps, len(items) - 1)] for step in steps]
 
-    expected = OPTIONAL.encode([chosen(densities), chosen(histograms)], chosen(flags))
+    parts = [
+        signal.encode_request(chosen(each))
+        for signal, each in zip(OPTIONAL.signals, (densities, histograms), strict=True)
+    ]
+    expected = OPTIONAL.join(parts, chosen(flags))
     vectors = schedule(steps)
     assert vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors, expected)
@@ -35,11 +39,11 @@ def test_every_list_is_spread_evenly(num_steps, counts):
 
 
 def test_signals_not_asked_for_have_their_defaults():
-    vectors = ControlSchedule(BOTH, {"notes_per_second": 3})(np.array([0, 10**9]))
+    vectors = ControlSchedule(BOTH, {"notes_per_second": 2**1.5})(np.array([0, 10**9]))
     expected = BOTH.encode([[3.0] * 2, [(1.0,) * 12] * 2])
     np.testing.assert_array_equal(vectors, expected)
     (vector,) = ControlSchedule(OPTIONAL)(np.array([5]))
-    # Enabled, 15 notes a second, all pitch classes alike.
+    # Enabled, the class of 15 notes a second as Magenta has it, all pitch classes alike.
     np.testing.assert_allclose(vector, [0, 0, 0, 0, 0, 1, 0, 0, 0] + [1 / 12] * 12)
 
 

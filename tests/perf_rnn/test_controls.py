@@ -370,3 +370,26 @@ def test_every_root_has_every_scale():
         for scale in SCALES:
             expected = tuple(np.roll(SCALE_HISTOGRAMS[f"c_{scale}"], pitch_class).tolist())
             assert SCALE_HISTOGRAMS[f"{root}_{scale}"] == expected
+
+
+@pytest.mark.parametrize(
+    ("density", "expected"),
+    [
+        (0, {0: 1}),
+        (0.7, {0: 1}),
+        (1, {0: 0.5, 1: 0.5}),
+        (2**1.5, {2: 1}),
+        (2**1.75, {2: 0.75, 3: 0.25}),
+        (64, {6: 0.5, 7: 0.5}),
+        (10**9, {7: 1}),
+    ],
+)
+def test_a_density_asked_for_lies_between_the_middles_of_classes(density, expected):
+    (vector,) = NoteDensity().encode_request([density])
+    assert {k: w for k, w in enumerate(vector.round(6).tolist()) if w} == expected
+
+
+def test_a_density_in_the_middle_of_its_class_is_asked_for_as_magenta_does():
+    middles = [2 ** (k + 0.5) for k in range(6)]
+    signal = NoteDensity()
+    np.testing.assert_allclose(signal.encode_request(middles), signal.encode(middles), atol=1e-7)

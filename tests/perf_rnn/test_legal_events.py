@@ -99,17 +99,15 @@ def test_silence_ends():
 
 def test_no_more_than_a_handful_of_notes_at_once():
     chord = [velocity(9), *range(40, 40 + MAX_ONSETS)]
-    assert allowed(CODEC, chord[:-1]) == (
-        SHIFTS | ONS - set(chord) | VELOCITIES - {velocity(9)}
-    )
+    assert allowed(CODEC, chord[:-1]) == SHIFTS | ONS - set(chord[:-1]) | VELOCITIES - {velocity(9)}
     assert allowed(CODEC, chord) == SHIFTS
     assert allowed(CODEC, [velocity(9), on(30), shift(1), *chord[1:]]) == SHIFTS | {off(30)}
 
 
-def after(codec, *events, primer=(shift(100),)):
-    """The classes that may follow events that were drawn one after another."""
-    rules = new_rules(codec, np.array(primer, np.int32), 1, True)
-    clock = codec.event_steps(np.array(primer)).sum(keepdims=True)
+def after(codec, *events):
+    """The classes that may follow a second of silence and events that were drawn."""
+    rules = new_rules(codec, np.array([shift(100)], np.int32), 1, True)
+    clock = np.array([100])
     for event in events:
         rules.update(np.array([event]), clock)
         clock = clock + codec.event_steps(np.array([event]))
@@ -165,7 +163,7 @@ def test_without_legal_events_only_time_must_go_on():
 def test_legal_note_events():
     note = [0, 5, 60, 3, 1, 1]
     heads = np.split(np.arange(sum(NOTES.head_sizes)), np.cumsum(NOTES.head_sizes)[:-1])
-    coarse_shifts, fine_shifts, *_, coarse_durations, fine_durations = heads
+    coarse_shifts, fine_shifts, *_, coarse_durations, _ = heads
     everything = set(range(sum(NOTES.head_sizes)))
     too_long = {*coarse_shifts[6:], *coarse_durations[12:]}
     assert allowed(NOTES, [note]) == everything - too_long
@@ -193,7 +191,7 @@ def plays(draw_from):
     return codec, np.array([shift(1), *primer], np.int32), bias, noise, draw_from(st.integers(0))
 
 
-def play(codec, primer, bias, noise, seed, count=500, rows=3):
+def play(codec, primer, bias, noise, seed, count=300, rows=2):
     """Events drawn by the rules from logits that are noise around a bias for each kind."""
     rng = np.random.default_rng(seed)
     rules = new_rules(codec, primer, rows, True)
@@ -211,7 +209,7 @@ def play(codec, primer, bias, noise, seed, count=500, rows=3):
     return np.stack(drawn, axis=1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(plays())
 def test_pieces_keep_the_rules(case):
     """As another, slow reading of them finds."""
@@ -265,7 +263,7 @@ def moments(codec, events):
     return shifts, {clock: sorted(each) for clock, each in found.items()}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(plays())
 def test_pieces_are_what_their_notes_encode_to(case):
     """Legal events, decoded and encoded again, are the same up to their order at one moment."""
