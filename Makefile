@@ -14,7 +14,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 .PHONY: demo test
 
 demo: $(INSTALLED)
-	$(BIN)/performance_rnn_generate --output_dir=generated --num_outputs=3 --num_steps=3000
+	$(BIN)/performance_rnn_generate --output_dir=generated --num_outputs=3 --num_steps=3000 \
+	  --render=wav,png,html
 
 test: $(INSTALLED_DEV)
 	$(BIN)/ruff check
