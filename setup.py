@@ -16,6 +16,7 @@ TOOLS = (
     "perf_rnn.tools.performance_rnn_render",
     "perf_rnn.tools.performance_rnn_statistics",
     "perf_rnn.tools.performance_rnn_bundle",
+    "perf_rnn.tools.performance_rnn_evaluate",
 )
 
 setuptools.setup(

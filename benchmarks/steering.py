@@ -16,7 +16,7 @@ import perf_rnn
 from perf_rnn.controls import PitchHistogram
 
 DENSITIES = (1, 4, 16)
-SCALES = ("c_major", "f_sharp_major", "whole_tone")
+SCALES = ("c_major", "f_sharp_major", "c_whole_tone")
 
 
 def main() -> None:

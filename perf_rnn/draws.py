@@ -28,8 +28,12 @@ class SamplingOptions:
       top_k: choose among this many most probable classes only.
       top_p: choose among the fewest classes that together have this probability.
       min_p: choose among classes at least this share as probable as the most probable one; 0: all.
-      legal_events: leave out what no piano could play, see `perf_rnn.legal_events`. False: what
-        Magenta 2.1.4 does.
+      legal_events: leave out what no piano could play, see `perf_rnn.legal_events`. False, and no
+        limits: what Magenta 2.1.4 does.
+      pitch_min_p: with legal events, strike only pitches at least this share as probable as the
+        most probable one, before the temperature; 0: all. What is left out are wrong notes: below
+        a share of 0.05 the first shipped bundle sees 9.7 % of all notes, pianists play 6.8 % of
+        theirs; and once it has heard some wrong ones it plays ever more densely.
 
     Raises:
       ValueError: a value is out of range.
@@ -40,6 +44,7 @@ class SamplingOptions:
     top_p: float | None = None
     min_p: float | None = None
     legal_events: bool = True
+    pitch_min_p: float = 0.05
 
     def __post_init__(self) -> None:
         values = self.temperatures
@@ -58,8 +63,10 @@ class SamplingOptions:
             raise ValueError(f"top_k {self.top_k!r} is not a whole number above 0")
         if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
             raise ValueError(f"top_p {self.top_p!r} is not a number above 0 and at most 1")
-        if self.min_p is not None and not (_is_number(self.min_p) and 0 <= self.min_p <= 1):
-            raise ValueError(f"min_p {self.min_p!r} is not a number from 0 to 1")
+        for name in ("min_p", "pitch_min_p"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 <= value <= 1):
+                raise ValueError(f"{name} {value!r} is not a number from 0 to 1")
         if not isinstance(self.legal_events, bool):
             raise ValueError(f"legal_events {self.legal_events!r} is neither True nor False")
 
@@ -123,6 +130,12 @@ class RandomNumbers:
                 "state": {"state": position, "inc": increment},
             }
             self._generators.append(generator)
+
+
+def leave_out_improbable(logits: NDArray[np.float64], share: float) -> None:
+    """Sets the logits [B, n] of less than a share of the most probable one to minus infinity."""
+    lowest = logits.max(axis=1, keepdims=True) + np.log(share)
+    np.copyto(logits, -np.inf, where=logits < lowest)
 
 
 def draw(

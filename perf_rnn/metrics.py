@@ -6,31 +6,47 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def batch_sums(logits: Any, labels: Any, weights: Any, head_sizes: Sequence[int]) -> Any:
-    """Returns float32 [4]: what `Metrics` adds up, over a batch.
+def event_scores(logits: Any, labels: Any, head_sizes: Sequence[int]) -> tuple[Any, Any]:
+    """Returns how well each head of each event was predicted.
 
     The heads of an event are independent given the events before it, so its NLL is their sum.
 
     Args:
       logits: float32 [batch, time, classes of all heads].
       labels: int32 [batch, time], or [batch, time, heads] with several.
-      weights: float32 [batch, time], 0 in padding.
       head_sizes: classes of each head.
+
+    Returns:
+      (nll, right): float32 [batch, time, heads]; the NLL in nats, and 1 where the most probable
+      class was right, else 0.
     """
     import tensorflow as tf
 
-    nll, right = tf.zeros_like(weights), tf.zeros_like(weights)
-    labels = tf.reshape(labels, [*weights.shape, len(head_sizes)])
+    nll, right = [], []
+    labels = tf.reshape(labels, [*labels.shape[:2], len(head_sizes)])
     for head, part in enumerate(tf.split(logits, list(head_sizes), axis=-1)):
         label = labels[..., head]
-        nll += tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=part)
+        nll.append(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=part))
         best = tf.argmax(part, axis=-1, output_type=tf.int32)
-        right += tf.cast(tf.equal(best, label), tf.float32)
+        right.append(tf.cast(tf.equal(best, label), tf.float32))
+    return tf.stack(nll, axis=-1), tf.stack(right, axis=-1)
+
+
+def batch_sums(logits: Any, labels: Any, weights: Any, head_sizes: Sequence[int]) -> Any:
+    """Returns float32 [4]: what `Metrics` adds up, over a batch.
+
+    Args:
+      logits, labels, head_sizes: as `event_scores` takes them.
+      weights: float32 [batch, time], 0 in padding.
+    """
+    import tensorflow as tf
+
+    nll, right = event_scores(logits, labels, head_sizes)
     events = tf.reduce_sum(weights)
     return tf.stack(
         [
-            tf.reduce_sum(nll * weights),
-            tf.reduce_sum(right * weights),
+            tf.reduce_sum(nll * weights[..., tf.newaxis]),
+            tf.reduce_sum(right * weights[..., tf.newaxis]),
             events,
             events * len(head_sizes),
         ]

@@ -16,13 +16,21 @@ from numpy.typing import NDArray
 from bundles import Bundle
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.control_schedule import ControlSchedule, spread_index
-from perf_rnn.draws import DEFAULT_OPTIONS, RandomNumbers, SamplingOptions, Seed, draw
-from perf_rnn.events import EventCodec
+from perf_rnn.draws import (
+    DEFAULT_OPTIONS,
+    RandomNumbers,
+    SamplingOptions,
+    Seed,
+    draw,
+    leave_out_improbable,
+)
+from perf_rnn.events import NUM_PITCHES, EventCodec
 from perf_rnn.legal_events import new_rules
 from perf_rnn.note_events import NoteCodec
 from perf_rnn.step_network import StepNetwork
 
 _EVENTS_BETWEEN_REPORTS = 512
+_PITCH_HEAD = 2  # Of note events.
 
 # For steps int64 [B] the control vectors float32 [B, control_size], as a ControlSchedule gives.
 Controls = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -78,6 +86,8 @@ class Sampler:
         self._options = options
         self._set_temperatures()
         self._heads = _head_slices(config)
+        is_one_hot = isinstance(codec, EventCodec)
+        self._pitches = slice(NUM_PITCHES) if is_one_hot else self._heads[_PITCH_HEAD]
         self._random = RandomNumbers(seeds, len(self._heads))
         self._rules = new_rules(codec, primer, len(seeds), options.legal_events)
 
@@ -118,6 +128,8 @@ class Sampler:
         self._temperature = _temperature_at(self.clock, self._temperatures, self._num_steps)
         choice = self._logits.astype(np.float64)
         self._rules.forbid(choice, self.clock)
+        if self._options.legal_events and self._options.pitch_min_p:
+            leave_out_improbable(choice[:, self._pitches], self._options.pitch_min_p)
         uniforms = self._random.next()
         drawn = [
             draw(choice[:, head], uniforms[:, i], self._temperature, self._options)

@@ -19,6 +19,8 @@ from perf_rnn.encodings import EventEncoding
 # 16, but would take 2.4 times at 64.
 MAX_INDEPENDENT_ROWS = 16
 
+_BLOCK_BYTES = 1 << 19  # Half of the cache of one core that is large and fast enough.
+
 
 def check_fits(bundle: Bundle, config: PerformanceRnnConfig) -> None:
     """Raises ValueError if `bundle` does not read and predict what networks of `config` do."""
@@ -124,11 +126,14 @@ class _Affine:
             )
             kernel = np.concatenate([controls, rest], axis=-2)
             bias = _event_table(event_rows, bias, config.encoding)
-        self._kernel, self._added = kernel, bias
+        self._kernel = _column_blocks(kernel) if by_rows else kernel
+        self._added = bias
 
     def __call__(self, x: np.ndarray, events: np.ndarray | None = None) -> np.ndarray:
         if self._by_rows:
-            result = (x[:, np.newaxis] @ self._kernel[..., np.newaxis, :, :])[..., 0, :]
+            blocks = (x[:, np.newaxis] @ self._kernel[..., np.newaxis, :, :])[..., 0, :]
+            shape = (*blocks.shape[:-3], len(x), blocks.shape[-3] * blocks.shape[-1])
+            result = blocks.swapaxes(-3, -2).reshape(shape)
         else:
             result = x @ self._kernel
         if self._encoding is None:
@@ -137,6 +142,21 @@ class _Affine:
             rows = self._added.take(events + self._encoding.offsets, axis=-2)
             result += rows.sum(axis=-2) if self._encoding.event_shape else rows
         return result
+
+
+def _column_blocks(kernel: np.ndarray) -> np.ndarray:
+    """Returns [..., blocks, inputs, columns of each] of a kernel [..., inputs, outputs].
+
+    A block stays in the processor's cache while one row after another is multiplied by it, which is
+    up to 1.3 times as fast. What comes out is the same, bit for bit.
+    """
+    *stack, inputs, outputs = kernel.shape
+    size = inputs * outputs * kernel.itemsize
+    # Blocks of whole vector registers, so that a column's sum is taken in the same order.
+    fitting = (n for n in range(1, 17) if outputs % (16 * n) == 0 and size <= n * _BLOCK_BYTES)
+    count = next(fitting, 1)
+    blocks = kernel.reshape(*stack, inputs, count, outputs // count)
+    return np.ascontiguousarray(blocks.swapaxes(-3, -2))
 
 
 def _event_table(kernel: np.ndarray, bias: np.ndarray, encoding: EventEncoding) -> np.ndarray:

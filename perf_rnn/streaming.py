@@ -115,9 +115,7 @@ class Stream(Iterator[Note]):
     def controls(self, controls: Controls) -> None:
         self._sampler.controls = controls
 
-    def ask(
-        self, *, disable_conditioning: bool | list[bool] | None = None, **values: Any
-    ) -> None:
+    def ask(self, *, disable_conditioning: bool | list[bool] | None = None, **values: Any) -> None:
         """Replaces `controls` by what is asked for: `stream.ask(notes_per_second=4)`.
 
         Raises:

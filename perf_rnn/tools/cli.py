@@ -1,6 +1,7 @@
 """What every command-line tool shares: start, logging, and errors as one line."""
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -54,6 +55,8 @@ def run(main: Callable[[], None]) -> None:
     for name in (main.__module__, __name__):
         for flag in flags.FLAGS.get_flags_for_module(name):
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    # A scheduler that stops a job sends this; what was reached is saved as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # TensorFlow's own start-up notes say nothing about the user's work.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "--help" in sys.argv:  # absl itself would exit with 1, as if asking were an error.

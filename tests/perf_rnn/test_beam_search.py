@@ -25,12 +25,12 @@ def primer_of(config):
     return PRIMER
 
 
-@pytest.mark.parametrize("steps_per_iteration", [1, 3, 1000])
+@pytest.mark.parametrize("steps_per_iteration", [1, 50])
 @pytest.mark.parametrize("key", default_configs)
 def test_without_branches_it_is_sampling(key, steps_per_iteration):
     bundle, config = read_bundle(BUNDLES / f"{key}.mag"), get_config(key)
     primer, seeds = primer_of(config), [(1, 2), 3]
-    sampled = sample_events(bundle, config, primer, 2000, seeds)
+    sampled = sample_events(bundle, config, primer, 900, seeds)
     by_length = beam_search(
         bundle,
         config,
@@ -38,7 +38,7 @@ def test_without_branches_it_is_sampling(key, steps_per_iteration):
         None,
         seeds,
         steps_per_iteration=steps_per_iteration,
-        num_steps=2000,
+        num_steps=900,
     )
     assert [piece.tolist() for piece, _ in by_length] == [piece.tolist() for piece in sampled]
     sampler = Sampler(bundle, config, primer, seeds)
@@ -51,8 +51,10 @@ def test_without_branches_it_is_sampling(key, steps_per_iteration):
         assert piece.tolist() == [*primer.tolist(), *row.tolist()]
 
 
-@pytest.mark.parametrize("legal", [True, False])
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 1, 1), (1, 3, 2), (3, 2, 5), (2, 4, 7)])
+@pytest.mark.parametrize(
+    ("sizes", "legal"),
+    [((1, 1, 1), True), ((2, 1, 1), True), ((1, 3, 2), False), ((3, 2, 5), True)],
+)
 @pytest.mark.parametrize("key", default_configs)
 def test_likelihoods_are_those_of_the_events(key, sizes, legal):
     bundle, config = read_bundle(BUNDLES / f"{key}.mag"), get_config(key)
@@ -90,15 +92,12 @@ def search_one_by_one(num_events, seed, beam_size, branch_factor, steps_per_iter
                 branches[row] = [*branches[row], pick(branches[row], random[number])]
         used += count
         count = steps_per_iteration
-        (scores,) = [score(tuple(map(tuple, branches)))]
+        pieces = list(map(np.array, branches))
+        scores = log_likelihood(BUNDLE, CONFIG, pieces, temperature=0.8).tolist()
         best = heapq.nlargest(beam_size, range(rows), key=scores.__getitem__)
         if used == missing:
             return branches[best[0]], scores[best[0]]
         beam = [branches[row] for row in best]
-
-
-def score(pieces):
-    return log_likelihood(BUNDLE, CONFIG, [np.array(p) for p in pieces], temperature=0.8).tolist()
 
 
 def pick(events, random):
@@ -115,7 +114,8 @@ def test_it_is_the_search_of_one_row_after_another(sizes):
     found = beam_search(BUNDLE, CONFIG, PRIMER, len(PRIMER) + 11, others, FREE, None, *sizes)
     events, likelihood = found[1]
     assert events.tolist() == expected
-    assert likelihood == pytest.approx(expected_score, rel=1e-9)
+    # More than 16 rows are rounded differently.
+    assert likelihood == pytest.approx(expected_score, rel=1e-6)
     assert len({events.tobytes() for events, _ in found}) == 3
 
 

@@ -97,6 +97,7 @@ def test_rows_may_have_their_own_temperature():
         ({"top_p": float("nan")}, "top_p nan is not"),
         ({"min_p": -0.5}, "min_p -0.5 is not a number from 0 to 1"),
         ({"min_p": "x"}, "min_p 'x' is not"),
+        ({"pitch_min_p": 1.5}, "pitch_min_p 1.5 is not a number from 0 to 1"),
         ({"legal_events": "yes"}, "legal_events 'yes' is neither True nor False"),
     ],
 )

@@ -160,7 +160,8 @@ def test_control_flags_change_what_is_played(play):
     by_name = play("--pitch_class_histogram=c_major", key=OPTIONAL)
     assert play(f"--pitch_class_histogram={scale}", key=OPTIONAL) == by_name
     assert play("--pitch_class_histogram=[c_major, c_major]", key=OPTIONAL) == by_name
-    assert play("--notes_per_second=15", "--disable_conditioning=False", key=OPTIONAL) == plain
+    default = f"--notes_per_second={2**3.5}"  # The middle of the class of 15, the default.
+    assert play(default, "--disable_conditioning=False", key=OPTIONAL) == plain
     pieces = [
         play(*flags, key=OPTIONAL)
         for flags in (

@@ -191,7 +191,7 @@ def plays(draw_from):
     return codec, np.array([shift(1), *primer], np.int32), bias, noise, draw_from(st.integers(0))
 
 
-def play(codec, primer, bias, noise, seed, count=300, rows=2):
+def play(codec, primer, bias, noise, seed, count=200, rows=2):
     """Events drawn by the rules from logits that are noise around a bias for each kind."""
     rng = np.random.default_rng(seed)
     rules = new_rules(codec, primer, rows, True)
@@ -209,7 +209,7 @@ def play(codec, primer, bias, noise, seed, count=300, rows=2):
     return np.stack(drawn, axis=1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(plays())
 def test_pieces_keep_the_rules(case):
     """As another, slow reading of them finds."""
@@ -263,7 +263,7 @@ def moments(codec, events):
     return shifts, {clock: sorted(each) for clock, each in found.items()}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(plays())
 def test_pieces_are_what_their_notes_encode_to(case):
     """Legal events, decoded and encoded again, are the same up to their order at one moment."""

@@ -1,0 +1,183 @@
+"""Measures how well a model predicts real performances: nats per event, and where they go."""
+
+import os
+import time
+from typing import Any
+
+from absl import flags
+
+from perf_rnn.tools import cli
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "bundle_file",
+    None,
+    "Bundle (.mag) to measure. Without this and --run_dir, the bundle shipped for --config.",
+)
+flags.DEFINE_string("run_dir", None, "Training run whose newest checkpoint is measured.")
+flags.DEFINE_string(
+    "config",
+    None,
+    "Config of the model. A bundle or run says it itself; it is checked if given here. Of the "
+    "shipped bundles, performance_with_dynamics is measured if not given.",
+)
+flags.DEFINE_string(
+    "input",
+    None,
+    "Performances that the model was not trained on: a directory of MIDI files (those below it "
+    "too), one MIDI file, a TFRecord of NoteSequences, or a TFRecord of SequenceExamples or a glob "
+    "of such, such as the evaluation side of performance_rnn_create_dataset.",
+)
+flags.DEFINE_enum(
+    "resample_by",
+    "sequence",
+    ["sequence", "folder"],
+    "What the 95 % interval is taken over: with folder, the pieces of a folder are drawn as one, "
+    "since the recordings of a composition are alike, and all of them say less than as many "
+    "compositions. SequenceExamples know no folders.",
+)
+flags.DEFINE_string("output_file", None, "JSON file to write, with every piece's figures.")
+
+SEED = 0  # Of the intervals' bootstrap.
+
+# What is measured of a model -> how it is told about the music.
+UNCONDITIONED = "unconditioned"
+WITH_CONTROLS = "with extracted controls"
+WITHOUT_CONTROLS = "conditioning off"
+
+
+def main() -> None:
+    if not FLAGS.input:
+        raise ValueError(
+            "--input is needed: a directory of MIDI files, one, or a TFRecord of NoteSequences or "
+            "SequenceExamples"
+        )
+    if FLAGS.run_dir and FLAGS.bundle_file:
+        raise ValueError("give --run_dir or --bundle_file, not both")
+    for name in ("run_dir", "bundle_file", "output_file"):
+        if FLAGS[name].value == "":
+            raise ValueError(f"--{name} is empty")
+    from perf_rnn import json_files, record_files
+
+    output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
+    if output_file:
+        # Before the work, not after it, is when to say that a file cannot be written.
+        if os.path.isdir(output_file):
+            raise IsADirectoryError(f"{output_file}: is a directory, not a file")
+        record_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
+    cli.load_libraries()
+    result = _evaluate()
+    _show(result)
+    if output_file:
+        json_files.write_json(output_file, result)
+        print(f"Wrote {output_file}")
+
+
+def _model() -> tuple[Any, Any, str]:
+    """Returns the bundle that the flags name, its config, and its name."""
+    import bundles
+    from perf_rnn import configs, trained_models
+
+    if FLAGS.config is not None:
+        configs.get_config(FLAGS.config)
+    source: Any
+    if FLAGS.run_dir:
+        source = trained_models.bundle_of_run(FLAGS.run_dir)
+    elif FLAGS.bundle_file:
+        source = bundles.read_bundle(os.path.expanduser(FLAGS.bundle_file))
+    else:
+        source = FLAGS.config or trained_models.DEFAULT_CONFIG
+    name = FLAGS.run_dir or FLAGS.bundle_file or f"the shipped bundle of {source}"
+    return *trained_models.load_model(source, FLAGS.config), name
+
+
+def _evaluate() -> dict[str, Any]:
+    from perf_rnn import piece_evaluation
+    from perf_rnn.network import network_from_bundle
+    from perf_rnn.whole_pieces import read_whole_pieces
+
+    bundle, config, name = _model()
+    whole = read_whole_pieces(os.path.expanduser(FLAGS.input), config)
+    groups = None
+    if FLAGS.resample_by == "folder":
+        if whole.kind == "SequenceExamples":
+            raise ValueError(
+                f"{whole.path}: SequenceExamples know no folders; give --resample_by=sequence, or "
+                "the MIDI files or NoteSequences as --input"
+            )
+        groups = [os.path.dirname(piece.name) for piece in whole.pieces]
+    network = network_from_bundle(bundle, config)
+    told = {WITH_CONTROLS: False} if config.control_size else {UNCONDITIONED: False}
+    if config.conditioning.optional:
+        told[WITHOUT_CONTROLS] = True
+    results = {}
+    start = time.monotonic()
+    for what, disabled in told.items():
+        sums = piece_evaluation.measure_pieces(network, config, whole.pieces, disabled=disabled)
+        results[what] = piece_evaluation.figures(sums, SEED, groups)
+    return {
+        "model": {"name": name, "config": config.key, "layers": list(bundle.layer_sizes)},
+        "input": {
+            "path": whole.path,
+            "kind": whole.kind,
+            "pieces": len(whole.pieces),
+            "left_out": dict(whole.left_out),
+        },
+        "interval": {
+            "share": 0.95,
+            "resamples": piece_evaluation.NUM_RESAMPLES,
+            "seed": SEED,
+            "resampled": len(set(groups or whole.pieces)),
+            "resampled_by": FLAGS.resample_by,
+        },
+        "evaluation_seconds": round(time.monotonic() - start, 1),
+        "results": results,
+    }
+
+
+def _show(result: dict[str, Any]) -> None:
+    model, data = result["model"], result["input"]
+    print(f"{model['name']}: config {model['config']}, layers {model['layers']}")
+    shown = f"{data['path']}: {data['kind']}, {data['pieces']} pieces"
+    for what, count in data["left_out"].items():
+        if count:
+            shown += f", {count} {what.replace('_', ' ')} left out"
+    print(shown)
+    interval = result["interval"]
+    resampled = f"{interval['resampled']} {interval['resampled_by']}s"
+    print(f"NLL in nats per event; intervals by drawing the {resampled} anew.")
+    for what, figures in result["results"].items():
+        rows = {"all events": figures["all"], **figures["kinds"]}
+        if "not_velocity" in figures:
+            rows["all but velocity"] = figures["not_velocity"]
+        rows |= figures["positions"]
+        print(f"\n{what:20}{'events':>10}{'NLL':>9}   95 % interval", end="")
+        print(f"{'perplexity':>12}{'accuracy':>10}{'NLL/s':>9}")
+        for name, figure in rows.items():
+            print(f"{name.replace('_', ' '):20}{_row(figure)}")
+    print(f"\nMeasured in {result['evaluation_seconds']} s.")
+
+
+def _row(figure: dict[str, Any]) -> str:
+    texts = [f"{figure['events']:>10,}"]
+    interval = figure["nll_interval"]
+    shown = "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+    for name, width, form in (
+        ("nll", 9, ".4f"),
+        ("perplexity", 12, ".2f"),
+        ("accuracy", 10, ".3f"),
+        ("nll_per_second", 9, ".2f"),
+    ):
+        value = figure[name]
+        texts.append(f"{'-' if value is None else format(value, form):>{width}}")
+        if name == "nll":
+            texts.append(f"{shown:>16}")
+    return "".join(texts)
+
+
+def console_entry_point() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    console_entry_point()
