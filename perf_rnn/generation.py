@@ -37,6 +37,7 @@ def generate(
     top_p: float | None = None,
     min_p: float | None = None,
     legal_events: bool = True,
+    pitch_min_p: float = DEFAULT_OPTIONS.pitch_min_p,
     beam_size: int = 1,
     branch_factor: int = 1,
     steps_per_iteration: int = 1,
@@ -67,6 +68,8 @@ def generate(
       min_p: if given, only events at least this many times as probable as the most probable.
       legal_events: whether events that make no sense where they stand are left out, such as
         releasing a key that is not down.
+      pitch_min_p: with legal events, only pitches at least this many times as probable as the most
+        probable one are struck; 0: all. See `SamplingOptions`.
       beam_size, branch_factor, steps_per_iteration: as `beam_search` has them; all 1: none.
       disable_conditioning: whether the controls are disabled, where the model allows it.
       on_progress: called now and then with the steps that the slowest piece has.
@@ -89,7 +92,7 @@ def generate(
         round(seconds * STEPS_PER_SECOND),
         num_outputs,
         primer=primers.from_any(primer),
-        options=SamplingOptions(temperature, top_k, top_p, min_p, legal_events),
+        options=SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p),
         seed=new_seed() if seed is None else seed,
         controls=controls,
         disable_conditioning=disable_conditioning,
@@ -109,6 +112,7 @@ def stream(
     top_p: float | None = None,
     min_p: float | None = None,
     legal_events: bool = True,
+    pitch_min_p: float = DEFAULT_OPTIONS.pitch_min_p,
     disable_conditioning: bool | None = None,
     **controls: Any,
 ) -> Stream:
@@ -135,7 +139,7 @@ def stream(
         config,
         _opening(primers.from_any(primer), config),
         (seed, 0),
-        SamplingOptions(temperature, top_k, top_p, min_p, legal_events),
+        SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p),
         ControlSchedule(config.conditioning, controls, None, disable_conditioning),
     )
 

@@ -33,7 +33,7 @@ from perf_rnn.sampling import SamplingOptions
 from perf_rnn.sequence_generator import BaseSequenceGenerator, SequenceGeneratorError
 from perf_rnn.streaming import Stream
 
-_SAMPLING_ARGS = ("temperature", "top_k", "top_p", "min_p", "legal_events")
+_SAMPLING_ARGS = ("temperature", "top_k", "top_p", "min_p", "legal_events", "pitch_min_p")
 _OTHER_ARGS = (
     "beam_size",
     "branch_factor",
@@ -52,8 +52,8 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
     `generate` takes GeneratorOptions with at most one input section (the part of the input to go
     on from; all of it if not given) and exactly one generate section. Their `args`:
 
-    - temperature (float_value, or string_value as '[0.9, 1.1]'); top_k, top_p, min_p, legal_events
-      and seed, which Magenta does not have;
+    - temperature (float_value, or string_value as '[0.9, 1.1]'); top_k, top_p, min_p, legal_events,
+      pitch_min_p and seed, which Magenta does not have;
     - beam_size, branch_factor, steps_per_iteration (int_value);
     - the name of each control signal, and disable_conditioning (string_value: a value or a list).
 

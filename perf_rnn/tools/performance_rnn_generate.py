@@ -75,6 +75,12 @@ flags.DEFINE_bool(
     "that is down, a note held for more than 5 s, endless silence. --nolegal_events draws freely, "
     "as Magenta does.",
 )
+flags.DEFINE_float(
+    "pitch_min_p",
+    0.05,
+    "With legal events: strike only pitches at least this many times as probable as the most "
+    "probable one, which leaves out wrong notes; 0: all.",
+)
 flags.DEFINE_string(
     "notes_per_second",
     None,
@@ -129,7 +135,7 @@ flags.DEFINE_string(
     "hparams", "", "Not needed: the model knows its own. Checked against its layers if given."
 )
 
-SAMPLING_FLAGS = ("top_k", "top_p", "min_p", "legal_events")
+SAMPLING_FLAGS = ("top_k", "top_p", "min_p", "legal_events", "pitch_min_p")
 BEAM_FLAGS = ("beam_size", "branch_factor", "steps_per_iteration")
 CONTROL_FLAGS = ("notes_per_second", "pitch_class_histogram")
 
