@@ -38,13 +38,16 @@ def describe_file(path: str | os.PathLike[str]) -> dict[str, str]:
     else:
         maker = "(not said)"
     texts = {
+        # What others wrote comes last, under names that are not ours.
         "sha256": hashlib.sha256(data).hexdigest(),
         "id": proto.generator_details.id,
         "description": proto.generator_details.description,
         "this bundle": proto.bundle_details.description,
         "made by": maker,
-        **{name.replace("_", " "): _as_text(value) for name, value in extra.items()},
     }
+    for name, value in extra.items():
+        name = name.replace("_", " ")
+        texts[name if name not in {"file", *texts} else f"extra {name}"] = _as_text(value)
     shown = {printable(name): printable(text, _MAX_TEXT) for name, text in texts.items() if text}
     return {"file": f"{os.fspath(path)} ({len(data):,} bytes)", **shown}
 

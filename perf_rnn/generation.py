@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import math
 import random
 import sys
 from collections.abc import Callable, Mapping
@@ -23,6 +22,9 @@ from perf_rnn.trained_models import DEFAULT_CONFIG, Source, load_model
 
 if TYPE_CHECKING:
     from note_seq.protobuf import music_pb2
+
+# A week: longer pieces are for `stream`, which does not hold them in memory.
+MAX_SECONDS = 7 * 24 * 3600
 
 
 def generate(
@@ -83,8 +85,8 @@ def generate(
       ValueError: an argument makes no sense, or the primer is not shorter than the piece.
       OSError: a file cannot be read.
     """
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"seconds {seconds} is not a number above 0")
+    if not 2 / STEPS_PER_SECOND <= seconds <= MAX_SECONDS:
+        raise ValueError(f"seconds {seconds} is not a number from 0.02 to {MAX_SECONDS}")
     bundle, config = load_model(config_or_bundle)
     made = generate_pieces(
         bundle,
@@ -232,7 +234,7 @@ def parse_temperature(text: str) -> float | list[float]:
     try:
         value = ast.literal_eval(text.strip())
         return [float(item) for item in value] if isinstance(value, list) else float(value)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
         raise ValueError(
             f"temperature {text!r} is neither a number nor a list such as [0.9,1.1]"
         ) from None

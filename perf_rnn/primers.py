@@ -128,8 +128,14 @@ def program_of(notes: NoteArrays) -> int:
 
 
 def cut(notes: NoteArrays, seconds: float) -> NoteArrays:
-    """Returns the notes that start before `seconds`, ended there at the latest."""
+    """Returns the notes that start before `seconds`, ended there at the latest.
+
+    Raises:
+      ValueError: there are notes, but none starts so early.
+    """
     kept = notes.take_notes(notes.start_time < seconds)
+    if notes.num_notes and not kept.num_notes:
+        raise ValueError(f"no note of the primer starts in its first {seconds:g} s")
     return dataclasses.replace(
         kept,
         end_time=np.minimum(kept.end_time, seconds),

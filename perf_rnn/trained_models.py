@@ -9,8 +9,8 @@ from perf_rnn.step_network import check_fits
 
 DEFAULT_CONFIG = "performance_with_dynamics"
 
-# A config or its key, whose shipped bundle it is; the path of a bundle or of a run; a bundle.
-Source = str | os.PathLike[str] | PerformanceRnnConfig | Bundle
+# A config's key, whose shipped bundle it is; the path of a bundle or of a run; a bundle.
+Source = str | os.PathLike[str] | Bundle
 
 
 def load_model(source: Source, key: str | None = None) -> tuple[Bundle, PerformanceRnnConfig]:
@@ -24,8 +24,6 @@ def load_model(source: Source, key: str | None = None) -> tuple[Bundle, Performa
       ValueError: the network is not of that config, or of none that is known here.
       OSError: a file cannot be read.
     """
-    if isinstance(source, PerformanceRnnConfig):
-        source = source.key
     if isinstance(source, str) and source in default_configs:
         key = key or source
         source = bundles.shipped_bundle_path(get_config(source).id)
@@ -37,6 +35,35 @@ def load_model(source: Source, key: str | None = None) -> tuple[Bundle, Performa
             )
         source = bundle_of_run(path) if os.path.isdir(path) else bundles.read_bundle(path)
     return source, config_of_bundle(source, key)
+
+
+def choose_model(
+    config: str | None, bundle_file: str | None, run_dir: str | None
+) -> tuple[Bundle, PerformanceRnnConfig, str]:
+    """Returns the trained network that a tool's flags name, its config, and its name.
+
+    Without a file or a run it is the bundle shipped for `config`, or for `DEFAULT_CONFIG`.
+
+    Raises:
+      ValueError: both a file and a run are given, a flag is empty, or as `load_model` has it.
+      OSError: a file cannot be read.
+    """
+    if run_dir and bundle_file:
+        raise ValueError("give --run_dir or --bundle_file, not both")
+    for flag, value in (("run_dir", run_dir), ("bundle_file", bundle_file)):
+        if value == "":
+            raise ValueError(f"--{flag} is empty")
+    if config is not None:
+        get_config(config)
+    source: Source
+    if run_dir:
+        source = bundle_of_run(run_dir)
+    elif bundle_file:
+        source = bundles.read_bundle(os.path.expanduser(bundle_file))
+    else:
+        source = config or DEFAULT_CONFIG
+    name = run_dir or bundle_file or f"the shipped bundle of {source}"
+    return *load_model(source, config), name
 
 
 def config_of_bundle(bundle: Bundle, key: str | None = None) -> PerformanceRnnConfig:

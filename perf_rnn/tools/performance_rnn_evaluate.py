@@ -52,11 +52,8 @@ def main() -> None:
             "--input is needed: a directory of MIDI files, one, or a TFRecord of NoteSequences or "
             "SequenceExamples"
         )
-    if FLAGS.run_dir and FLAGS.bundle_file:
-        raise ValueError("give --run_dir or --bundle_file, not both")
-    for name in ("run_dir", "bundle_file", "output_file"):
-        if FLAGS[name].value == "":
-            raise ValueError(f"--{name} is empty")
+    if FLAGS.output_file == "":
+        raise ValueError("--output_file is empty")
     from perf_rnn import json_files, record_files
 
     output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
@@ -73,30 +70,14 @@ def main() -> None:
         print(f"Wrote {output_file}")
 
 
-def _model() -> tuple[Any, Any, str]:
-    """Returns the bundle that the flags name, its config, and its name."""
-    import bundles
-    from perf_rnn import configs, trained_models
-
-    if FLAGS.config is not None:
-        configs.get_config(FLAGS.config)
-    source: Any
-    if FLAGS.run_dir:
-        source = trained_models.bundle_of_run(FLAGS.run_dir)
-    elif FLAGS.bundle_file:
-        source = bundles.read_bundle(os.path.expanduser(FLAGS.bundle_file))
-    else:
-        source = FLAGS.config or trained_models.DEFAULT_CONFIG
-    name = FLAGS.run_dir or FLAGS.bundle_file or f"the shipped bundle of {source}"
-    return *trained_models.load_model(source, FLAGS.config), name
-
-
 def _evaluate() -> dict[str, Any]:
-    from perf_rnn import piece_evaluation
+    from perf_rnn import piece_evaluation, trained_models
     from perf_rnn.network import network_from_bundle
     from perf_rnn.whole_pieces import read_whole_pieces
 
-    bundle, config, name = _model()
+    bundle, config, name = trained_models.choose_model(
+        FLAGS.config, FLAGS.bundle_file, FLAGS.run_dir
+    )
     whole = read_whole_pieces(os.path.expanduser(FLAGS.input), config)
     groups = None
     if FLAGS.resample_by == "folder":

@@ -146,19 +146,10 @@ def _values(names: tuple[str, ...]) -> dict[str, Any]:
 
 def _model() -> Any:
     """Returns the bundle that the flags name and its config."""
-    import bundles
-    from perf_rnn import configs, trained_models
+    from perf_rnn import trained_models
 
-    if FLAGS.config is not None:
-        configs.get_config(FLAGS.config)
-    source: Any
-    if FLAGS.run_dir:
-        source = trained_models.bundle_of_run(FLAGS.run_dir)
-    elif FLAGS.bundle_file:
-        source = bundles.read_bundle(os.path.expanduser(FLAGS.bundle_file))
-    else:
-        source = FLAGS.config or trained_models.DEFAULT_CONFIG
-    bundle, config = trained_models.load_model(source, FLAGS.config)
+    bundle_file = None if FLAGS.save_generator_bundle else FLAGS.bundle_file
+    bundle, config, _ = trained_models.choose_model(FLAGS.config, bundle_file, FLAGS.run_dir)
     own = dataclasses.replace(config.hparams, rnn_layer_sizes=tuple(bundle.layer_sizes))
     asked = own.parse(FLAGS.hparams)
     if asked.rnn_layer_sizes != own.rnn_layer_sizes:
@@ -178,6 +169,8 @@ def _primer() -> Any:
         primer = primers.from_melody(FLAGS.primer_melody)
     elif FLAGS.primer_midi:
         primer = primers.from_midi(os.path.expanduser(FLAGS.primer_midi))
+    elif FLAGS.max_primer_seconds is not None:
+        raise ValueError("--max_primer_seconds is given, but no primer")
     else:
         return None
     if FLAGS.max_primer_seconds is not None:
@@ -186,14 +179,8 @@ def _primer() -> Any:
 
 
 def main() -> None:
-    if FLAGS.save_generator_bundle:
-        if not FLAGS.run_dir or not FLAGS.bundle_file:
-            raise ValueError("--save_generator_bundle needs --run_dir and --bundle_file")
-    elif FLAGS.run_dir and FLAGS.bundle_file:
-        raise ValueError("give --run_dir or --bundle_file, not both")
-    for name in ("run_dir", "bundle_file"):
-        if FLAGS[name].value == "":
-            raise ValueError(f"--{name} is empty")
+    if FLAGS.save_generator_bundle and not (FLAGS.run_dir and FLAGS.bundle_file):
+        raise ValueError("--save_generator_bundle needs --run_dir and --bundle_file")
     cli.load_libraries()
     bundle, config = _model()
     if FLAGS.save_generator_bundle:

@@ -1,8 +1,10 @@
 """performance_rnn_bundle: what it shows, unpacks and converts."""
 
+import dataclasses
 import hashlib
 import json
 import pathlib
+import re
 
 import keras
 import numpy as np
@@ -245,3 +247,17 @@ def test_bad_input(run, tmp_path, arguments, message):
     assert result.status == 1
     assert message in result.error
     assert list(tmp_path.iterdir()) == [page]
+
+
+def test_a_bundle_cannot_say_what_is_not_so(run, tmp_path):
+    path = tmp_path / "liar.mag"
+    said = {"sha256": "FAKE", "file": "FAKE", "id": "FAKE", "made_by": "FAKE"}
+    bundle = bundles.read_bundle(FIXTURES / "performance.mag")
+    bundles.write_bundle(path, dataclasses.replace(bundle, extra=said))
+    shown = run(f"--bundle_file={path}").out
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert re.search(rf"^sha256: +{digest}$", shown, re.MULTILINE)
+    assert re.search(r"^id: +performance$", shown, re.MULTILINE)
+    assert re.findall(r"^(.*): +FAKE$", shown, re.MULTILINE) == [
+        f"extra {name}" for name in ("file", "id", "made by", "sha256")
+    ]

@@ -147,3 +147,9 @@ def test_cut():
     assert short.total_time == 1.0
     assert notes_of(primers.cut(notes, 9.0)) == notes_of(notes)
     assert primers.cut(notes, 9.0).total_time == 2.0
+
+
+@pytest.mark.parametrize("seconds", [0.2, float("nan")])
+def test_a_cut_that_leaves_no_note_is_refused(seconds):
+    with pytest.raises(ValueError, match="no note of the primer starts in its first"):
+        primers.cut(primers.from_melody("[-1,-1,-1,-1,60]"), seconds)
