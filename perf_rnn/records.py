@@ -10,8 +10,8 @@ An example is written in one of two formats:
   trainer reads. About 4 bytes a float.
 
 In both, the context names the config, the number of classes, the source and the segment's place
-in it, and for optional conditioning whether it is disabled; Magenta's reader ignores the context,
-and its own records have none.
+in it, whether the data was augmented, and for optional conditioning whether it is disabled;
+Magenta's reader ignores the context, and its own records have none.
 """
 
 import dataclasses
@@ -74,6 +74,7 @@ def make_example(
     example_format: str = "sparse_one_hot",
     *,
     disabled: bool = False,
+    augmented: bool = False,
     source_id: str = "",
     segment_index: int = 0,
 ) -> Any:
@@ -84,6 +85,8 @@ def make_example(
       config: of the models that are to be trained on it.
       example_format: one of `EXAMPLE_FORMATS`.
       disabled: for optional conditioning: whether there are to be no controls.
+      augmented: whether it is one of the copies, stretched and transposed, that a dataset has of
+        each segment.
       source_id, segment_index: see `EventSequence`.
 
     Raises:
@@ -114,6 +117,7 @@ def make_example(
     context["num_classes"].CopyFrom(integers(config.num_classes))
     context["source_id"].CopyFrom(text(source_id))
     context["segment_index"].CopyFrom(integers(segment_index))
+    context["augmented"].CopyFrom(integers(int(augmented)))
     if config.conditioning.optional:
         context["conditioning_disabled"].CopyFrom(integers(int(disabled)))
     return example
@@ -172,6 +176,19 @@ class EventRecords(Sequence[EventSequence]):
         """The format found in the first example."""
         return self._read(0)[0]
 
+    @property
+    def augmented(self) -> bool | None:
+        """Whether the data is augmented, as each file's first example has it.
+
+        True if one file is, None if none is but one does not say.
+        """
+        found = []
+        for file in self._files:
+            if len(file):
+                name = f"{file.path}: record 0"
+                found.append(_flag(_example(file[0], name).context.feature, "augmented", name))
+        return True if True in found else None if None in found else False
+
     def _read(self, index: int) -> tuple[str, EventSequence]:
         index = range(len(self))[index]  # From the end if below 0; an IndexError if outside.
         number = int(np.searchsorted(self._ends, index, side="right"))
@@ -183,13 +200,7 @@ class EventRecords(Sequence[EventSequence]):
 def _parse_example(
     data: bytes, config: PerformanceRnnConfig, name: str
 ) -> tuple[str, EventSequence]:
-    from google.protobuf import message
-    from tensorflow.core.example import example_pb2
-
-    try:
-        example = example_pb2.SequenceExample.FromString(data)
-    except message.DecodeError as error:
-        raise RecordError(f"{name}: not a SequenceExample") from error
+    example = _example(data, name)
     context = example.context.feature
     if "config" in context:
         made_for = b"".join(context["config"].bytes_list.value).decode(errors="replace")
@@ -210,16 +221,30 @@ def _parse_example(
         events = _checked_events(indices, config.encoding, name)
         if len(events) < 2:
             raise RecordError(f"{name}: needs 2 or more events, has {len(events)}")
-        disabled = config.conditioning.optional and _is_disabled(context, name)
+        disabled = config.conditioning.optional and _flag(context, "conditioning_disabled", name)
+        if disabled is None:
+            raise RecordError(f"{name}: does not say whether its conditioning is disabled")
         return "sparse_one_hot", EventSequence.from_events(events, config, disabled, *origin)
     if "inputs" in lists and "labels" in lists:
         return "dense_one_hot", EventSequence(*_parse_dense(lists, config, name), *origin)
     raise RecordError(f"{name}: has neither `events` nor `inputs` and `labels`")
 
 
-def _is_disabled(context: Any, name: str) -> bool:
-    feature = "conditioning_disabled"
-    values = list(context[feature].int64_list.value) if feature in context else []
+def _example(data: bytes, name: str) -> Any:
+    from google.protobuf import message
+    from tensorflow.core.example import example_pb2
+
+    try:
+        return example_pb2.SequenceExample.FromString(data)
+    except message.DecodeError as error:
+        raise RecordError(f"{name}: not a SequenceExample") from error
+
+
+def _flag(context: Any, feature: str, name: str) -> bool | None:
+    """Returns what a feature of 0 or 1 says, None where there is none."""
+    if feature not in context:
+        return None
+    values = list(context[feature].int64_list.value)
     if values not in ([0], [1]):
         raise RecordError(f"{name}: {feature} is {values}, neither [0] nor [1]")
     return values == [1]
