@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from perf_rnn import light_imports
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.encodings import EventEncoding
 from perf_rnn.record_files import RecordError, RecordFile
@@ -68,6 +69,11 @@ class EventSequence:
         return cls(events, controls, source_id, segment_index)
 
 
+def example_protos() -> Any:
+    """Returns the module of `tf.train.SequenceExample`, imported without the rest of TensorFlow."""
+    return light_imports.import_module("tensorflow.core.example.example_pb2")
+
+
 def make_example(
     events: np.ndarray,
     config: PerformanceRnnConfig,
@@ -92,7 +98,8 @@ def make_example(
     Raises:
       ValueError: `example_format` is unknown.
     """
-    from tensorflow.core.example import example_pb2, feature_pb2
+    protos = example_protos()
+    feature_pb2 = light_imports.import_module("tensorflow.core.example.feature_pb2")
 
     def integers(*values: int) -> Any:
         return feature_pb2.Feature(int64_list=feature_pb2.Int64List(value=values))
@@ -105,7 +112,7 @@ def make_example(
             f"example format {example_format!r} is none of {', '.join(EXAMPLE_FORMATS)}"
         )
     if example_format == "sparse_one_hot":
-        example = example_pb2.SequenceExample()
+        example = protos.SequenceExample()
         feature = example.feature_lists.feature_list["events"].feature.add()
         feature.int64_list.value.extend(events.ravel().tolist())
     else:
@@ -130,9 +137,7 @@ def make_sequence_example(inputs: Any, labels: Any) -> Any:
       inputs: [steps, input size] floats.
       labels: [steps] integers, or [steps, labels per step].
     """
-    from tensorflow.core.example import example_pb2
-
-    example = example_pb2.SequenceExample()
+    example = example_protos().SequenceExample()
     lists = example.feature_lists.feature_list
     for values in inputs:
         lists["inputs"].feature.add().float_list.value.extend(values)
