@@ -54,12 +54,16 @@ setuptools.setup(
         "numpy>=1.26",
         "pretty_midi>=0.2.11",
         "protobuf>=4.25",
+        "symusic>=0.5",
         "tensorboard>=2.18",
         "tensorflow>=2.18",
         "threadpoolctl>=3.1",
         "tqdm>=4.60",
     ],
-    extras_require={"dev": ["hypothesis", "mypy", "pytest", "ruff", "scipy", "types-tqdm"]},
+    extras_require={
+        "beam": ["apache-beam>=2.60"],
+        "dev": ["hypothesis", "mypy", "pytest", "ruff", "scipy", "types-tqdm"],
+    },
     entry_points={
         "console_scripts": [
             f"{tool.rpartition('.')[2]} = {tool}:console_entry_point" for tool in TOOLS

@@ -1,7 +1,7 @@
 """Batches of windows: each row plays one segment after another, window by window."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class WindowBatches:
         batch_size: int,
         window: int,
         seed: int | None = None,
+        augment: Callable[[EventSequence, Sequence[int]], EventSequence] | None = None,
     ):
         """Starts at the first segment.
 
@@ -54,10 +55,13 @@ class WindowBatches:
           window: events a row advances in one batch.
           seed: shuffles the segments anew for each of endless passes; None makes one pass in
             order, after which rows without a segment are padding.
+          augment: with a seed: makes of each segment what this pass is to have in its place, from a
+            seed that depends on `seed`, pass and segment alone.
         """
         self.window = window
         self._segments = segments
         self._seed = seed
+        self._augment = augment
         self._next = 0  # Counts the segments taken, over all passes.
         # Of each row: which segment it took, by that count (-1: none), and where its window starts.
         self._taken = np.full(batch_size, -1, np.int64)
@@ -128,4 +132,9 @@ class WindowBatches:
         if epoch != self._shuffled[0]:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self._segments))
             self._shuffled = epoch, order
-        return self._segments[int(self._shuffled[1][place])]
+        number = int(self._shuffled[1][place])
+        segment = self._segments[number]
+        if self._augment is None:
+            return segment
+        # Not 0, which would make the seed that of the pass's order.
+        return self._augment(segment, [self._seed, epoch, number + 1])

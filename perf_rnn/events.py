@@ -245,7 +245,7 @@ class EventCodec:
         pitch = events[is_note] % NUM_PITCHES
         is_on = events[is_note] < NUM_PITCHES
         step = np.cumsum(shifts)[is_note]
-        on, off = _pair(pitch, is_on)
+        on, off = pair_notes(pitch, is_on)
         is_hanging = off < 0
         first_step = step[on]
         last_step = np.where(is_hanging, total_steps, step[off])
@@ -420,7 +420,7 @@ def notes_of_steps(
     return quantize(notes, steps_per_second)
 
 
-def _pair(pitch: NDArray[Any], is_on: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
+def pair_notes(pitch: NDArray[Any], is_on: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Pairs NOTE_ONs with NOTE_OFFs, first in first out within a pitch.
 
     Args:

@@ -6,14 +6,16 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from perf_rnn import light_imports
+
 if TYPE_CHECKING:
     from note_seq.protobuf import music_pb2
 
 MIDI_SUFFIXES = (".mid", ".midi")
 
 # pretty_midi takes 25 bytes of memory for every tick of a file, and note_seq lets it go to 10^10
-# ticks: one corrupt byte could end a program. This is a day of 480 ticks to the beat.
-MAX_MIDI_TICKS = 10**8
+# ticks: one corrupt byte could end a program. This takes 0.8 GB: 8 hours of 480 ticks to the beat.
+MAX_MIDI_TICKS = 3 * 10**7
 
 
 def read_note_sequence(path: str) -> music_pb2.NoteSequence:
@@ -23,19 +25,27 @@ def read_note_sequence(path: str) -> music_pb2.NoteSequence:
       ValueError: it is no MIDI file, or a damaged one.
       OSError: it cannot be read.
     """
-    from note_seq import midi_io
-
     with open(path, "rb") as file:
-        data = file.read()
+        return parse_note_sequence(file.read(), path)
+
+
+def parse_note_sequence(data: bytes, name: str) -> music_pb2.NoteSequence:
+    """Reads the content of a MIDI file; `name` is what errors call it.
+
+    Raises:
+      ValueError: it is no MIDI file, or a damaged one.
+    """
+    midi_io = light_imports.import_module("note_seq.midi_io")
     try:
-        with _tick_limit():
+        with tick_limit():
             return midi_io.midi_to_note_sequence(data)
     except (midi_io.MIDIConversionError, ValueError) as error:
-        raise ValueError(f"{path}: is no complete MIDI file ({error})") from error
+        raise ValueError(f"{name}: is no complete MIDI file ({error})") from error
 
 
 @contextlib.contextmanager
-def _tick_limit() -> Iterator[None]:
+def tick_limit() -> Iterator[None]:
+    """While this lasts, note_seq takes files of `MAX_MIDI_TICKS` at most."""
     from pretty_midi import pretty_midi
 
     limit, pretty_midi.MAX_TICK = pretty_midi.MAX_TICK, MAX_MIDI_TICKS

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perf_rnn import light_imports
+
 if TYPE_CHECKING:
     from note_seq.protobuf import music_pb2
 
@@ -250,8 +252,7 @@ def from_note_sequence(sequence: music_pb2.NoteSequence) -> NoteArrays:
 
 def to_note_sequence(arrays: NoteArrays) -> music_pb2.NoteSequence:
     """Writes arrays into a new NoteSequence proto, with the steps where there are any."""
-    from note_seq.protobuf import music_pb2
-
+    music_pb2 = light_imports.import_module("note_seq.protobuf.music_pb2")
     sequence = music_pb2.NoteSequence(
         id=arrays.id,
         filename=arrays.filename,

@@ -114,7 +114,7 @@ class NoteCodec:
         check_values("pitch", pitch, 0, NUM_PITCHES - 1)
         check_values("velocity", velocity, MIN_VELOCITY, MAX_VELOCITY)
         velocity_bin = (velocity - MIN_VELOCITY) // self.velocity_bin_width
-        return _join(shift, pitch, velocity_bin, duration)
+        return join_heads(shift, pitch, velocity_bin, duration)
 
     def decode(
         self,
@@ -143,7 +143,7 @@ class NoteCodec:
         first_step = np.cumsum(self.event_steps(events))
         return notes_of_steps(
             first_step,
-            first_step + _durations(events),
+            first_step + note_durations(events),
             events[:, 2],
             MIN_VELOCITY + events[:, 3] * self.velocity_bin_width,
             start_step=start_step,
@@ -165,7 +165,7 @@ class NoteCodec:
     def num_steps(self, events: Any) -> int:
         """The steps up to the end of the last note."""
         events = self._check_indices(events)
-        return int(self.event_steps(events).sum() + _durations(events)[-1:].sum())
+        return int(self.event_steps(events).sum() + note_durations(events)[-1:].sum())
 
     def set_length(self, events: Any, steps: int) -> EventIndices:
         """The events that start before `steps`, their notes cut to end there at the latest.
@@ -180,8 +180,8 @@ class NoteCodec:
         events = self._check_indices(events)
         starts = np.cumsum(self.event_steps(events))
         events = events[starts < steps]
-        durations = np.minimum(_durations(events), steps - starts[: len(events)])
-        return _join(self.event_steps(events), events[:, 2], events[:, 3], durations)
+        durations = np.minimum(note_durations(events), steps - starts[: len(events)])
+        return join_heads(self.event_steps(events), events[:, 2], events[:, 3], durations)
 
     def to_performance(
         self,
@@ -204,7 +204,7 @@ class NoteCodec:
         # It takes these two from the sequence's notes only, and calls one without notes drums.
         performance._program, performance._is_drum = program, is_drum
         kind = performance_lib.PerformanceEvent
-        columns = (self.event_steps(events), events[:, 2], events[:, 3] + 1, _durations(events))
+        columns = (self.event_steps(events), events[:, 2], events[:, 3] + 1, note_durations(events))
         for shift, pitch, velocity_bin, duration in zip(
             *(column.tolist() for column in columns), strict=True
         ):
@@ -230,7 +230,7 @@ class NoteCodec:
         shift, pitch, velocity_bin, duration = values.T
         self._check_lengths(shift, duration)
         check_values("velocity bin", velocity_bin, 1, self.num_velocity_bins)
-        return _join(shift, pitch, velocity_bin - 1, duration)
+        return join_heads(shift, pitch, velocity_bin - 1, duration)
 
     def _check_lengths(self, shift: NDArray[np.int64], duration: NDArray[np.int64]) -> None:
         too_long = (shift > MAX_NOTE_SHIFT_STEPS) | (duration > MAX_DURATION_STEPS)
@@ -261,7 +261,7 @@ class NoteCodec:
         return array.astype(np.int32, copy=False)
 
 
-def _join(
+def join_heads(
     shift: NDArray[Any],
     pitch: NDArray[Any],
     velocity_bin: NDArray[Any],
@@ -279,6 +279,6 @@ def _join(
     ).astype(np.int32)
 
 
-def _durations(events: NDArray[Any]) -> NDArray[np.int64]:
+def note_durations(events: NDArray[Any]) -> NDArray[np.int64]:
     """int64 [...], the steps that the notes of events [..., 6] last."""
     return events[..., 4].astype(np.int64) * DURATION_HEADS[1] + events[..., 5] + 1

@@ -92,6 +92,10 @@ class RecordWriter:
             )
         )
 
+    def write_framed(self, records: bytes) -> None:
+        """Writes records that another writer has already put into their frames."""
+        self._file.write(records)
+
 
 def make_directory(path: str) -> None:
     """Makes a directory, and those above it, unless it is there.

@@ -10,8 +10,8 @@ An example is written in one of two formats:
   trainer reads. About 4 bytes a float.
 
 In both, the context names the config, the number of classes, the source and the segment's place
-in it, and for optional conditioning whether it is disabled; Magenta's reader ignores the context,
-and its own records have none.
+in it, whether the data was augmented, and for optional conditioning whether it is disabled;
+Magenta's reader ignores the context, and its own records have none.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from perf_rnn import light_imports
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.encodings import EventEncoding
 from perf_rnn.record_files import RecordError, RecordFile
@@ -68,12 +69,18 @@ class EventSequence:
         return cls(events, controls, source_id, segment_index)
 
 
+def example_protos() -> Any:
+    """Returns the module of `tf.train.SequenceExample`, imported without the rest of TensorFlow."""
+    return light_imports.import_module("tensorflow.core.example.example_pb2")
+
+
 def make_example(
     events: np.ndarray,
     config: PerformanceRnnConfig,
     example_format: str = "sparse_one_hot",
     *,
     disabled: bool = False,
+    augmented: bool = False,
     source_id: str = "",
     segment_index: int = 0,
 ) -> Any:
@@ -84,12 +91,15 @@ def make_example(
       config: of the models that are to be trained on it.
       example_format: one of `EXAMPLE_FORMATS`.
       disabled: for optional conditioning: whether there are to be no controls.
+      augmented: whether it is one of the copies, stretched and transposed, that a dataset has of
+        each segment.
       source_id, segment_index: see `EventSequence`.
 
     Raises:
       ValueError: `example_format` is unknown.
     """
-    from tensorflow.core.example import example_pb2, feature_pb2
+    protos = example_protos()
+    feature_pb2 = light_imports.import_module("tensorflow.core.example.feature_pb2")
 
     def integers(*values: int) -> Any:
         return feature_pb2.Feature(int64_list=feature_pb2.Int64List(value=values))
@@ -102,7 +112,7 @@ def make_example(
             f"example format {example_format!r} is none of {', '.join(EXAMPLE_FORMATS)}"
         )
     if example_format == "sparse_one_hot":
-        example = example_pb2.SequenceExample()
+        example = protos.SequenceExample()
         feature = example.feature_lists.feature_list["events"].feature.add()
         feature.int64_list.value.extend(events.ravel().tolist())
     else:
@@ -114,6 +124,7 @@ def make_example(
     context["num_classes"].CopyFrom(integers(config.num_classes))
     context["source_id"].CopyFrom(text(source_id))
     context["segment_index"].CopyFrom(integers(segment_index))
+    context["augmented"].CopyFrom(integers(int(augmented)))
     if config.conditioning.optional:
         context["conditioning_disabled"].CopyFrom(integers(int(disabled)))
     return example
@@ -126,9 +137,7 @@ def make_sequence_example(inputs: Any, labels: Any) -> Any:
       inputs: [steps, input size] floats.
       labels: [steps] integers, or [steps, labels per step].
     """
-    from tensorflow.core.example import example_pb2
-
-    example = example_pb2.SequenceExample()
+    example = example_protos().SequenceExample()
     lists = example.feature_lists.feature_list
     for values in inputs:
         lists["inputs"].feature.add().float_list.value.extend(values)
@@ -172,6 +181,19 @@ class EventRecords(Sequence[EventSequence]):
         """The format found in the first example."""
         return self._read(0)[0]
 
+    @property
+    def augmented(self) -> bool | None:
+        """Whether the data is augmented, as each file's first example has it.
+
+        True if one file is, None if none is but one does not say.
+        """
+        found = []
+        for file in self._files:
+            if len(file):
+                name = f"{file.path}: record 0"
+                found.append(_flag(_example(file[0], name).context.feature, "augmented", name))
+        return True if True in found else None if None in found else False
+
     def _read(self, index: int) -> tuple[str, EventSequence]:
         index = range(len(self))[index]  # From the end if below 0; an IndexError if outside.
         number = int(np.searchsorted(self._ends, index, side="right"))
@@ -183,13 +205,7 @@ class EventRecords(Sequence[EventSequence]):
 def _parse_example(
     data: bytes, config: PerformanceRnnConfig, name: str
 ) -> tuple[str, EventSequence]:
-    from google.protobuf import message
-    from tensorflow.core.example import example_pb2
-
-    try:
-        example = example_pb2.SequenceExample.FromString(data)
-    except message.DecodeError as error:
-        raise RecordError(f"{name}: not a SequenceExample") from error
+    example = _example(data, name)
     context = example.context.feature
     if "config" in context:
         made_for = b"".join(context["config"].bytes_list.value).decode(errors="replace")
@@ -210,16 +226,30 @@ def _parse_example(
         events = _checked_events(indices, config.encoding, name)
         if len(events) < 2:
             raise RecordError(f"{name}: needs 2 or more events, has {len(events)}")
-        disabled = config.conditioning.optional and _is_disabled(context, name)
+        disabled = config.conditioning.optional and _flag(context, "conditioning_disabled", name)
+        if disabled is None:
+            raise RecordError(f"{name}: does not say whether its conditioning is disabled")
         return "sparse_one_hot", EventSequence.from_events(events, config, disabled, *origin)
     if "inputs" in lists and "labels" in lists:
         return "dense_one_hot", EventSequence(*_parse_dense(lists, config, name), *origin)
     raise RecordError(f"{name}: has neither `events` nor `inputs` and `labels`")
 
 
-def _is_disabled(context: Any, name: str) -> bool:
-    feature = "conditioning_disabled"
-    values = list(context[feature].int64_list.value) if feature in context else []
+def _example(data: bytes, name: str) -> Any:
+    from google.protobuf import message
+    from tensorflow.core.example import example_pb2
+
+    try:
+        return example_pb2.SequenceExample.FromString(data)
+    except message.DecodeError as error:
+        raise RecordError(f"{name}: not a SequenceExample") from error
+
+
+def _flag(context: Any, feature: str, name: str) -> bool | None:
+    """Returns what a feature of 0 or 1 says, None where there is none."""
+    if feature not in context:
+        return None
+    values = list(context[feature].int64_list.value)
     if values not in ([0], [1]):
         raise RecordError(f"{name}: {feature} is {values}, neither [0] nor [1]")
     return values == [1]

@@ -23,7 +23,9 @@ class RunSettings:
       hparams: hyperparameters.
       window: events a row advances in one training step.
       carry_state: whether the LSTM state goes on from one window of a segment to the next.
-      seed: of the initial weights and of the order of segments.
+      seed: of the initial weights, the order of segments and their augmentation.
+      augmentation: whether segments are stretched and transposed anew in each pass; runs that do
+        not say have none.
     """
 
     config: str
@@ -31,6 +33,7 @@ class RunSettings:
     window: int
     carry_state: bool
     seed: int
+    augmentation: bool = False
 
 
 class RunDir:

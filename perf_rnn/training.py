@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 from perf_rnn import progress, run_dir
+from perf_rnn.augmentation import Augmentation
 from perf_rnn.batches import Batch, WindowBatches
 from perf_rnn.configs import get_config
 from perf_rnn.hparams import HParams
@@ -150,7 +151,13 @@ class Trainer:
             self._step = make_train_step(
                 self.network, self.optimizer, config.encoding.head_sizes, hparams.clip_norm
             )
-        self.batches = WindowBatches(segments, hparams.batch_size, settings.window, settings.seed)
+        self.batches = WindowBatches(
+            segments,
+            hparams.batch_size,
+            settings.window,
+            settings.seed,
+            Augmentation(config) if settings.augmentation else None,
+        )
         self._zero_states = zero_states(self.network, hparams.batch_size)
         self._states = self._distribute(self._zero_states)
         self.step = tf.Variable(0, dtype=tf.int64)

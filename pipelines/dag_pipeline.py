@@ -166,6 +166,9 @@ class DAGPipeline(Pipeline):
     def transform(self, input_object: Any) -> dict[str, list[Any]]:
         """Sends one input through the graph.
 
+        Args:
+          input_object: of the input type, or in the array form of a unit that it goes to.
+
         Returns:
           {output name: list of objects}.
 
@@ -175,7 +178,9 @@ class DAGPipeline(Pipeline):
         # Whatever fails below, nothing of an earlier input is reported for this one.
         self._set_stats([])
         results: dict[Any, dict[str | None, _Values]] = {
-            DagInput(self.input_type): {None: _Values([input_object])}
+            DagInput(self.input_type): {
+                None: _Values([input_object], self._form_of_input(input_object))
+            }
         }
         stats: dict[str, statistics.Statistic] = {}
         for unit in self._units:
@@ -185,6 +190,14 @@ class DAGPipeline(Pipeline):
             str(output.name): _select(self.dag[output], results).in_form(None)
             for output in self._outputs
         }
+
+    def _form_of_input(self, input_object: Any) -> ArrayForm | None:
+        forms = (
+            unit.input_form
+            for unit in self._units
+            if _works_on_arrays(unit) and isinstance(self.dag[unit], DagInput)
+        )
+        return next((form for form in forms if isinstance(input_object, form.type)), None)
 
     def _inputs_of(self, unit: Pipeline, results: Mapping[Any, Any]) -> Iterable[Any]:
         """The objects that `unit` is to be run on, one after the other."""

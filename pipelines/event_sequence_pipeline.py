@@ -16,9 +16,9 @@ class EncoderPipeline(pipeline.Pipeline):
           encoder_decoder: a `note_seq.EventSequenceEncoderDecoder`.
           name: name in statistics and messages.
         """
-        from tensorflow.core.example import example_pb2
+        from perf_rnn import records
 
-        super().__init__(input_type, example_pb2.SequenceExample, name)
+        super().__init__(input_type, records.example_protos().SequenceExample, name)
         self._encoder_decoder = encoder_decoder
 
     def transform(self, input_object: Any) -> list[Any]:

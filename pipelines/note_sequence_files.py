@@ -1,17 +1,15 @@
 """A directory of MIDI, MusicXML and ABC files as a TFRecord of NoteSequences."""
 
-import contextlib
 import dataclasses
-import hashlib
 import os
 from collections.abc import Iterator
 
-import pretty_midi
 from absl import logging
 from note_seq import abc_parser, midi_io, musicxml_reader
 from note_seq.protobuf import music_pb2
 
-from perf_rnn import progress, record_files
+from perf_rnn import midi_files, progress, record_files
+from pipelines.midi_reader import note_sequence_id
 
 # What a file is, by the end of its name (in lower case).
 FORMATS = {
@@ -21,10 +19,6 @@ FORMATS = {
     ".mxl": "musicxml",
     ".abc": "abc",
 }
-
-# pretty_midi takes 25 bytes of memory for every tick of a file, and note_seq lets it go to 10^10
-# ticks: one corrupt byte could end the whole conversion. This is a day of 480 ticks to the beat.
-MAX_MIDI_TICKS = 10**8
 
 
 @dataclasses.dataclass
@@ -89,20 +83,6 @@ def convert_directory(root_dir: str, output_file: str, recursive: bool = False) 
     return counts
 
 
-def note_sequence_id(filename: str, collection_name: str, source_type: str) -> str:
-    """Returns the id of a file's sequence, the same wherever the collection lies.
-
-    >>> note_sequence_id('a/b.mid', 'songs', 'midi')
-    '/id/midi/songs/51deb17655a5d7bd04b4c26e49b93b370e15e0fe'
-
-    Args:
-      filename: path in the collection, with forward slashes.
-      collection_name: name of the collection.
-      source_type: 'midi', 'musicxml' or 'abc'.
-    """
-    return f"/id/{source_type}/{collection_name}/{hashlib.sha1(filename.encode()).hexdigest()}"
-
-
 def _find_files(root_dir: str, recursive: bool) -> Iterator[str]:
     """Yields the paths below `root_dir`, with forward slashes, of files of a known format."""
 
@@ -127,7 +107,7 @@ def _read_file(
     # The text that a sequence's id is made of: the file's path, and the tune's number in ABC.
     sequences: dict[str, music_pb2.NoteSequence] = {}
     if source_type == "midi":
-        with _midi_tick_limit():
+        with midi_files.tick_limit():
             sequences[path] = midi_io.midi_file_to_note_sequence(full_path)
     elif source_type == "musicxml":
         sequences[path] = musicxml_reader.musicxml_file_to_sequence_proto(full_path)
@@ -144,13 +124,3 @@ def _read_file(
         sequence.collection_name = collection_name
         sequence.id = note_sequence_id(text, collection_name, source_type)
         yield sequence
-
-
-@contextlib.contextmanager
-def _midi_tick_limit() -> Iterator[None]:
-    module = pretty_midi.pretty_midi
-    limit, module.MAX_TICK = module.MAX_TICK, MAX_MIDI_TICKS
-    try:
-        yield
-    finally:
-        module.MAX_TICK = limit

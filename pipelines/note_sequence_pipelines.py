@@ -8,13 +8,11 @@ parts, voices) does not survive it.
 import dataclasses
 from collections.abc import Sequence
 
-from note_seq import sequences_lib
-from note_seq.protobuf.music_pb2 import NoteSequence
-
 from perf_rnn import note_arrays, note_transforms
 from perf_rnn.note_arrays import NoteArrays
 from pipelines import pipeline, statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
+from pipelines.note_seq_parts import NoteSequence, sequences_lib
 
 NOTE_ARRAYS = ArrayForm(NoteArrays, note_arrays.from_note_sequence, note_arrays.to_note_sequence)
 

@@ -1,44 +1,138 @@
-"""A TFRecord of NoteSequences as the training and evaluation examples of a config."""
+"""MIDI files or NoteSequences as the training and evaluation examples of a config."""
 
+from __future__ import annotations
+
+import glob
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from absl import logging
-from note_seq.protobuf import music_pb2
 
+from perf_rnn import record_files
 from perf_rnn.configs import PerformanceRnnConfig
-from pipelines import performance_pipeline, pipeline
+from perf_rnn.note_arrays import from_note_sequence
+from pipelines import midi_reader, parallel, partitions, performance_pipeline, pipeline
+from pipelines.note_seq_parts import NoteSequence
+
+RUNNERS = ("local", "beam")
+
+
+class Record(NamedTuple):
+    """A record of a TFRecord file, as an input of a pipeline."""
+
+    path: str
+    number: int
+    data: bytes
+
+
+class NoteSequenceReader(pipeline.Pipeline):
+    """Parses records of NoteSequences."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__(Record, NoteSequence, name)
+
+    def transform(self, input_object: Record) -> list[NoteSequence]:
+        from google.protobuf import message
+
+        path, number, data = input_object
+        try:
+            sequence = NoteSequence.FromString(data)
+        except message.DecodeError as error:
+            raise ValueError(f"{path}: record {number} is not a NoteSequence") from error
+        # Protos carry no name of their type: a tf.train example parses as a NoteSequence, its first
+        # message, which starts with the tag "\n", as the id or the filename.
+        if (sequence.id or sequence.filename).startswith("\n"):
+            raise ValueError(f"{path}: record {number} is not a NoteSequence")
+        return [sequence]
 
 
 def create_dataset(
-    input_file: str,
+    input_path: str,
     output_dir: str,
     config: PerformanceRnnConfig,
     min_events: int,
     max_events: int | None,
     eval_ratio: float,
+    *,
+    seed: int = 0,
+    partition_by: str = "sequence",
+    split_csv: str | None = None,
+    eval_splits: Iterable[str] = ("validation", "test"),
+    num_workers: int | None = None,
+    num_shards: int = 1,
+    runner: str = "local",
     **options: Any,
 ) -> dict[str, int]:
     """Makes `{training,eval}_performances.tfrecord` and logs what was counted on the way.
 
+    A performance that is there twice, the same notes under another name, is found and stays on one
+    side, together with what else is grouped with either.
+
     Args:
-      input_file: TFRecord of NoteSequences.
-      output_dir: where the two files go; made if missing.
-      config, min_events, max_events, eval_ratio, options: see `performance_pipeline.get_pipeline`.
+      input_path: a directory of MIDI files, looked through to its depths, or TFRecords of
+        NoteSequences: a path or a glob.
+      output_dir: where the files go; made if missing.
+      split_csv: a MAESTRO-style CSV that says which file is for what; see
+        `partitions.read_split_csv`. Then `eval_ratio`, `seed` and `partition_by` say nothing.
+      eval_splits: the splits of the CSV that are for evaluation.
+      num_workers: number of processes; one for each core by default.
+      num_shards: into how many files each of the two is divided.
+      runner: 'local', or 'beam' for Apache Beam.
+      config, min_events, max_events, eval_ratio, seed, partition_by, options: see
+        `performance_pipeline.get_pipeline`.
 
     Returns:
-      {path: number of examples} of the two files.
+      {path: number of examples} of the two files, or of the two with a `*` for the shard.
 
     Raises:
-      ValueError: a value makes no sense, `input_file` is no intact TFRecord of NoteSequences, or
-        no example could be made of it. Files already in `output_dir` stay as they were.
+      ValueError: a value makes no sense, the input holds nothing that can be used, the CSV does not
+        fit it, or no example could be made of it. Files already in `output_dir` stay as they were.
       OSError: a file cannot be read or written.
     """
-    examples = pipeline.run_pipeline_serial(
-        performance_pipeline.get_pipeline(config, min_events, max_events, eval_ratio, **options),
-        _note_sequences(input_file),
+    if runner not in RUNNERS:
+        raise ValueError(f"runner {runner!r} is none of {', '.join(RUNNERS)}")
+    num_workers = parallel.default_num_workers() if num_workers is None else num_workers
+    parallel.check_numbers(num_workers, num_shards)
+
+    def make_pipeline(partition: pipeline.Pipeline | None) -> pipeline.Pipeline:
+        return performance_pipeline.get_pipeline(
+            config,
+            min_events,
+            max_events,
+            eval_ratio,
+            seed=seed,
+            partition_by=partition_by,
+            reader=_reader(input_path),
+            partition=partition,
+            **options,
+        )
+
+    make_pipeline(None)  # Arguments that make no sense are found before files are read.
+    table = partitions.read_split_csv(split_csv, eval_splits) if split_csv else None
+    inputs = _Inputs(input_path)
+    if table is not None:
+        inputs.require(table, str(split_csv))
+    partition = _partition(inputs, eval_ratio, seed, partition_by, table, num_workers)
+    run: Any
+    if runner == "beam":
+        try:
+            from pipelines import beam_runner
+        except ModuleNotFoundError as error:
+            if error.name != "apache_beam":
+                raise
+            raise ValueError(
+                "runner 'beam' needs Apache Beam: pip install 'perf_rnn[beam]'"
+            ) from error
+        run = beam_runner.run_pipeline_beam
+    else:
+        run = parallel.run_pipeline_parallel
+    examples = run(
+        make_pipeline(partition),
+        inputs,
         output_dir,
+        num_workers=num_workers,
+        num_shards=num_shards,
         require_output=True,
     )
     for name, count in examples.items():
@@ -48,17 +142,83 @@ def create_dataset(
                 "--eval_ratio divides otherwise; --partition_by=folder wants many folders.",
                 name,
             )
-    return {os.path.join(output_dir, f"{name}.tfrecord"): n for name, n in examples.items()}
+    shard = "" if num_shards == 1 else f"-*-of-{num_shards:05}"
+    return {os.path.join(output_dir, f"{name}{shard}.tfrecord"): n for name, n in examples.items()}
 
 
-def _note_sequences(path: str) -> Iterator[music_pb2.NoteSequence]:
-    number = -1
-    sequences = pipeline.tf_record_iterator(path, music_pb2.NoteSequence)
-    for number, sequence in enumerate(sequences):
-        # Protos carry no name of their type: a tf.train example parses as a NoteSequence, its first
-        # message, which starts with the tag "\n", as the id or the filename.
-        if (sequence.id or sequence.filename).startswith("\n"):
-            raise ValueError(f"{path}: record {number} is not a NoteSequence")
-        yield sequence
-    if number < 0:
-        raise ValueError(f"{path}: holds no NoteSequences")
+class _Inputs:
+    """The inputs, to be gone through more than once: MIDI files, or records one after the other."""
+
+    def __init__(self, path: str):
+        self.reader = _reader(path)
+        if os.path.isdir(path):
+            self._files: Any = midi_reader.find_midi_files(path)
+            return
+        paths = [path] if os.path.exists(path) else sorted(glob.glob(path))
+        self._files = [record_files.RecordFile(path) for path in paths or [path]]
+        if not any(map(len, self._files)):
+            raise ValueError(f"{path}: holds no NoteSequences")
+
+    def __iter__(self) -> Iterator[Any]:
+        for file in self._files:
+            if isinstance(file, midi_reader.MidiFile):
+                yield file
+            else:
+                yield from (Record(file.path, *record) for record in enumerate(file))
+
+    def require(self, names: Iterable[str], source: str) -> None:
+        """Checks that there are files of these names, where names are known beforehand."""
+        known = {file.filename for file in self._files if isinstance(file, midi_reader.MidiFile)}
+        missing = sorted(set(names) - known)
+        if known and missing:
+            raise ValueError(
+                f"{source}: {missing[0]} (and {len(missing) - 1} more) is not among the MIDI files "
+                "of the input; names are paths below it"
+            )
+
+
+def _reader(path: str) -> pipeline.Pipeline:
+    return midi_reader.MidiReader() if os.path.isdir(path) else NoteSequenceReader()
+
+
+class _Identify:
+    """Gives (group, filename, digest of the notes) of an input; None if it has no notes."""
+
+    def __init__(self, partition_by: str | None):
+        self._partition_by = partition_by
+
+    def __call__(self, input_object: Any) -> tuple[str, str, str] | None:
+        if isinstance(input_object, midi_reader.MidiFile):
+            try:
+                arrays = midi_reader.read_midi_file(input_object)
+            except Exception:  # Strangers' files; the reader names and counts them.
+                return None
+        else:
+            arrays = from_note_sequence(NoteSequenceReader().transform(input_object)[0])
+        if not arrays.num_notes:
+            return None
+        group = partitions.partition_key(self._partition_by, arrays) if self._partition_by else ""
+        return group, arrays.filename, partitions.notes_digest(arrays)
+
+
+def _partition(
+    inputs: _Inputs,
+    eval_ratio: float,
+    seed: int,
+    partition_by: str,
+    table: dict[str, str] | None,
+    num_workers: int,
+) -> pipeline.Pipeline:
+    """The division, with duplicates on one side."""
+    identify = _Identify(None if table is not None else partition_by)
+    found = [
+        identity
+        for _, identity in parallel.map_in_order(identify, inputs, num_workers)
+        if identity not in (None, parallel.CRASHED)
+    ]
+    joined, duplicates = partitions.join_groups((group, digest) for group, _, digest in found)
+    logging.info("%d of %d performances are duplicates of others", duplicates, len(found))
+    if table is None:
+        return partitions.SequencePartition(eval_ratio, seed, partition_by, joined)
+    names = [(name, digest) for _, name, digest in found]
+    return partitions.TablePartition(partitions.join_sides(table, names))

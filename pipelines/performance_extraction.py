@@ -8,14 +8,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from note_seq import performance_lib, sequences_lib
-from note_seq.protobuf.music_pb2 import NoteSequence
 
 from perf_rnn.events import STEPS_PER_SECOND, EventCodec
 from perf_rnn.note_arrays import NoteArrays
 from perf_rnn.note_events import DurationTooLongError, NoteCodec, ShiftTooLongError
 from pipelines import statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
+from pipelines.note_seq_parts import NoteSequence, performance_lib, sequences_lib
 from pipelines.note_sequence_pipelines import NOTE_ARRAYS
 
 SEGMENT_SECONDS = 30.0

@@ -7,21 +7,17 @@ are transposed by a whole major third each way, and every discard is counted.
 
 from __future__ import annotations
 
-import functools
-import posixpath
 from typing import Any
-
-from note_seq import performance_lib
-from note_seq.protobuf.music_pb2 import NoteSequence
-from tensorflow.core.example import example_pb2
 
 from perf_rnn import records
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events import STEPS_PER_SECOND
 from perf_rnn.note_events import NoteCodec
-from pipelines import dag_pipeline, pipelines_common
+from pipelines import dag_pipeline, pipeline
 from pipelines import note_sequence_pipelines as units
 from pipelines.array_pipeline import ArrayPipeline
+from pipelines.note_seq_parts import NoteSequence, performance_lib
+from pipelines.partitions import PARTITION_KEYS, SequencePartition
 from pipelines.performance_extraction import (
     EVENT_ARRAYS,
     SEGMENT_SECONDS,
@@ -32,12 +28,12 @@ from pipelines.performance_extraction import (
 
 __all__ = ["EncoderPipeline", "PerformanceExtractor", "extract_performances", "get_pipeline"]
 
+SequenceExample = records.example_protos().SequenceExample
+
 # Small enough changes to leave a performance natural: tempo by up to 5 %, pitch by up to a major
 # third (Simon & Oore, 2017).
 STRETCH_FACTORS = (0.95, 0.975, 1.0, 1.025, 1.05)
 TRANSPOSITION_RANGE = tuple(range(-4, 5))
-
-PARTITION_KEYS = ("sequence", "folder")
 
 
 class EncoderPipeline(ArrayPipeline):
@@ -54,6 +50,7 @@ class EncoderPipeline(ArrayPipeline):
         name: str | None,
         *,
         example_format: str = "sparse_one_hot",
+        augmented: bool = False,
     ):
         """Sets what is written.
 
@@ -61,12 +58,14 @@ class EncoderPipeline(ArrayPipeline):
           config: whose events the examples hold.
           name: name in statistics and messages.
           example_format: one of `perf_rnn.records.EXAMPLE_FORMATS`.
+          augmented: whether the performances were stretched and transposed.
         """
-        super().__init__(performance_lib.BasePerformance, example_pb2.SequenceExample, name)
+        super().__init__(performance_lib.BasePerformance, SequenceExample, name)
         self._config = config
         self._example_format = example_format
+        self._augmented = augmented
 
-    def transform_arrays(self, arrays: EventArrays) -> list[example_pb2.SequenceExample]:
+    def transform_arrays(self, arrays: EventArrays) -> list[Any]:
         config, events = self._config, arrays.events
         if type(arrays.codec) is not type(config.codec):
             raise ValueError(
@@ -86,6 +85,7 @@ class EncoderPipeline(ArrayPipeline):
                 config,
                 self._example_format,
                 disabled=disabled,
+                augmented=self._augmented,
                 source_id=arrays.source_id,
                 segment_index=arrays.segment_index,
             )
@@ -103,6 +103,8 @@ def get_pipeline(
     partition_by: str = "sequence",
     augmentation: bool = True,
     example_format: str = "sparse_one_hot",
+    reader: pipeline.Pipeline | None = None,
+    partition: pipeline.Pipeline | None = None,
 ) -> dag_pipeline.DAGPipeline:
     """Returns the pipeline from NoteSequences to training and evaluation examples.
 
@@ -120,6 +122,10 @@ def get_pipeline(
         such as recordings of one piece, on one side.
       augmentation: whether training data is stretched and transposed.
       example_format: one of `perf_rnn.records.EXAMPLE_FORMATS`.
+      reader: what makes NoteSequences of the pipeline's inputs, such as a
+        `midi_reader.MidiReader`; None where they are NoteSequences.
+      partition: divides the sequences, instead of eval_ratio, seed and partition_by, into
+        `partitions.SIDES`.
 
     Raises:
       ValueError: an argument is outside what is listed here.
@@ -138,14 +144,10 @@ def get_pipeline(
         raise ValueError(
             f"example_format {example_format!r} is none of {', '.join(records.EXAMPLE_FORMATS)}"
         )
-    partition = pipelines_common.HashPartition(
-        NoteSequence,
-        ["eval_performances", "training_performances"],
-        [eval_ratio],
-        functools.partial(_partition_key, partition_by),
-        seed,
-    )
-    dag: dict[Any, Any] = {partition: dag_pipeline.DagInput(NoteSequence)}
+    partition = partition or SequencePartition(eval_ratio, seed, partition_by)
+    dag: dict[Any, Any] = {partition: reader or dag_pipeline.DagInput(NoteSequence)}
+    if reader:
+        dag[reader] = dag_pipeline.DagInput(reader.input_type)
     for mode in ("eval", "training"):
         augment = augmentation and mode == "training"
         chain = [
@@ -166,7 +168,12 @@ def get_pipeline(
                 note_performance=isinstance(config.codec, NoteCodec),
                 name=f"PerformanceExtractor_{mode}",
             ),
-            EncoderPipeline(config, f"EncoderPipeline_{mode}", example_format=example_format),
+            EncoderPipeline(
+                config,
+                f"EncoderPipeline_{mode}",
+                example_format=example_format,
+                augmented=augment,
+            ),
             dag_pipeline.DagOutput(f"{mode}_performances"),
         ]
         source: Any = partition[f"{mode}_performances"]
@@ -174,21 +181,3 @@ def get_pipeline(
             dag[unit] = source
             source = unit
     return dag_pipeline.DAGPipeline(dag)
-
-
-def _partition_key(partition_by: str, sequence: NoteSequence) -> str:
-    key = sequence.id
-    if partition_by == "folder":
-        if not sequence.filename:
-            raise ValueError(
-                f"sequence {sequence.id!r} has no filename to partition by folder; "
-                "partition by sequence, or convert the files again"
-            )
-        folder = posixpath.dirname(sequence.filename)
-        key = posixpath.join(sequence.collection_name, folder)
-    if not key:
-        raise ValueError(
-            "a sequence has no id to partition by; make the file with "
-            "convert_dir_to_note_sequences, or set NoteSequence.id"
-        )
-    return key

@@ -218,12 +218,7 @@ def run_pipeline_serial(
       ValueError: an output type has no SerializeToString method, or there is nothing to write.
       OSError: `output_dir` cannot be made, or a file in it cannot be written.
     """
-    for name, type_ in pipeline.output_type_as_dict.items():
-        if not hasattr(type_, "SerializeToString"):
-            raise ValueError(
-                f"output {name!r} of {pipeline.name} cannot be written to a TFRecord: "
-                f"{type_.__name__} has no SerializeToString method"
-            )
+    check_serializable(pipeline)
     record_files.make_directory(output_dir)
     prefix = f"{output_file_base}_" if output_file_base else ""
     written = dict.fromkeys(pipeline.output_type_as_dict, 0)
@@ -233,7 +228,7 @@ def run_pipeline_serial(
         for outputs in _transform_all(pipeline, input_iterator, written):
             for name, objects in outputs.items():
                 for output in objects:
-                    writers[name].write(_serialize(output))
+                    writers[name].write(serialize(output))
         if require_output and not any(written.values()):
             raise ValueError(f"nothing to write to {output_dir}: every input was discarded")
     return written
@@ -263,12 +258,34 @@ def _transform_all(
         yield outputs
         for name, objects in outputs.items():
             counts[name] += len(objects)
+    log_results(pipeline, counts, stats)
+
+
+def log_results(
+    pipeline: Pipeline, counts: Mapping[str, int], stats: Iterable[statistics.Statistic]
+) -> None:
+    """Logs how many objects each output had, and what was counted."""
     for name, count in counts.items():
         logging.info("%s: %d objects of output %s", pipeline.name, count, name)
     statistics.log_statistics_list(stats)
 
 
-def _serialize(output: Any) -> bytes:
+def check_serializable(pipeline: Pipeline) -> None:
+    """Checks that a pipeline's outputs can be written to TFRecords.
+
+    Raises:
+      ValueError: an output type has no SerializeToString method.
+    """
+    for name, type_ in pipeline.output_type_as_dict.items():
+        if not hasattr(type_, "SerializeToString"):
+            raise ValueError(
+                f"output {name!r} of {pipeline.name} cannot be written to a TFRecord: "
+                f"{type_.__name__} has no SerializeToString method"
+            )
+
+
+def serialize(output: Any) -> bytes:
+    """Returns the bytes of an output, the same ones for equal outputs."""
     from google.protobuf import message
 
     # Protos order their maps anew in every process; the same inputs should give the same file.

@@ -23,6 +23,7 @@ TOOLS = sorted(name for name in MODULES if ".tools." in name)
 # Packages that are installed under another name than they are imported by.
 DISTRIBUTIONS = {
     "absl": "absl-py",
+    "apache_beam": "apache-beam",
     "google": "protobuf",
     "google_crc32c": "google-crc32c",
     "note_seq": "note-seq",

@@ -33,9 +33,16 @@ flags.DEFINE_bool(
 flags.DEFINE_integer(
     "seed",
     0,
-    "Of the initial weights and the order of segments.",
+    "Of the initial weights, the order of segments and their augmentation.",
     lower_bound=0,
     upper_bound=2**32 - 1,
+)
+flags.DEFINE_enum(
+    "augmentation",
+    "auto",
+    ["auto", "on", "off"],
+    "Whether training segments are stretched and transposed, anew in each pass; auto: where the "
+    "data says that it is not augmented yet. Evaluation never does it.",
 )
 flags.DEFINE_integer(
     "num_training_steps",
@@ -70,7 +77,10 @@ flags.DEFINE_string("tpu", None, "Name of a TPU to train on ('local' on a TPU vi
 
 
 def _settings(run: Any) -> Any:
-    """What the flags ask for; flags that are not given come from the run, if there is one."""
+    """What the flags ask for; flags that are not given come from the run, if there is one.
+
+    Of augmentation this is what the run has: what is asked for may depend on the data.
+    """
     from perf_rnn.configs import get_config
     from perf_rnn.run_dir import RunSettings
 
@@ -80,6 +90,7 @@ def _settings(run: Any) -> Any:
     values: dict[str, Any] = {name: FLAGS[name].value for name in ("window", "carry_state", "seed")}
     if made_with:
         values |= {name: getattr(made_with, name) for name in values if not FLAGS[name].present}
+        values["augmentation"] = made_with.augmentation
     return RunSettings(config=config.key, hparams=hparams, **values)
 
 
@@ -99,6 +110,25 @@ def main() -> None:
     else:
         run.check(settings)
         _train(run, settings)
+
+
+def _augmentation(run: Any, records: Any) -> bool:
+    """Whether a run that reads `records` is to augment them."""
+    made_with = run.settings()
+    if made_with and not FLAGS["augmentation"].present:
+        wanted = made_with.augmentation
+    elif FLAGS.augmentation == "auto":
+        wanted = records.augmented is False
+        if records.augmented is None:
+            logging.warning(
+                "The data does not say whether it is augmented; it is read as it is. "
+                "--augmentation=on augments it."
+            )
+    else:
+        wanted = FLAGS.augmentation == "on"
+    if wanted and records.augmented:
+        logging.warning("The data is augmented already, and is augmented once more.")
+    return wanted
 
 
 def _segments(pattern: str, config_key: str, limit: int = 0) -> Any:
@@ -134,6 +164,8 @@ def _train(run: Any, settings: Any) -> None:
 
     strategy = _strategy()
     segments = _segments(FLAGS.sequence_example_file, settings.config)
+    settings = dataclasses.replace(settings, augmentation=_augmentation(run, segments))
+    run.check(settings)
     eval_segments = None
     if FLAGS.eval_sequence_example_file:
         pattern, limit = FLAGS.eval_sequence_example_file, FLAGS.num_eval_examples
@@ -155,13 +187,15 @@ def _train(run: Any, settings: Any) -> None:
         logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
     run.write(settings)
     logging.info(
-        "Training %s, layers %s, %s weights, products in %s, on %d device(s), from step %d.",
+        "Training %s, layers %s, %s weights, products in %s, on %d device(s), from step %d, "
+        "%s augmentation.",
         settings.config,
         list(settings.hparams.rnn_layer_sizes),
         f"{trainer.network.count_params():,}",
         products,
         trainer.strategy.num_replicas_in_sync,
         trainer.step.numpy(),
+        "with" if settings.augmentation else "without",
     )
 
     # Evaluated in float32, whatever the training's products are taken in.

@@ -1,5 +1,6 @@
-"""Makes training and evaluation examples for Performance RNN from a TFRecord of NoteSequences."""
+"""Makes training and evaluation examples for Performance RNN from MIDI files or NoteSequences."""
 
+import glob
 import os
 
 from absl import flags
@@ -10,7 +11,11 @@ from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("input", None, "TFRecord of NoteSequences to read.")
+flags.DEFINE_string(
+    "input",
+    None,
+    "Directory of MIDI files, to its depths, or TFRecord of NoteSequences; a glob names several.",
+)
 flags.DEFINE_string(
     "output_dir",
     None,
@@ -24,6 +29,17 @@ flags.DEFINE_enum(
     ["sequence", "folder"],
     "What stays on one side of the division: a sequence, or all those of a folder.",
 )
+flags.DEFINE_string(
+    "split_csv",
+    None,
+    "CSV with the columns split (train, validation, test) and midi_filename, as MAESTRO's, that "
+    "divides the files instead.",
+)
+flags.DEFINE_list(
+    "eval_splits",
+    ["validation", "test"],
+    "Splits of --split_csv for evaluation; what is neither in these nor in train is left out.",
+)
 flags.DEFINE_integer("seed", 0, "Another seed gives another division.")
 flags.DEFINE_enum(
     "augmentation", "on", ["on", "off"], "Whether training data is stretched and transposed."
@@ -36,6 +52,11 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("min_events", 32, "Segments of fewer events are dropped.")
 flags.DEFINE_integer("max_events", None, "Segments are cut to so many events; all by default.")
+flags.DEFINE_integer("num_workers", None, "Processes that work; one for each core by default.")
+flags.DEFINE_integer("num_shards", 1, "Files that each of the two outputs is divided into.")
+flags.DEFINE_enum(
+    "runner", "local", ["local", "beam"], "What runs it: processes here, or Apache Beam."
+)
 
 
 def main() -> None:
@@ -45,7 +66,6 @@ def main() -> None:
     if not 0 <= FLAGS.eval_ratio <= 1:
         raise ValueError(f"--eval_ratio={FLAGS.eval_ratio} is not between 0 and 1")
     config = get_config(FLAGS.config)
-    cli.load_libraries()
     from pipelines import performance_dataset
 
     written = performance_dataset.create_dataset(
@@ -56,12 +76,18 @@ def main() -> None:
         FLAGS.max_events,
         FLAGS.eval_ratio,
         seed=FLAGS.seed,
+        split_csv=FLAGS.split_csv and os.path.expanduser(FLAGS.split_csv),
+        eval_splits=FLAGS.eval_splits,
+        num_workers=FLAGS.num_workers,
+        num_shards=FLAGS.num_shards,
+        runner=FLAGS.runner,
         partition_by=FLAGS.partition_by,
         augmentation=FLAGS.augmentation == "on",
         example_format=FLAGS.example_format,
     )
     for path, count in written.items():
-        print(f"Wrote {path}: {count} examples, {os.path.getsize(path) / 1e6:.1f} MB")
+        size = sum(map(os.path.getsize, glob.glob(path)))
+        print(f"Wrote {path}: {count} examples, {size / 1e6:.1f} MB")
 
 
 def console_entry_point() -> None:

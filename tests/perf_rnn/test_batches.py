@@ -107,3 +107,46 @@ def test_another_seed_gives_another_order():
         batches = WindowBatches(segments_of(*[5] * 10), 1, 4, seed)
         orders.append([int(next(batches).inputs[0, 0]) for _ in range(10)])
     assert orders[0] != orders[1]
+
+
+def played(batches, count):
+    """The first event of each segment in the order they begin, for `count` batches."""
+    return [
+        int(batch.inputs[row, 0])
+        for batch in itertools.islice(batches, count)
+        for row in np.flatnonzero(batch.keep_state == 0)
+    ]
+
+
+def named_by_seed(segment, seed):
+    """Puts the seed's three numbers and the segment's own into each event."""
+    run, epoch, number = seed
+    events = segment.events // 1000 + 10 * number + 1000 * epoch + 100_000 * run
+    return EventSequence(events.astype(np.int32), segment.controls)
+
+
+def test_augmentation_goes_by_seed_pass_and_segment():
+    options = {"window": 4, "seed": 7, "augment": named_by_seed}
+    for batch_size in (1, 2, 5):
+        names = played(WindowBatches(segments_of(*[5] * 10), batch_size, **options), 30)[:30]
+        for epoch in range(3):
+            expected = {700_000 + 1000 * epoch + 10 * (n + 1) + n for n in range(10)}
+            assert set(names[10 * epoch : 10 * epoch + 10]) == expected
+
+
+def test_seek_goes_on_with_what_augmentation_made():
+    def augment(segment, seed):
+        """Another length and other events for each seed."""
+        length = int(np.random.default_rng(seed).integers(5, 60))
+        events = np.random.default_rng(seed).integers(1000, size=length).astype(np.int32)
+        return EventSequence(events, np.stack([events, -events], axis=1).astype(np.float32))
+
+    segments = segments_of(50, 21, 35, 2, 90)
+    batches = WindowBatches(segments, 3, 8, seed=5, augment=augment)
+    for _ in range(17):
+        next(batches)
+    resumed = WindowBatches(segments, 3, 8, seed=5, augment=augment)
+    resumed.seek(batches.position)
+    for a, b in itertools.islice(zip(batches, resumed, strict=False), 30):
+        for name in ("inputs", "controls", "labels", "weights", "keep_state"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))

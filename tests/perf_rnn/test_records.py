@@ -150,6 +150,7 @@ def test_sparse_format():
     context = example.context.feature
     assert context["config"].bytes_list.value[:] == [b"performance_with_dynamics"]
     assert context["num_classes"].int64_list.value[:] == [388]
+    assert context["augmented"].int64_list.value[:] == [0]
     assert "conditioning_disabled" not in context
 
 
@@ -161,6 +162,35 @@ def test_sparse_format_of_notes_and_flags():
         example = example_of([60, 300], OPTIONAL, disabled=disabled)
         flag = example.context.feature["conditioning_disabled"]
         assert flag.int64_list.value[:] == [disabled]
+
+
+@pytest.mark.parametrize(
+    ("files", "augmented"),
+    [
+        ([False], False),
+        ([True], True),
+        ([None], None),
+        ([False, False], False),
+        ([False, None], None),
+        ([None, True], True),
+    ],
+)
+def test_whether_data_is_augmented(tmp_path, example_format, files, augmented):
+    for number, flag in enumerate(files):
+        example = example_of(EVENTS[0][0], example_format=example_format, augmented=flag or False)
+        if flag is None:
+            del example.context.feature["augmented"]
+        write(tmp_path / f"{number}.tfrecord", [example] * 2)
+    write(tmp_path / "empty.tfrecord", [])
+    assert EventRecords(str(tmp_path / "*.tfrecord"), CONFIG).augmented is augmented
+
+
+def test_augmented_is_neither_yes_nor_no(tmp_path):
+    example = example_of(EVENTS[0][0])
+    example.context.feature["augmented"].int64_list.value[:] = [2]
+    write(tmp_path / "a", [example])
+    with pytest.raises(RecordError, match=r"a: record 0: augmented is \[2\], neither \[0\] nor"):
+        assert EventRecords(str(tmp_path / "a"), CONFIG).augmented
 
 
 def test_unknown_format():
@@ -240,6 +270,12 @@ def with_flag(*values):
     return example
 
 
+def without_flag():
+    example = example_of([60, 300], OPTIONAL)
+    del example.context.feature["conditioning_disabled"]
+    return example
+
+
 def flattened(*integers):
     """A sparse example of notes, whatever the number of integers."""
     example = example_of([[0] * 6] * 2, NOTES)
@@ -259,6 +295,7 @@ def flattened(*integers):
         (NOTES, flattened(0, 0, 0, 0, 0, 0), "needs 2 or more events, has 1"),
         (NOTES, flattened(*[0] * 6, 0, 77, 0, 0, 0, 0), "event index 77 is outside 0 to 76"),
         (OPTIONAL, with_flag(), r"conditioning_disabled is \[\], neither \[0\] nor \[1\]"),
+        (OPTIONAL, without_flag(), "does not say whether its conditioning is disabled"),
         (OPTIONAL, with_flag(2), r"conditioning_disabled is \[2\], neither \[0\] nor \[1\]"),
     ],
 )

@@ -1,6 +1,8 @@
 """The training tool, from records to a bundle, run as its console script runs it."""
 
+import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -19,16 +21,22 @@ CONFIG = get_config("performance_with_dynamics")
 HPARAMS = "--hparams=batch_size=4,rnn_layer_sizes=[8]"
 
 
-@pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    path = tmp_path_factory.mktemp("records") / "training.tfrecord"
+def write_records(path, change=lambda example: None, **options):
     rng = np.random.default_rng(0)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number in range(6):
             events = rng.integers(CONFIG.num_classes, size=60)
-            example = make_example(events, CONFIG, source_id="/id/a", segment_index=number)
+            example = make_example(
+                events, CONFIG, source_id="/id/a", segment_index=number, **options
+            )
+            change(example)
             writer.write(example.SerializeToString())
     return path
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return write_records(tmp_path_factory.mktemp("records") / "training.tfrecord")
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +155,61 @@ def test_eval_of_another_network(train):
     # Windows and carrying may differ: that is how their effect is measured.
     ended = train("--eval", "--num_training_steps=1", "--nocarry_state")
     assert "Evaluation at step 1" in ended.out
+
+
+def forget_augmentation(example):
+    del example.context.feature["augmented"]
+
+
+SILENT = "The data does not say whether it is augmented"
+TWICE = "The data is augmented already, and is augmented once more"
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "augmentation", "warnings"),
+    [
+        ({}, [], True, []),
+        ({}, ["--augmentation=off"], False, []),
+        ({"example_format": "dense_one_hot"}, [], True, []),
+        ({"augmented": True}, [], False, []),
+        ({"augmented": True}, ["--augmentation=on"], True, [TWICE]),
+        ({"change": forget_augmentation}, [], False, [SILENT]),
+        ({"change": forget_augmentation}, ["--augmentation=on"], True, []),
+    ],
+)
+def test_augmentation(train, tmp_path, data, arguments, augmentation, warnings):
+    path = write_records(tmp_path / "data.tfrecord", **data)
+    new = [f"--sequence_example_file={path}", "--config=performance_with_dynamics", HPARAMS]
+    ended = train(*new, "--num_training_steps=1", *arguments)
+    assert ended.status == 0, ended.err
+    assert json.loads((tmp_path / "run/run.json").read_text())["augmentation"] is augmentation
+    assert f"{'with' if augmentation else 'without'} augmentation" in ended.err
+    assert [text for text in (SILENT, TWICE) if text in ended.err] == warnings
+
+
+def test_a_run_keeps_its_augmentation(train, tmp_path):
+    new = ["--config=performance_with_dynamics", HPARAMS]
+    assert train(*new, "--num_training_steps=1", "--augmentation=off").status == 0
+    ended = train("--num_training_steps=2")
+    assert "at step 2" in ended.out
+    assert "without augmentation" in ended.err
+    # What is asked for on these data is to augment them.
+    for asked in ("on", "auto"):
+        ended = train("--num_training_steps=3", f"--augmentation={asked}")
+        assert ended.status == 1
+        assert "made with augmentation=False, not True" in ended.error
+    ended = train("--eval", "--num_training_steps=2", "--augmentation=on")
+    assert "over 354 events" in ended.out
+
+
+def test_evaluation_of_an_augmenting_run_is_of_the_data_as_they_are(train, records, tmp_path):
+    new = ["--config=performance_with_dynamics", HPARAMS, "--num_training_steps=1"]
+    evaluated = train(*new, f"--eval_sequence_example_file={records}")
+    again = train("--eval", "--num_training_steps=1")
+    lines = [re.search("Evaluation at step 1.*", ended.out)[0] for ended in (evaluated, again)]
+    assert lines[0] == lines[1]
+    assert "over 354 events" in lines[0]
+    assert RunDir(str(tmp_path / "run")).settings().augmentation
 
 
 def test_warm_start(train, bundle_file, tmp_path):

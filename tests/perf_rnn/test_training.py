@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,9 +24,11 @@ def make_segments(num=12, length=50, seed=0, config=CONFIG):
     return [EventSequence.from_events(e, config) for e in events]
 
 
-def make_settings(hparams="", carry_state=True, window=16, config=CONFIG):
+def make_settings(hparams="", carry_state=True, window=16, config=CONFIG, augmentation=False):
     small = HParams(batch_size=4, rnn_layer_sizes=(8, 6), learning_rate=0.01)
-    return RunSettings(config.key, small.parse(hparams), window, carry_state, seed=1)
+    return RunSettings(
+        config.key, small.parse(hparams), window, carry_state, seed=1, augmentation=augmentation
+    )
 
 
 def make_trainer(train_dir, settings=None, segments=None, **options):
@@ -60,7 +64,7 @@ def test_learns(tmp_path):
     ids=["notes, dropout and schedule", "controls, attention and residual"],
 )
 def test_resumed_equals_uninterrupted(tmp_path, config, hparams):
-    settings = make_settings(hparams, config=config)
+    settings = make_settings(hparams, config=config, augmentation=True)
     whole = make_trainer(tmp_path / "whole", settings)
     expected = steps(whole, 23)
     first = make_trainer(tmp_path / "parts", settings)
@@ -71,6 +75,17 @@ def test_resumed_equals_uninterrupted(tmp_path, config, hparams):
     got += steps(second, 12)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     assert_same_weights(second.network, whole.network)
+
+
+def test_augmented_segments_are_others_in_each_pass(tmp_path):
+    segments, num_kinds = make_segments(num=4, length=17), []
+    for augmentation in (False, True):
+        settings = make_settings(augmentation=augmentation)
+        trainer = make_trainer(tmp_path / str(augmentation), settings, segments)
+        passes = [next(trainer.batches) for _ in range(3)]
+        num_kinds.append(len({row.tobytes() for batch in passes for row in batch.inputs}))
+    assert num_kinds[0] == 4
+    assert num_kinds[1] > 8  # Of twelve: two may have drawn the same interval.
 
 
 def test_two_devices_equal_one(tmp_path):
@@ -273,6 +288,18 @@ def test_run_dir_remembers_its_settings(tmp_path):
     assert RunDir(run.path).settings() == settings
     with pytest.raises(ValueError, match="made with batch_size=4, not 5; window=16, not 8"):
         run.check(make_settings("batch_size=5", window=8))
+    with pytest.raises(ValueError, match="made with augmentation=False, not True"):
+        run.check(make_settings(augmentation=True))
+
+
+def test_a_run_that_does_not_say_has_no_augmentation(tmp_path):
+    run = RunDir(str(tmp_path))
+    run.write(make_settings(augmentation=True))
+    path = tmp_path / "run.json"
+    values = json.loads(path.read_text())
+    assert values.pop("augmentation") is True
+    path.write_text(json.dumps(values))
+    assert run.settings() == make_settings(augmentation=False)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"hparams": {"size": 1}}'])

@@ -4,7 +4,8 @@ import shutil
 import pytest
 from note_seq import NoteSequence, midi_io
 
-from pipelines.note_sequence_files import convert_directory, note_sequence_id
+from pipelines.midi_reader import note_sequence_id
+from pipelines.note_sequence_files import convert_directory
 from pipelines.pipeline import tf_record_iterator
 
 ABC_TUNE = "X:{}\nT:Scale\nM:4/4\nL:1/8\nK:C\nCDEF GABc|\n"

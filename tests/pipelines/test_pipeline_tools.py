@@ -138,7 +138,7 @@ def test_convert_on_bad_input(run_tool, asap_dir, tmp_path, flags, message):
         (["--eval_ratio=2"], "--eval_ratio=2.0 is not between 0 and 1"),
         (["--config=jazz"], "unknown config 'jazz'; known: performance, "),
         (["--input={tmp}/none"], "{tmp}/none: No such file or directory"),
-        (["--input={tmp}/old"], "{tmp}/old: Is a directory"),
+        (["--input={tmp}/old"], "{tmp}/old: no file in it ends in .mid"),
         (["--input={tmp}/truncated"], "{tmp}/truncated: is truncated"),
         (["--input={tmp}/text"], "{tmp}/text: is no uncompressed TFRecord file"),
         (["--input={tmp}/nothing"], "{tmp}/nothing: holds no NoteSequences"),

@@ -1,0 +1,55 @@
+"""Modules of large packages, without what their packages bring along.
+
+`import tensorflow` takes seconds, `import note_seq` loads pandas, bokeh and IPython. Their protocol
+buffers and a few more of their modules need nothing of that.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from typing import Any
+
+
+class _SleepingPackage(types.ModuleType):
+    """A package whose own code runs when something is first asked of it that only it can answer.
+
+    Until then its modules can be imported; they become attributes of it, as of any package.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if _importing:  # One of its modules says `from package import another`.
+            return importlib.import_module(f"{self.__name__}.{name}")
+        self.__class__ = types.ModuleType  # type: ignore[assignment]
+        spec: Any = self.__spec__
+        spec.loader.exec_module(self)
+        return getattr(self, name)
+
+
+_importing: list[str] = []
+
+
+def import_module(name: str) -> Any:
+    """Imports a module such as `tensorflow.core.example.example_pb2` without running its package.
+
+    The outermost package runs later, when it is first used. Where it was imported before, this is
+    `importlib.import_module`.
+
+    Raises:
+      ModuleNotFoundError: there is no such module.
+    """
+    package = name.partition(".")[0]
+    if package not in sys.modules:
+        spec = importlib.util.find_spec(package)
+        if spec is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+        module = importlib.util.module_from_spec(spec)
+        module.__class__ = _SleepingPackage
+        sys.modules[package] = module
+    _importing.append(name)
+    try:
+        return importlib.import_module(name)
+    finally:
+        _importing.pop()

@@ -1,0 +1,151 @@
+"""What is for training and what for evaluation: by a CSV, and with duplicates on one side."""
+
+import dataclasses
+import os
+import shutil
+
+import pytest
+from absl import logging
+
+from perf_rnn.configs import default_configs
+from perf_rnn.note_arrays import NoteArrays
+from perf_rnn.records import EventRecords
+from pipelines import partitions
+from pipelines.performance_dataset import create_dataset
+
+PLAIN = default_configs["performance"]
+HEADER = "canonical_composer,split,year,midi_filename\n"
+
+
+@pytest.fixture(autouse=True)
+def _log_everything():
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.INFO)
+    yield
+    logging.set_verbosity(before)
+
+
+def write(path, *rows, header=HEADER):
+    path.write_text(header + "".join(f"Bach,{split},2004,{name}\n" for split, name in rows))
+    return str(path)
+
+
+def test_a_maestro_csv(tmp_path):
+    path = write(
+        tmp_path / "m.csv", ("train", "a.mid"), ("validation", "b.mid"), ("test", "2004/c.mid")
+    )
+    training, evaluation = "training_performances", "eval_performances"
+    assert partitions.read_split_csv(path, ["validation", "test"]) == {
+        "a.mid": training,
+        "b.mid": evaluation,
+        "2004/c.mid": evaluation,
+    }
+    assert partitions.read_split_csv(path, ["validation"]) == {
+        "a.mid": training,
+        "b.mid": evaluation,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "message"),
+    [
+        ([], "", "m.csv: has no column 'split'; its first line has nothing"),
+        ([], "a,split,b\n", "has no column 'midi_filename'; its first line has a, split, b"),
+        ([("dev", "a.mid")], HEADER, "line 2: split 'dev' of file 'a.mid' is none of train, "),
+        ([("train", "")], HEADER, "line 2: has no midi_filename"),
+        ([("train", "a"), ("test", "a")], HEADER, "m.csv: a stands in train and in test"),
+    ],
+)
+def test_a_csv_that_makes_no_sense(tmp_path, rows, header, message):
+    with pytest.raises(ValueError, match=message):
+        partitions.read_split_csv(write(tmp_path / "m.csv", *rows, header=header), ["test"])
+
+
+def test_an_unknown_split(tmp_path):
+    with pytest.raises(ValueError, match="split 'dev' is none of train, validation, test"):
+        partitions.read_split_csv(write(tmp_path / "m.csv"), ["dev"])
+
+
+NOTES = NoteArrays(
+    start_time=[0.0, 1.0],
+    end_time=[2.0, 2.0],
+    pitch=[60, 64],
+    velocity=[80, 90],
+    instrument=[0, 0],
+    program=[0, 0],
+    is_drum=[False, False],
+)
+
+
+def test_the_digest_is_of_the_notes_in_any_order():
+    digest = partitions.notes_digest(NOTES)
+    assert partitions.notes_digest(NOTES.take_notes([1, 0])) == digest
+    assert partitions.notes_digest(dataclasses.replace(NOTES, id="another")) == digest
+    assert partitions.notes_digest(dataclasses.replace(NOTES, velocity=[80, 91])) != digest
+
+
+def test_groups_are_joined_by_way_of_others():
+    members = [("d", "1"), ("c", "1"), ("c", "2"), ("b", "2"), ("a", "3"), ("e", "4"), ("a", "3")]
+    assert partitions.join_groups(members) == ({"c": "b", "d": "b"}, 3)
+
+
+def sources(directory, name):
+    path = str(directory / f"{name}_performances.tfrecord")
+    if not os.path.getsize(path):
+        return set()
+    return {sequence.source_id for sequence in EventRecords(path, PLAIN)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_duplicates_stay_on_one_side(asap_dir, tmp_path, seed, caplog):
+    good = asap_dir / "Bach/Fugue/bwv_875/CaoJ01M.mid"
+    for number in range(4):
+        (tmp_path / "in" / str(number)).mkdir(parents=True)
+        shutil.copy(good, tmp_path / "in" / str(number) / "x.mid")
+    written = create_dataset(
+        str(tmp_path / "in"),
+        str(tmp_path / "out"),
+        PLAIN,
+        32,
+        None,
+        0.5,
+        seed=seed,
+        augmentation=False,
+        num_workers=1,
+    )
+    assert sorted(written.values()) == [0, 16]
+    assert len(sources(tmp_path / "out", "eval") | sources(tmp_path / "out", "training")) == 4
+    assert "3 of 4 performances are duplicates of others" in caplog.messages
+
+
+def test_a_csv_divides_a_directory(asap_dir, tmp_path, caplog):
+    names = sorted(str(path.relative_to(asap_dir)) for path in asap_dir.rglob("*.mid"))
+    table = write(tmp_path / "m.csv", ("train", names[0]), ("test", names[1]))
+    written = create_dataset(
+        str(asap_dir),
+        str(tmp_path / "out"),
+        PLAIN,
+        32,
+        None,
+        0.1,
+        split_csv=table,
+        augmentation=False,
+        num_workers=1,
+    )
+    assert [os.path.basename(path) for path in written] == [
+        "eval_performances.tfrecord",
+        "training_performances.tfrecord",
+    ]
+    assert [len(sources(tmp_path / "out", side)) for side in ("eval", "training")] == [1, 1]
+    assert "DAGPipeline_TablePartition_not_in_the_table: 1" in caplog.messages
+    with pytest.raises(ValueError, match=r"m.csv: no.mid .* is not among the MIDI files"):
+        create_dataset(
+            str(asap_dir),
+            str(tmp_path / "out"),
+            PLAIN,
+            32,
+            None,
+            0.1,
+            split_csv=write(tmp_path / "m.csv", ("train", "no.mid")),
+            num_workers=1,
+        )
