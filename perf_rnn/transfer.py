@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from bundles import Attention, Bundle, LstmLayer, Projection
-from perf_rnn.configs import PerformanceRnnConfig, configs_of_id, default_configs
+from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.encodings import EventEncoding
 from perf_rnn.network import bundle_from_network, load_bundle
 from perf_rnn.note_events import NoteCodec
-from perf_rnn.step_network import check_fits
+from perf_rnn.trained_models import config_of_bundle
 
 
 def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle: Bundle) -> None:
@@ -31,7 +31,7 @@ def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle:
       ValueError: the bundle is another model's, its layers are not the network's, or its events
         cannot be mapped to the network's.
     """
-    source = _config_of(bundle)
+    source = config_of_bundle(bundle)
     fresh = bundle_from_network(network, config)
     _check_layers(fresh, bundle)
     names = _class_names(source.encoding), _class_names(config.encoding)
@@ -50,16 +50,6 @@ def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle:
         output_bias=_carry_over(bundle.output_bias, fresh.output_bias, *names),
     )
     load_bundle(network, merged)
-
-
-def _config_of(bundle: Bundle) -> PerformanceRnnConfig:
-    # Configs of one id differ in their data sets, not in their networks.
-    configs = configs_of_id(bundle.id)
-    if not configs:
-        known = ", ".join(dict.fromkeys(config.id for config in default_configs.values()))
-        raise ValueError(f"the bundle is of the model {bundle.id!r}; a start can be: {known}")
-    check_fits(bundle, configs[0])
-    return configs[0]
 
 
 def _check_layers(fresh: Bundle, bundle: Bundle) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from absl import flags
 
+from bundles.whole_files import written_whole
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -242,8 +243,8 @@ def _generate(bundle: Any, config: Any) -> None:
         seconds = time.monotonic() - start
         for path, piece in zip(paths, pieces, strict=True):
             sequence = piece.sequence
-            midi_io.sequence_proto_to_midi_file(sequence, f"{path}.tmp")
-            os.replace(f"{path}.tmp", path)
+            with written_whole(path) as temporary:
+                midi_io.sequence_proto_to_midi_file(sequence, str(temporary))
             print(f"{path}: {len(sequence.notes)} notes in {sequence.total_time:.1f} s")
             if formats:
                 facts = {
@@ -283,9 +284,8 @@ def _new_files(output_dir: str, count: int) -> Iterator[list[str]]:
     try:
         yield paths
     finally:
-        for path in (f"{path}{suffix}" for path in paths for suffix in ("", ".tmp")):
-            if os.path.exists(path) and (path.endswith(".tmp") or not os.path.getsize(path)):
-                os.remove(path)
+        if os.path.exists(paths[0]) and not os.path.getsize(paths[0]):
+            os.remove(paths[0])
 
 
 def console_entry_point() -> None:

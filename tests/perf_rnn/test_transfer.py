@@ -165,7 +165,9 @@ def test_other_layers_are_refused_with_the_hparams_to_give(stack, hparams):
 
 def test_other_models_are_refused():
     bundle = dataclasses.replace(make_bundle(DYNAMICS), id="melody_rnn")
-    with pytest.raises(ValueError, match=r"the model 'melody_rnn'; a start can be: performance, "):
+    with pytest.raises(
+        ValueError, match=r"'melody_rnn', which is no Performance RNN; known are: performance, "
+    ):
         start_from(bundle, DYNAMICS)
 
 
