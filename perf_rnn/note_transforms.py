@@ -6,7 +6,6 @@ note for note, what the function of note-seq 0.0.5's `sequences_lib` named in it
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -73,7 +72,7 @@ def apply_sustain(arrays: NoteArrays) -> NoteArrays:
         end_time[notes] = np.where(np.isinf(released), last_event, released)
 
     total_time = last_event if held_to_the_end else max(arrays.total_time, lifted_last)
-    arrays = dataclasses.replace(arrays, end_time=end_time, total_time=float(total_time))
+    arrays = arrays.replace(end_time=end_time, total_time=float(total_time))
     return arrays if keep.all() else arrays.take_notes(keep)
 
 
@@ -107,8 +106,7 @@ def stretch(arrays: NoteArrays, factor: float) -> NoteArrays:
         raise ValueError(f"stretch factor {factor} is not a number above 0")
     if factor == 1.0:
         return arrays
-    return dataclasses.replace(
-        arrays,
+    return arrays.replace(
         start_time=arrays.start_time * factor,
         end_time=arrays.end_time * factor,
         control_time=arrays.control_time * factor,
@@ -163,8 +161,7 @@ def split(arrays: NoteArrays, hop_seconds: float) -> list[NoteArrays]:
         keys, key_signature_time = key_signature.between(first, last)
         pedals, control_time = pedal.between(first, last)
         segments.append(
-            dataclasses.replace(
-                segment,
+            segment.replace(
                 start_time=segment.start_time - first,
                 end_time=end_time,
                 tempo_time=tempo_time,
@@ -247,8 +244,7 @@ def quantize(arrays: NoteArrays, steps_per_second: int) -> NoteArrays:
             raise ValueError(f"{what} at {times[steps < 0][0]} s is before time 0")
     end_step += end_step == start_step
     total_steps = int(_to_steps(np.array([arrays.total_time]), steps_per_second)[0])
-    return dataclasses.replace(
-        arrays,
+    return arrays.replace(
         steps_per_second=steps_per_second,
         start_step=start_step,
         end_step=end_step,
@@ -269,11 +265,15 @@ def transpose(
 
     Drums stay as they are, as in Magenta's TranspositionPipeline. Keys move along.
     """
-    pitch = np.where(arrays.is_drum, arrays.pitch, arrays.pitch + np.int32(semitones))
-    if (~arrays.is_drum & ((pitch < min_pitch) | (pitch > max_pitch))).any():
+    pitch = arrays.pitch + np.int32(semitones)
+    moved = pitch
+    if arrays.is_drum.any():
+        pitch = np.where(arrays.is_drum, arrays.pitch, pitch)
+        moved = pitch[~arrays.is_drum]
+    if len(moved) and not (min_pitch <= moved.min() and moved.max() <= max_pitch):
         return None
     key = (arrays.key_signature_key + np.int32(semitones)) % 12
-    return dataclasses.replace(arrays, pitch=pitch, key_signature_key=key)
+    return arrays.replace(pitch=pitch, key_signature_key=key)
 
 
 def _require_unquantized(arrays: NoteArrays, action: str) -> None:

@@ -90,7 +90,7 @@ def encode_primer(
     notes = quantize(primer, STEPS_PER_SECOND)
     if isinstance(config.codec, NoteCodec):
         start, end = np.asarray(notes.start_step), np.asarray(notes.end_step)
-        notes = dataclasses.replace(notes, end_step=np.minimum(end, start + MAX_DURATION_STEPS))
+        notes = notes.replace(end_step=np.minimum(end, start + MAX_DURATION_STEPS))
     if num_steps is None:
         num_steps = max(1, (notes.total_steps or 0) - start_step)
     events = config.codec.set_length(config.codec.encode(notes, start_step), num_steps)

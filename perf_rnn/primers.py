@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -76,7 +75,7 @@ def from_melody(text: str) -> NoteArrays:
     pitches, starts, stops = zip(*notes, strict=True)
     step = MELODY_STEP_SECONDS
     notes_of_melody = _notes(pitches, np.array(starts) * step, np.array(stops) * step)
-    return dataclasses.replace(notes_of_melody, total_time=len(events) * step)
+    return notes_of_melody.replace(total_time=len(events) * step)
 
 
 def from_midi(path: str | os.PathLike[str]) -> NoteArrays:
@@ -136,8 +135,7 @@ def cut(notes: NoteArrays, seconds: float) -> NoteArrays:
     kept = notes.take_notes(notes.start_time < seconds)
     if notes.num_notes and not kept.num_notes:
         raise ValueError(f"no note of the primer starts in its first {seconds:g} s")
-    return dataclasses.replace(
-        kept,
+    return kept.replace(
         end_time=np.minimum(kept.end_time, seconds),
         total_time=min(kept.total_time, seconds),
     )

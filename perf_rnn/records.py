@@ -98,21 +98,12 @@ def make_example(
     Raises:
       ValueError: `example_format` is unknown.
     """
-    protos = example_protos()
-    feature_pb2 = light_imports.import_module("tensorflow.core.example.feature_pb2")
-
-    def integers(*values: int) -> Any:
-        return feature_pb2.Feature(int64_list=feature_pb2.Int64List(value=values))
-
-    def text(value: str) -> Any:
-        return feature_pb2.Feature(bytes_list=feature_pb2.BytesList(value=[value.encode()]))
-
     if example_format not in EXAMPLE_FORMATS:
         raise ValueError(
             f"example format {example_format!r} is none of {', '.join(EXAMPLE_FORMATS)}"
         )
     if example_format == "sparse_one_hot":
-        example = protos.SequenceExample()
+        example = example_protos().SequenceExample()
         feature = example.feature_lists.feature_list["events"].feature.add()
         feature.int64_list.value.extend(events.ravel().tolist())
     else:
@@ -120,13 +111,13 @@ def make_example(
         vectors = config.encoding.dense_inputs(events[:-1])
         example = make_sequence_example(np.hstack([controls[1:], vectors]), events[1:])
     context = example.context.feature
-    context["config"].CopyFrom(text(config.key))
-    context["num_classes"].CopyFrom(integers(config.num_classes))
-    context["source_id"].CopyFrom(text(source_id))
-    context["segment_index"].CopyFrom(integers(segment_index))
-    context["augmented"].CopyFrom(integers(int(augmented)))
+    context["config"].bytes_list.value.append(config.key.encode())
+    context["num_classes"].int64_list.value.append(config.num_classes)
+    context["source_id"].bytes_list.value.append(source_id.encode())
+    context["segment_index"].int64_list.value.append(segment_index)
+    context["augmented"].int64_list.value.append(int(augmented))
     if config.conditioning.optional:
-        context["conditioning_disabled"].CopyFrom(integers(int(disabled)))
+        context["conditioning_disabled"].int64_list.value.append(int(disabled))
     return example
 
 
@@ -139,8 +130,16 @@ def make_sequence_example(inputs: Any, labels: Any) -> Any:
     """
     example = example_protos().SequenceExample()
     lists = example.feature_lists.feature_list
-    for values in inputs:
-        lists["inputs"].feature.add().float_list.value.extend(values)
+    if len(inputs):
+        vectors = np.ascontiguousarray(inputs, "<f4")
+        lists["inputs"].feature.add().float_list.value.extend(vectors[0])
+        # All steps' bytes begin as protobuf has written the first's: laid out together they take
+        # a twentieth of the time that they take float by float through its messages.
+        begin = np.frombuffer(lists["inputs"].SerializeToString(), np.uint8)[: -vectors[0].nbytes]
+        following = np.empty((len(vectors) - 1, len(begin) + vectors[0].nbytes), np.uint8)
+        following[:, : len(begin)] = begin
+        following[:, len(begin) :] = vectors[1:].view(np.uint8)
+        lists["inputs"].MergeFromString(following.tobytes())
     for label in labels:
         lists["labels"].feature.add().int64_list.value.extend(np.atleast_1d(label).tolist())
     return example

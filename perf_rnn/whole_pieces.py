@@ -132,7 +132,7 @@ def _encode(notes: NoteArrays, config: PerformanceRnnConfig) -> EventIndices:
     notes = quantize(notes, STEPS_PER_SECOND)
     if isinstance(config.codec, NoteCodec):
         start, end = np.asarray(notes.start_step), np.asarray(notes.end_step)
-        notes = dataclasses.replace(notes, end_step=np.minimum(end, start + MAX_DURATION_STEPS))
+        notes = notes.replace(end_step=np.minimum(end, start + MAX_DURATION_STEPS))
     return config.codec.encode(notes)
 
 

@@ -116,8 +116,7 @@ def read_midi_file(file: MidiFile) -> NoteArrays:
     arrays = midi_arrays.read_midi(data)
     if arrays is None:
         arrays = from_note_sequence(midi_files.parse_note_sequence(data, file.filename))
-    return dataclasses.replace(
-        arrays,
+    return arrays.replace(
         id=note_sequence_id(file.filename, file.collection_name, "midi"),
         filename=file.filename,
         collection_name=file.collection_name,

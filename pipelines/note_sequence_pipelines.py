@@ -5,7 +5,6 @@ done on note arrays by `perf_rnn.note_transforms`; what only scores hold (chord 
 parts, voices) does not survive it.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 from perf_rnn import note_arrays, note_transforms
@@ -216,4 +215,4 @@ def _mark(arrays: NoteArrays, change: str, is_original: bool) -> NoteArrays:
     if is_original:
         return arrays
     separator = "," if "@" in arrays.id else "@"
-    return dataclasses.replace(arrays, id=f"{arrays.id}{separator}{change}")
+    return arrays.replace(id=f"{arrays.id}{separator}{change}")

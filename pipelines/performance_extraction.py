@@ -9,9 +9,11 @@ import dataclasses
 
 import numpy as np
 
-from perf_rnn.events import STEPS_PER_SECOND, EventCodec
+from perf_rnn.augmentation import transpose
+from perf_rnn.events import STEPS_PER_SECOND, EventCodec, EventIndices
 from perf_rnn.note_arrays import NoteArrays
 from perf_rnn.note_events import DurationTooLongError, NoteCodec, ShiftTooLongError
+from perf_rnn.note_transforms import MAX_PITCH, MIN_PITCH
 from pipelines import statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
 from pipelines.note_seq_parts import NoteSequence, performance_lib, sequences_lib
@@ -115,6 +117,7 @@ class PerformanceExtractor(ArrayPipeline):
         self._max_events = max_events
         codec_type = NoteCodec if note_performance else EventCodec
         self._codec: EventCodec | NoteCodec = codec_type(num_velocity_bins)
+        self._last: tuple[NoteArrays, EventIndices] | None = None
 
     def transform_arrays(self, arrays: NoteArrays) -> list[EventArrays]:
         if arrays.steps_per_second is None:
@@ -125,7 +128,7 @@ class PerformanceExtractor(ArrayPipeline):
             stats.count("performances_discarded_more_than_1_program")
             return []
         try:
-            events = self._codec.encode(arrays)
+            events = self._encode(arrays)
         except ShiftTooLongError:
             stats.count("performance_discarded_too_many_time_shift_steps")
             return []
@@ -138,7 +141,8 @@ class PerformanceExtractor(ArrayPipeline):
         if self._min_events is not None and len(events) < self._min_events:
             stats.count("performances_discarded_too_short")
             return []
-        stats.lengths.increment(self._codec.num_steps(events) // arrays.steps_per_second)
+        steps = int(self._codec.event_steps(events).sum())
+        stats.lengths.increment(steps // arrays.steps_per_second)
         all_drums, no_drums = bool(arrays.is_drum.all()), not arrays.is_drum.any()
         return [
             EventArrays(
@@ -152,6 +156,16 @@ class PerformanceExtractor(ArrayPipeline):
             )
         ]
 
+    def _encode(self, arrays: NoteArrays) -> EventIndices:
+        """Encodes, or transposes what was encoded last if only the notes' key is another."""
+        if self._last is not None:
+            semitones = _semitones_between(self._last[0], arrays)
+            if semitones is not None:
+                return transpose(self._last[1], self._codec, semitones)
+        events = self._codec.encode(arrays)
+        self._last = arrays, events
+        return events
+
     def transform(self, input_object: NoteSequence) -> list[performance_lib.BasePerformance]:
         performances, stats = extract_performances(
             input_object,
@@ -162,6 +176,21 @@ class PerformanceExtractor(ArrayPipeline):
         )
         self._set_stats(stats)
         return performances
+
+
+def _semitones_between(arrays: NoteArrays, other: NoteArrays) -> int | None:
+    """How far `other` lies above notes that it shares all but the pitches with; None if it may not.
+
+    What is shared is seen by the arrays being the same objects, which `NoteArrays.replace` keeps.
+    """
+    shared = ("start_time", "start_step", "end_step", "velocity")
+    if any(getattr(arrays, name) is not getattr(other, name) for name in shared):
+        return None
+    intervals = other.pitch - arrays.pitch
+    if not len(intervals) or (intervals != intervals[0]).any():
+        return None
+    is_possible = other.pitch.min() >= MIN_PITCH and other.pitch.max() <= MAX_PITCH
+    return int(intervals[0]) if is_possible else None
 
 
 def _segment_index(arrays: NoteArrays) -> int:

@@ -152,9 +152,7 @@ def cut(notes: NoteArrays, seconds: float) -> list[NoteArrays]:
       ValueError: the notes are quantised, or `seconds` is not above 0.
     """
     parts = [
-        dataclasses.replace(
-            part, total_time=min(seconds, notes.total_time - part.start_time_offset)
-        )
+        part.replace(total_time=min(seconds, notes.total_time - part.start_time_offset))
         for part in split(notes, seconds)
     ]
     if len(parts) > 1 and parts[-1].total_time < seconds / 2:

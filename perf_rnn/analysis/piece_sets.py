@@ -127,7 +127,7 @@ def _as_they_sound(sequence: music_pb2.NoteSequence) -> NoteArrays:
     total_time = float(notes.end_time.max(initial=0.0))
     if notes.start_time.min(initial=0.0) < 0 or total_time > MAX_SECONDS:
         raise ValueError(f"it has notes outside 0 to {MAX_SECONDS} s")
-    return dataclasses.replace(notes, total_time=total_time)
+    return notes.replace(total_time=total_time)
 
 
 def _midi_files(directory: str) -> list[str]:

@@ -232,7 +232,7 @@ def _notes_between(notes: NoteArrays, start: float, end: float) -> NoteArrays:
             rows = rows[notes.control_number[rows] != _PEDAL]
         columns |= {name: getattr(notes, name)[rows] for name in names}
         columns[f"{table}_time"] = np.maximum(time[rows] - start, 0.0)
-    return dataclasses.replace(block, control_step=None, **columns)
+    return block.replace(control_step=None, **columns)
 
 
 def _to_midi(notes: NoteArrays, volume: float) -> bytes:
@@ -242,7 +242,7 @@ def _to_midi(notes: NoteArrays, volume: float) -> bytes:
 
     is_volume = notes.control_number == _VOLUME
     value = np.where(is_volume, notes.control_value * volume / _DEFAULT_VOLUME, notes.control_value)
-    sequence = to_note_sequence(dataclasses.replace(notes, control_value=np.rint(value)))
+    sequence = to_note_sequence(notes.replace(control_value=np.rint(value)))
     midi = midi_io.note_sequence_to_pretty_midi(sequence)
     for instrument in midi.instruments:
         change = pretty_midi.ControlChange
