@@ -2,7 +2,8 @@
 
 Names and behaviour follow `magenta.pipelines.performance_pipeline` of Magenta 2.1.4.
 Where it differs: the partition is a seeded hash, performances are not cut at 512 events, they
-are transposed by a whole major third each way, and every discard is counted.
+are stretched and transposed only on request, by a whole major third each way, and every discard is
+counted.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def get_pipeline(
     *,
     seed: int = 0,
     partition_by: str = "sequence",
-    augmentation: bool = True,
+    augmentation: bool = False,
     example_format: str = "sparse_one_hot",
     reader: pipeline.Pipeline | None = None,
     partition: pipeline.Pipeline | None = None,
@@ -120,7 +121,8 @@ def get_pipeline(
       seed: another seed gives another division.
       partition_by: 'sequence' divides sequences one by one; 'folder' keeps those of one folder,
         such as recordings of one piece, on one side.
-      augmentation: whether training data is stretched and transposed.
+      augmentation: whether training data is stretched and transposed here, into many copies,
+        instead of while it is read for training (`perf_rnn.augmentation`).
       example_format: one of `perf_rnn.records.EXAMPLE_FORMATS`.
       reader: what makes NoteSequences of the pipeline's inputs, such as a
         `midi_reader.MidiReader`; None where they are NoteSequences.

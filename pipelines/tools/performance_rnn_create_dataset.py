@@ -42,7 +42,11 @@ flags.DEFINE_list(
 )
 flags.DEFINE_integer("seed", 0, "Another seed gives another division.")
 flags.DEFINE_enum(
-    "augmentation", "on", ["on", "off"], "Whether training data is stretched and transposed."
+    "augmentation",
+    "off",
+    ["on", "off"],
+    "on stores the 45 stretched and transposed copies of training data that Magenta's tool makes; "
+    "off one copy, which training stretches and transposes anew in each pass.",
 )
 flags.DEFINE_enum(
     "example_format",

@@ -75,9 +75,7 @@ def arrays(example):
 @pytest.mark.parametrize("config", default_configs.values(), ids=lambda config: config.key)
 def test_dense_examples_are_magentas(sequences, config):
     sequence, max_events = sequences["CaoJ01M.mid"], 200
-    pipeline = get_pipeline(
-        config, 32, max_events, 0.0, augmentation=False, example_format="dense_one_hot"
-    )
+    pipeline = get_pipeline(config, 32, max_events, 0.0, example_format="dense_one_hot")
     ours = pipeline.transform(sequence)["training_performances"]
     sustained = sequences_lib.apply_sustain_control_changes(sequence)
     kind = NotePerformance if config is NOTES else Performance

@@ -39,7 +39,6 @@ def test_dataset_training_evaluation(run_tool, note_sequences, tmp_path, config)
         f"--config={config.key}",
         f"--input={note_sequences}",
         f"--output_dir={tmp_path}",
-        "--augmentation=off",
         "--eval_ratio=0.5",
         "--seed=3",
         "--max_events=60",

@@ -49,9 +49,7 @@ def files(asap_dir):
 
 
 def test_any_number_of_workers_gives_the_bytes_of_one_process(files, tmp_path, caplog):
-    pipeline = get_pipeline(
-        DYNAMIC, 32, None, 0.5, augmentation=False, reader=midi_reader.MidiReader()
-    )
+    pipeline = get_pipeline(DYNAMIC, 32, None, 0.5, reader=midi_reader.MidiReader())
     counts = [run_pipeline_serial(pipeline, files, str(tmp_path / "serial"))]
     logged = {record.getMessage() for record in caplog.records}
     for workers in (1, 3):

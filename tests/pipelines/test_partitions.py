@@ -110,7 +110,6 @@ def test_duplicates_stay_on_one_side(asap_dir, tmp_path, seed, caplog):
         None,
         0.5,
         seed=seed,
-        augmentation=False,
         num_workers=1,
     )
     assert sorted(written.values()) == [0, 16]
@@ -129,7 +128,6 @@ def test_a_csv_divides_a_directory(asap_dir, tmp_path, caplog):
         None,
         0.1,
         split_csv=table,
-        augmentation=False,
         num_workers=1,
     )
     assert [os.path.basename(path) for path in written] == [

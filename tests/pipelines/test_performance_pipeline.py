@@ -55,7 +55,7 @@ def test_augmented_examples_equal_those_made_with_note_seq(
     sequence.CopyFrom(sequences["LuoJ05M.mid"])
     del sequence.notes[120:]
     sequence.total_time = 33.0
-    examples, _ = training_examples(sequence, config)
+    examples, _ = training_examples(sequence, config, augmentation=True)
     expected = [
         (config.codec.from_performance(performance).ravel().tolist(), source_id, index)
         for performance, source_id, index in reference_performances(
@@ -93,9 +93,9 @@ def test_every_event_of_a_segment_survives_unless_a_limit_is_given(
     sequences, training_examples, read_example
 ):
     sequence = sequences["Ahfat01M.mid"]
-    whole, stats = training_examples(sequence, DYNAMIC, augmentation=False)
+    whole, stats = training_examples(sequence, DYNAMIC)
     assert "DAGPipeline_PerformanceExtractor_training_performances_truncated" not in stats
-    cut, stats = training_examples(sequence, DYNAMIC, max_events=512, augmentation=False)
+    cut, stats = training_examples(sequence, DYNAMIC, max_events=512)
     lengths = [len(read_example(example)[0]) for example in whole]
     assert max(lengths) > 512
     assert [read_example(example)[0] for example in cut] == [
@@ -109,12 +109,12 @@ def test_every_event_of_a_segment_survives_unless_a_limit_is_given(
 def test_eval_data_is_not_augmented(sequences, training_examples):
     sequence = sequences["CaoJ01M.mid"]
     evaluation = get_pipeline(DYNAMIC, 32, None, 1.0).transform(sequence)
-    plain, _ = training_examples(sequence, DYNAMIC, augmentation=False)
+    plain, _ = training_examples(sequence, DYNAMIC)
     assert evaluation == {"eval_performances": plain, "training_performances": []}
 
 
 def side(sequence, **options):
-    outputs = get_pipeline(PLAIN, 2, None, 0.5, augmentation=False, **options).transform(sequence)
+    outputs = get_pipeline(PLAIN, 2, None, 0.5, **options).transform(sequence)
     (name,) = (name for name, examples in outputs.items() if examples)
     return name.removesuffix("_performances")
 
@@ -220,7 +220,7 @@ def top_note():
     ],
 )
 def test_every_discard_is_counted(training_examples, sequence, examples, counter, count):
-    made, stats = training_examples(sequence, PLAIN, min_events=3)
+    made, stats = training_examples(sequence, PLAIN, min_events=3, augmentation=True)
     assert len(made) == examples
     assert stats.get(f"DAGPipeline_{counter}", 0) == count
 
@@ -233,7 +233,7 @@ def test_pitch_bends_and_three_hours_are_no_obstacle(training_examples, read_exa
             pitch=60 + minute % 12, velocity=80, start_time=60 * minute, end_time=60 * minute + 50
         )
     sequence.total_time = 3 * 3600 - 10
-    examples, stats = training_examples(sequence, PLAIN, min_events=2, augmentation=False)
+    examples, stats = training_examples(sequence, PLAIN, min_events=2)
     assert len(examples) == 180
     assert [read_example(example)[2] for example in examples] == list(range(0, 360, 2))
     assert (
@@ -247,7 +247,7 @@ def test_segments_keep_their_place_through_a_users_pipeline(sequences, read_exam
             assert isinstance(input_object, NoteSequence)
             return [input_object]
 
-    direct = get_pipeline(DYNAMIC, 32, None, 0.0, augmentation=False)
+    direct = get_pipeline(DYNAMIC, 32, None, 0.0)
     units = {unit.name: unit for unit in direct.dag if hasattr(unit, "transform")}
     with_user = dict(direct.dag)
     user = Pass(NoteSequence, NoteSequence)
@@ -261,7 +261,7 @@ def test_segments_keep_their_place_through_a_users_pipeline(sequences, read_exam
 
 @pytest.mark.parametrize("config", default_configs.values(), ids=lambda config: config.key)
 def test_no_note_seq_performance_is_made_on_the_way(sequences, monkeypatch, config):
-    pipeline = get_pipeline(config, 32, None, 0.0, augmentation=False)
+    pipeline = get_pipeline(config, 32, None, 0.0)
     monkeypatch.setattr(performance_lib.BasePerformance, "__init__", lambda: None)
     optional = config.conditioning.optional
     examples = pipeline.transform(sequences["CaoJ01M.mid"])["training_performances"]
