@@ -30,6 +30,7 @@ _CHUNK = struct.Struct(">4sI")
 _END_OF_TRACK = b"\xff\x2f\x00"
 _NAME = b"\xff\x03"
 _NOTE_STATUS = re.compile(rb"[\x80-\x9f]")
+_LONG_DELTA = re.compile(rb"[\x80-\xff]{2,}[\x00-\x7f]")  # Of three bytes or more.
 
 # What takes the place of a track's end, T being its tick: at T an empty text; at T + 1, on every
 # channel, a note-off for every pitch; from T + 2 to T + 3 a note on every channel. So symusic shows
@@ -129,6 +130,9 @@ def _read_track(chunk: bytes, resolution: int) -> _Track:
     _require(not _DOUBTFUL.search(_KEY.sub(_KEY_OF_C, _SYSEX.sub(_nothing_if_whole, chunk))))
     # Where a channel's program changes twice, symusic does not show what lies between.
     _require(all(chunk.count(0xC0 | channel) <= 1 for channel in range(16)))
+    # symusic counts ticks in 32 bits. Any other event takes 3 bytes, and less than 2^14 ticks.
+    long_deltas = sum(1 << 7 * len(delta) for delta in _LONG_DELTA.findall(chunk))
+    _require(long_deltas + (len(chunk) // 3 << 14) < 1 << 32)
     body = chunk.removesuffix(_END_OF_TRACK) + _AT_END
     alone = _HEADER.pack(b"MThd", 6, 0, 1, resolution)
     try:

@@ -112,6 +112,8 @@ REFUSED = {
     "SysEx above 127": [(0, [0xF0, 2, 200, 0xF7]), *note(), END],
     "no status": [(0, [60, 64]), *note(), END],
     "too long": [*note(), (30_000_000, [0xFF, 1, 0]), END],
+    # 32 bits lose 2^32 ticks of this note's length, and show one of 50.
+    "overflow": [(0, on(60)), *[(2**28 - 1, [0xFF, 1, 0])] * 16, (66, off(60)), END],
     "empty": [],
 }
 

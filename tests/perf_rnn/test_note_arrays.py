@@ -1,5 +1,6 @@
 """NoteArrays, and its exchange with NoteSequence protos."""
 
+import dataclasses
 import pathlib
 import pickle
 import subprocess
@@ -226,3 +227,28 @@ def test_light_import():
         cwd=pathlib.Path(__file__).parents[2],
     )
     assert result.stdout == "[]\n"
+
+
+def test_replace_is_that_of_dataclasses():
+    arrays = from_note_sequence(full_sequence())
+    changes = {"pitch": [61, 37], "start_step": np.array([50, 10]), "total_time": 3.0}
+    replaced, expected = arrays.replace(**changes), dataclasses.replace(arrays, **changes)
+    for field in dataclasses.fields(NoteArrays):
+        value = getattr(replaced, field.name)
+        np.testing.assert_array_equal(value, getattr(expected, field.name), strict=True)
+    assert replaced.velocity is arrays.velocity
+    assert (arrays.pitch.tolist(), arrays.start_step) == ([60, 36], None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"pitch": [60]}, ValueError, "pitch has 1 entries where the other columns of notes have"),
+        ({"tempo_time": [0, 1]}, ValueError, "tempo_qpm has 1 entries where the other columns of"),
+        ({"velocity": [[1, 2]]}, ValueError, "velocity has 2 dimensions, expected 1"),
+        ({"pitches": [60, 61]}, TypeError, "no field 'pitches'"),
+    ],
+)
+def test_replace_checks_what_it_is_given(changes, error, message):
+    with pytest.raises(error, match=message):
+        from_note_sequence(full_sequence()).replace(**changes)

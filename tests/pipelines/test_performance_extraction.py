@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from note_seq import NoteSequence, Performance, performance_lib, sequences_lib
 
+from perf_rnn.note_arrays import from_note_sequence
+from perf_rnn.note_transforms import quantize, split, transpose
 from pipelines.note_sequence_pipelines import Quantizer
 from pipelines.performance_extraction import PerformanceExtractor, extract_performances
 
@@ -45,6 +47,29 @@ def test_program_and_drums_on_arrays_and_on_protos(make_quantized, drums):
     (on_arrays,) = unit.transform_arrays(unit.input_form.from_declared(sequence))
     assert (on_arrays.program, on_arrays.is_drum) == (on_protos.program, on_protos.is_drum)
     assert list(unit.output_form.to_declared(on_arrays)) == list(on_protos)
+
+
+@pytest.mark.parametrize("note_performance", [False, True])
+def test_copies_are_extracted_as_if_each_were_alone(sequences, note_performance):
+    (segment, *_) = split(from_note_sequence(sequences["CaoJ01M.mid"]), 10)
+    segment = quantize(segment, 100)
+    bent = segment.pitch + np.where(np.arange(segment.num_notes) % 2, 1, 0)
+    copies = [
+        transpose(segment, 3),
+        segment,
+        transpose(segment, -4),
+        segment.replace(pitch=bent),
+        segment.replace(velocity=segment.velocity // 2),
+        segment.replace(end_step=segment.end_step + 1),
+    ]
+    unit = PerformanceExtractor(None, None, 32, note_performance)
+    made = [unit.transform_arrays(copy)[0].events.tolist() for copy in copies]
+    for copy, events in zip(copies, made, strict=True):
+        alone = PerformanceExtractor(None, None, 32, note_performance)
+        assert alone.transform_arrays(copy)[0].events.tolist() == events
+    assert len(set(map(str, made))) == len(copies)
+    with pytest.raises(ValueError, match=r"pitch 1[2-9][0-9] .* is outside 0 to 127"):
+        unit.transform_arrays(segment.replace(pitch=segment.pitch + 60))
 
 
 def test_extractor_needs_steps_on_arrays():
