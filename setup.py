@@ -62,7 +62,7 @@ setuptools.setup(
     ],
     extras_require={
         "beam": ["apache-beam>=2.60"],
-        "dev": ["hypothesis", "mypy", "pytest", "ruff", "scipy", "types-tqdm"],
+        "dev": ["apache-beam", "hypothesis", "mypy", "pytest", "ruff", "scipy", "types-tqdm"],
     },
     entry_points={
         "console_scripts": [
