@@ -87,7 +87,12 @@ def main() -> None:
         name: int(count)
         for name, count in re.findall(r"DAGPipeline_(\w+): (\d+)$", done.stderr, re.M)
     }
-    named = collections.Counter(re.findall(r"\] (\w+?)\d{4}\.mid: skipped: ", done.stderr))
+    found = re.findall(r"\] (\w+?)\d{4}\.mid: skipped: (.*)", done.stderr)
+    named = collections.Counter(kind for kind, _ in found)
+    # What note_seq says, without the numbers in it.
+    reasons = collections.Counter(
+        re.sub(r"\d+", "N", message.partition("(")[2])[:60] for _, message in found
+    )
     read, crashed = counters["MidiReader_files_read"], counters.get("inputs_crashed", 0)
     skipped = counters["MidiReader_files_skipped"]
     assert read + skipped + crashed == flags.num_files, counters
@@ -99,6 +104,7 @@ def main() -> None:
         // 1024,
         "counters": {name: count for name, count in sorted(counters.items()) if count},
         "named, by kind of damage": dict(named),
+        "named, by reason": dict(reasons.most_common(20)),
         "output": done.stdout.splitlines()[-2:],
     }
     print(json.dumps(figures, indent=2))
