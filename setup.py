@@ -62,7 +62,16 @@ setuptools.setup(
     ],
     extras_require={
         "beam": ["apache-beam>=2.60"],
-        "dev": ["hypothesis", "mypy", "pytest", "ruff", "scipy", "types-tqdm"],
+        "dev": [
+            "hypothesis",
+            "ipykernel",
+            "mypy",
+            "nbclient",
+            "pytest",
+            "ruff",
+            "scipy",
+            "types-tqdm",
+        ],
     },
     entry_points={
         "console_scripts": [
