@@ -168,7 +168,6 @@ def _train(run: Any, settings: Any) -> None:
     import bundles
     from perf_rnn import network, training
     from perf_rnn.configs import get_config
-    from perf_rnn.training_samples import SampleWriter
     from perf_rnn.transfer import transfer_weights
 
     strategy = _strategy()
@@ -196,6 +195,8 @@ def _train(run: Any, settings: Any) -> None:
         logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
     samples = None
     if FLAGS.sample_seconds:
+        from perf_rnn.training_samples import SampleWriter
+
         config = get_config(settings.config)
         samples = SampleWriter(run, config, segments, FLAGS.sample_seconds)
     run.write(settings)
