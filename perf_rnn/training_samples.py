@@ -112,6 +112,7 @@ class SampleWriter:
 
         bundle = bundle_from_network(network, self._config)
         (piece,) = generate_pieces(bundle, self._config, self._num_steps, 1, SEED)
+        # Not in the run's train directory: of each, TensorBoard follows one open file.
         with tf.summary.create_file_writer(self._run.sample_dir).as_default(step=step):
             png = to_png(piece.sequence, title=f"{self._config.key}, step {step}")
             tf.summary.image("piano_roll", tf.io.decode_png(png)[tf.newaxis])
