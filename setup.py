@@ -62,7 +62,17 @@ setuptools.setup(
     ],
     extras_require={
         "beam": ["apache-beam>=2.60"],
-        "dev": ["apache-beam", "hypothesis", "mypy", "pytest", "ruff", "scipy", "types-tqdm"],
+        "dev": [
+            "apache-beam",
+            "hypothesis",
+            "ipykernel",
+            "mypy",
+            "nbclient",
+            "pytest",
+            "ruff",
+            "scipy",
+            "types-tqdm",
+        ],
     },
     entry_points={
         "console_scripts": [

@@ -14,7 +14,7 @@ from perf_rnn import pieces, primers
 from perf_rnn.configs import PerformanceRnnConfig, default_configs
 from perf_rnn.control_schedule import ControlSchedule
 from perf_rnn.controls import Conditioning
-from perf_rnn.events import STEPS_PER_SECOND
+from perf_rnn.events import STEPS_PER_SECOND, EventIndices
 from perf_rnn.note_arrays import NoteArrays
 from perf_rnn.sampling import DEFAULT_OPTIONS, SamplingOptions, log_likelihood
 from perf_rnn.streaming import Stream
@@ -152,11 +152,13 @@ class GeneratedPiece:
 
     Attributes:
       sequence: NoteSequence.
+      events: int32 [L, *event_shape], what it is made of, from its beginning on.
       nll: of the events that were generated, in nats per event, as the network itself predicts
         them; None where it was not asked for.
     """
 
     sequence: music_pb2.NoteSequence
+    events: EventIndices
     nll: float | None = None
 
 
@@ -207,7 +209,7 @@ def generate_pieces(
             for whole, events in zip(total, made, strict=True)
         ]
     return [
-        GeneratedPiece(pieces.to_sequence(events, config, opening, num_steps), nll)
+        GeneratedPiece(pieces.to_sequence(events, config, opening, num_steps), events, nll)
         for events, nll in zip(made, nlls, strict=True)
     ]
 

@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
 
+import datetime
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,6 +9,9 @@ from typing import TypeVar
 from absl import logging
 
 SECONDS_BETWEEN_LINES = 10.0
+
+# Time left says what the rate would: there is room for `status` on 80 columns.
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 T = TypeVar("T")
 
@@ -33,16 +37,32 @@ def show(
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        with tqdm(items, desc=name, total=total, initial=initial, unit=f" {unit}") as bar:
+        bar_format = None if total is None else _BAR
+        with tqdm(
+            items, name, total, initial=initial, unit=f" {unit}",
+            bar_format=bar_format, dynamic_ncols=True,
+        ) as bar:  # fmt: skip
             for item in bar:
                 yield item
                 bar.set_postfix(status, refresh=False)
         return
-    next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+    start = time.monotonic()
+    next_line = start + SECONDS_BETWEEN_LINES
     for number, item in enumerate(items, start=initial + 1):
         yield item
-        if time.monotonic() >= next_line:
-            done = f"{number}" if total is None else f"{number} of {total}"
-            facts = ", ".join(f"{what} {value}" for what, value in status.items())
-            logging.info("%s: %s %s done: %s", name, done, unit, facts)
+        now = time.monotonic()
+        if now >= next_line:
+            done, facts = f"{number}", [f"{what} {value}" for what, value in status.items()]
+            if total is not None:
+                done += f" of {total}"
+                seconds_left = (total - number) * (now - start) / (number - initial)
+                facts.append(f"{datetime.timedelta(seconds=round(seconds_left))} left")
+            logging.info("%s: %s %s done: %s", name, done, unit, ", ".join(facts))
             next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+
+
+def say(line: str) -> None:
+    """Prints a line, above the bar if one is shown."""
+    from tqdm import tqdm
+
+    tqdm.write(line)

@@ -1,7 +1,8 @@
 """A training run's directory: what it was made with, and its checkpoints.
 
 `RUN_DIR/run.json` says which config, hyperparameters and window the run has; `RUN_DIR/train` holds
-checkpoints and TensorBoard summaries, `RUN_DIR/eval` the evaluation's summaries.
+checkpoints and TensorBoard summaries; `RUN_DIR/eval` holds the evaluation's summaries,
+`RUN_DIR/sample` and `RUN_DIR/data` those of `training_samples`.
 """
 
 import dataclasses
@@ -43,6 +44,8 @@ class RunDir:
         self.path = os.path.expanduser(path)
         self.train_dir = os.path.join(self.path, "train")
         self.eval_dir = os.path.join(self.path, "eval")
+        self.sample_dir = os.path.join(self.path, "sample")
+        self.data_dir = os.path.join(self.path, "data")
         self._settings_path = os.path.join(self.path, "run.json")
 
     def settings(self) -> RunSettings | None:

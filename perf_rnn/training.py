@@ -272,7 +272,7 @@ class Trainer:
                         sums.write_summaries()
                         tf.summary.scalar("events_per_second", rate)
                         tf.summary.scalar("learning_rate", self.optimizer.learning_rate)
-                    status.update(sums.to_text(), **{"events/s": f"{rate:.0f}"})
+                    status.update({"loss": f"{sums.loss:.3f}", "events/s": f"{rate:,.0f}"})
                     sums, since = Metrics(), time.monotonic()
                 if step == total or time.monotonic() >= save_time:
                     started = time.monotonic()

@@ -135,8 +135,9 @@ def create_dataset(
         num_shards=num_shards,
         require_output=True,
     )
+    is_divided = table is not None or 0 < eval_ratio < 1
     for name, count in examples.items():
-        if not count:
+        if is_divided and not count:
             logging.warning(
                 "%s holds no examples: all that there is fell to the other side. Another --seed or "
                 "--eval_ratio divides otherwise; --partition_by=folder wants many folders.",

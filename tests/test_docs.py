@@ -78,6 +78,18 @@ def test_the_guide_shows_every_tool():
     assert {words[0] for words in commands("README.md")} >= TOOLS.keys()
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        path, _, anchor = link.partition("#")
+        if not link.startswith("https://"):
+            assert (ROOT / document).parent.joinpath(path).exists(), link
+            assert path or anchor in anchors, link
+
+
 def test_files_named_in_the_workspace_exist():
     text = (ROOT / "WORKSPACE.md").read_text(encoding="utf-8")
     named = re.findall(r"\b(?:tests|perf_rnn|pipelines|bundles|benchmarks)/[\w/]*\w\.\w+", text)

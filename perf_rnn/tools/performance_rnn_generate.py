@@ -216,8 +216,9 @@ def _generate(bundle: Any, config: Any) -> None:
     if FLAGS.disable_conditioning is not None:
         disabled = parse_disabled(FLAGS.disable_conditioning)
     formats = rendering.parse_formats(FLAGS.render)
+    if not FLAGS.output_dir:
+        raise ValueError("--output_dir is empty")
     output_dir = os.path.expanduser(FLAGS.output_dir)
-    os.makedirs(output_dir, exist_ok=True)
     renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
     primer_seconds = 0.0 if primer is None else primer.total_time
     if primer is not None:

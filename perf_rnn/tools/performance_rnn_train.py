@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 from typing import Any
 
 from absl import flags, logging
@@ -60,6 +61,13 @@ flags.DEFINE_string(
 flags.DEFINE_integer("num_eval_examples", 0, "Examples evaluated; 0: all.", lower_bound=0)
 flags.DEFINE_integer("summary_frequency", 10, "Steps between summaries.", lower_bound=1)
 flags.DEFINE_float("checkpoint_seconds", 300, "Seconds between checkpoints.", lower_bound=1)
+flags.DEFINE_integer(
+    "sample_seconds",
+    10,
+    "Length of the sample that TensorBoard gets at each checkpoint, in sound and picture, with its "
+    "events beside the data's; 0: none.",
+    lower_bound=0,
+)
 flags.DEFINE_integer("num_checkpoints", 10, "Newest checkpoints kept; 0: all.", lower_bound=0)
 flags.DEFINE_string(
     "warm_start_bundle_file", None, "Bundle whose weights a run without checkpoints begins with."
@@ -185,6 +193,12 @@ def _train(run: Any, settings: Any) -> None:
     if warm_start and trainer.step.numpy() == 0:
         transfer_weights(trainer.network, get_config(settings.config), warm_start)
         logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
+    samples = None
+    if FLAGS.sample_seconds:
+        from perf_rnn.training_samples import SampleWriter
+
+        config = get_config(settings.config)
+        samples = SampleWriter(run, config, segments, FLAGS.sample_seconds)
     run.write(settings)
     logging.info(
         "Training %s, layers %s, %s weights, products in %s, on %d device(s), from step %d, "
@@ -198,13 +212,18 @@ def _train(run: Any, settings: Any) -> None:
         "with" if settings.augmentation else "without",
     )
 
+    logging.info("To watch it: tensorboard --logdir=%s", shlex.quote(run.path))
+
     # Evaluated in float32, whatever the training's products are taken in.
     evaluated = _network_to_evaluate(settings)
 
     def after_checkpoint() -> None:
+        step = int(trainer.step.numpy())
+        if samples:
+            samples.write(trainer.network, step)
         if eval_segments is not None:
             evaluated.set_weights(trainer.network.get_weights())
-            _evaluate(run, settings, evaluated, eval_segments, int(trainer.step.numpy()))
+            _evaluate(run, settings, evaluated, eval_segments, step)
 
     schedule = training.Schedule(
         FLAGS.num_training_steps, FLAGS.summary_frequency, FLAGS.checkpoint_seconds
@@ -213,6 +232,17 @@ def _train(run: Any, settings: Any) -> None:
         trainer.train(schedule, after_checkpoint)
     finally:
         print(f"{run.path}: at step {trainer.step.numpy()}, checkpoints in {run.train_dir}")
+        if run.latest_checkpoint():
+            _print_what_next(run.path)
+
+
+def _print_what_next(run_dir: str) -> None:
+    name = os.path.basename(os.path.abspath(run_dir))
+    generate = f"performance_rnn_generate {shlex.quote(f'--run_dir={run_dir}')}"
+    directory, bundle_file = shlex.quote(f"generated_{name}"), shlex.quote(f"{name}.mag")
+    print("To hear it, and to keep it as a bundle:")
+    print(f"  {generate} --output_dir={directory} --render=wav,png,html")
+    print(f"  {generate} --save_generator_bundle --bundle_file={bundle_file}")
 
 
 def _network_to_evaluate(settings: Any) -> Any:
@@ -249,6 +279,7 @@ def _evaluate_checkpoints(run: Any) -> None:
 def _evaluate(run: Any, settings: Any, network: Any, segments: Any, step: int) -> None:
     import tensorflow as tf
 
+    from perf_rnn import progress
     from perf_rnn.configs import get_config
     from perf_rnn.evaluation import evaluate
 
@@ -263,7 +294,7 @@ def _evaluate(run: Any, settings: Any, network: Any, segments: Any, step: int) -
     with tf.summary.create_file_writer(run.eval_dir).as_default(step=step):
         metrics.write_summaries()
     facts = ", ".join(f"{name} {value}" for name, value in metrics.to_text().items())
-    print(f"Evaluation at step {step}: {facts}, over {metrics.num_events:.0f} events")
+    progress.say(f"Evaluation at step {step}: {facts}, over {metrics.num_events:.0f} events")
 
 
 def console_entry_point() -> None:

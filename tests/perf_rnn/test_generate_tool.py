@@ -118,9 +118,21 @@ def test_render(generate, tmp_path):
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     for fact in (MULTI, "[2,4]", "NLL"):
         assert fact in page
-    ended = generate("--render=mp3")
-    assert "--render=mp3: 'mp3' is none of wav, png, html" in ended.error
-    assert ended.status == 1
+
+
+def test_what_cannot_be_rendered_is_found_before_anything_is_made(generate, tmp_path):
+    text = tmp_path / "text.sf2"
+    text.write_text("no soundfont")
+    cases = {
+        ("--render=mp3",): "--render=mp3: 'mp3' is none of wav, png, html",
+        ("--render=wav", "--soundfont=/no.sf2"): "/no.sf2: No such file or directory",
+        ("--render=wav", f"--soundfont={text}"): "text.sf2: is no soundfont (.sf2)",
+    }
+    for arguments, message in cases.items():
+        ended = generate("--num_outputs=1", "--num_steps=200", *arguments)
+        assert ended.status == 1
+        assert message in ended.error
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_runs_in_a_second_keep_their_files(generate, tmp_path):
@@ -178,6 +190,7 @@ def test_control_flags_change_what_is_played(play):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--output_dir="], "--output_dir is empty"),
         (["--temperature=0"], "temperature 0.0 is not a number above 0"),
         (["--temperature=-1"], "temperature -1.0 is not a number above 0"),
         (["--temperature=[]"], "temperature is an empty list"),

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -55,6 +56,7 @@ def train(run_tool, records, tmp_path):
             f"--run_dir={tmp_path / 'run'}",
             f"--sequence_example_file={records}",
             "--window=16",
+            "--sample_seconds=0",
             *arguments,
         )
 
@@ -73,8 +75,10 @@ def summaries(directory):
 def test_train_resume_evaluate_export_generate(train, run_tool, records, tmp_path):
     run_dir = tmp_path / "run"
     new = ["--config=performance_with_dynamics", HPARAMS, "--summary_frequency=2"]
-    ended = train(*new, "--num_training_steps=4", f"--eval_sequence_example_file={records}")
+    evaluated = f"--eval_sequence_example_file={records}"
+    ended = train(*new, "--num_training_steps=4", evaluated, "--sample_seconds=1")
     assert ended.status == 0, ended.err
+    assert "oneDNN" not in ended.err
     assert "Evaluation at step 4: NLL" in ended.out
     assert "over 354 events" in ended.out
 
@@ -83,6 +87,9 @@ def test_train_resume_evaluate_export_generate(train, run_tool, records, tmp_pat
     assert ended.status == 0, ended.err
     assert f"{run_dir}: at step 7" in ended.out
     assert {step for step, _ in summaries(run_dir / "train")} == {2, 4, 6}
+    assert [path.name for path in sorted(run_dir.iterdir())] == [
+        "data", "eval", "run.json", "sample", "train",
+    ]  # fmt: skip
 
     ended = train("--eval", "--num_training_steps=7", "--num_eval_examples=2")
     assert ended.status == 0, ended.err
@@ -119,6 +126,21 @@ def test_train_resume_evaluate_export_generate(train, run_tool, records, tmp_pat
         pieces.append([path.read_bytes() for path in sorted(out.glob("*.mid"))])
     assert len(pieces[0]) == 2
     assert pieces[0] == pieces[1]
+
+
+def test_the_end_says_what_to_run_next(train, run_tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    new = ["--config=performance_with_dynamics", HPARAMS, "--run_dir=my runs/one"]
+    ended = train(*new, "--num_training_steps=1")
+    assert "tensorboard --logdir='my runs/one'" in ended.err
+    commands = [shlex.split(line) for line in ended.out.splitlines() if line.startswith("  ")]
+    assert [words[0] for words in commands] == ["performance_rnn_generate"] * 2
+    small = ["--num_outputs=1", "--num_steps=200"]
+    for _, *arguments in commands:
+        assert run_tool(GENERATE, *arguments, *small).status == 0
+    assert read_bundle(tmp_path / "one.mag").extra["training_steps"] == 1
+    made = {path.suffix for path in (tmp_path / "generated_one").iterdir()}
+    assert made == {".mid", ".wav", ".png", ".html"}
 
 
 def test_a_run_with_dropout_can_be_played_and_evaluated(train, run_tool, tmp_path):

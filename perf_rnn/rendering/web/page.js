@@ -36,7 +36,9 @@ class Card {
     this.canvas = find("canvas");
     this.cursor = find(".cursor");
     this.clock = find(".clock");
-    find("h2").textContent = piece.name;
+    for (const part of piece.name.split(/(?<=[_/])/)) {
+      find("h2").append(Object.assign(document.createElement("span"), {textContent: part}));
+    }
     find(".counts").textContent = piece.notes === 1 ? "1 note" : `${piece.notes.toLocaleString()} notes`;
     for (const [name, value] of Object.entries(piece.facts)) {
       const [entry, term, text] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
