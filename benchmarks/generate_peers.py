@@ -36,7 +36,7 @@ def random_weights() -> tuple[list[tuple[np.ndarray, np.ndarray, np.ndarray]], n
 def perf_rnn() -> Callable[..., Any]:
     """The library's sampler with everything it does by default."""
     import bundles
-    from perf_rnn import sampling
+    from perf_rnn import background, sampling
     from perf_rnn.configs import get_config
 
     config = get_config("performance_with_dynamics")
@@ -60,7 +60,7 @@ def perf_rnn() -> Callable[..., Any]:
                 sampler.step()
             return 8 * batch
 
-        with sampling.one_blas_thread():
+        with background.all_cores():
             take()
             return race.timed(take, seconds)
 

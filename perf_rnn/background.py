@@ -1,0 +1,158 @@
+"""Work in the background: parts of a step of the network, done by the other cores.
+
+A thread of each other core waits for `Work`, which is a call or two of NumPy; those leave Python's
+lock to others. Nobody waits by spinning, and whoever needs the result of work that nobody has begun
+does it himself: where other programs keep cores busy, a step takes about as long as with one core.
+`concurrent.futures` would do, but takes as long for a hand-over as some of the products do.
+"""
+
+import contextlib
+import functools
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import threadpoolctl
+
+_MAX_CORES = 8  # A step's products are too small to share among more.
+
+
+class Work:
+    """A call that is made once, by another thread or by whoever waits for it.
+
+    Attributes:
+      is_begun: a lock that whoever makes the call acquires, and nobody else can then.
+    """
+
+    __slots__ = ("_arguments", "_done", "_error", "_function", "is_begun")
+
+    def __init__(self, function: Callable[..., object], *arguments: Any):
+        self._function, self._arguments = function, arguments
+        self._error: BaseException | None = None
+        self.is_begun, self._done = threading.Lock(), threading.Lock()
+        self._done.acquire()
+
+    def run(self) -> None:
+        """Makes the call, unless somebody has begun to; for threads in the background."""
+        if self.is_begun.acquire(blocking=False):
+            try:
+                self._function(*self._arguments)
+            except BaseException as error:  # noqa: BLE001  It is raised where it is waited for.
+                self._error = error
+            self._done.release()
+
+    def drop(self) -> None:
+        """Nobody needs to make the call any more."""
+        self.is_begun.acquire(blocking=False)
+
+    def finish(self) -> None:
+        """Returns once the call has been made; raises what it has raised. May be repeated."""
+        if self.is_begun.acquire(blocking=False):
+            try:
+                self._function(*self._arguments)
+            except BaseException:
+                self.is_begun.release()  # Whoever catches an interrupt may try again.
+                raise
+            self._done.release()
+        else:
+            self._done.acquire()
+            self._done.release()
+        if self._error:
+            raise self._error
+
+
+class _Workers:
+    """Threads that do work, while somebody is in the context `all_cores`."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.queue: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._users = 0
+        self._busy: list[threading.Lock] = []  # Of each thread, held while it works.
+        self._one_blas_thread = contextlib.ExitStack()
+
+    def open(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self.is_open:
+                return
+            self._one_blas_thread.enter_context(blas().limit(limits=1, user_api="blas"))
+            for _ in range(len(self._busy), num_cores() - 1):
+                busy = threading.Lock()
+                threading.Thread(target=self._work, args=[busy], daemon=True).start()
+                self._busy.append(busy)
+            self.is_open = True
+
+    def close(self) -> None:
+        """Stops when the last user leaves. Work that nobody has begun is left to who needs it."""
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+            self.is_open = False
+            for busy in self._busy:
+                with busy:
+                    pass
+            self._one_blas_thread.close()
+
+    def _work(self, busy: threading.Lock) -> None:
+        while True:
+            work = self.queue.get()
+            with busy:
+                if self.is_open:
+                    work.run()
+            del work  # And all that it holds, while there is nothing to do.
+
+
+_workers = _Workers()
+
+
+def _start_anew() -> None:
+    global _workers
+    _workers = _Workers()
+
+
+os.register_at_fork(after_in_child=_start_anew)  # Threads are not there in the child.
+
+
+def start(function: Callable[..., object], *arguments: Any) -> Work:
+    """Returns work that other cores may begin at once, in the context `all_cores`."""
+    work = Work(function, *arguments)
+    if _workers.is_open:
+        _workers.queue.put(work)
+    return work
+
+
+@contextlib.contextmanager
+def all_cores() -> Iterator[None]:
+    """Returns a context in which all cores work, each for itself.
+
+    BLAS keeps to the thread that calls it: the products of a step are too small for its own
+    threads, which wait for each other by spinning, 50 times as long where another program keeps a
+    core busy.
+    """
+    workers = _workers
+    workers.open()
+    try:
+        yield
+    finally:
+        if workers is _workers:  # Not in the child of a fork.
+            workers.close()
+
+
+@functools.cache
+def num_cores() -> int:
+    """How many cores do a step's work."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(_MAX_CORES, len(os.sched_getaffinity(0)))
+    return min(_MAX_CORES, os.cpu_count() or 1)
+
+
+@functools.cache
+def blas() -> threadpoolctl.ThreadpoolController:
+    """Returns the BLAS libraries of this process."""
+    # Looking for the libraries takes long.
+    return threadpoolctl.ThreadpoolController()
