@@ -20,47 +20,58 @@ _MAX_CORES = 8  # A step's products are too small to share among more.
 
 
 class Work:
-    """A call that is made once, by another thread or by whoever waits for it.
+    """A call made now and then, by a thread in the background or by whoever needs its result."""
 
-    Attributes:
-      is_begun: a lock that whoever makes the call acquires, and nobody else can then.
-    """
+    __slots__ = ("_arguments", "_error", "_function", "_is_done", "_may_begin")
 
-    __slots__ = ("_arguments", "_done", "_error", "_function", "is_begun")
-
-    def __init__(self, function: Callable[..., object], *arguments: Any):
-        self._function, self._arguments = function, arguments
+    def __init__(self, function: Callable[..., object]):
+        self._function = function
+        self._arguments: tuple[Any, ...] = ()
         self._error: BaseException | None = None
-        self.is_begun, self._done = threading.Lock(), threading.Lock()
-        self._done.acquire()
+        # Locks that can be acquired when it is as their names say.
+        self._may_begin, self._is_done = threading.Lock(), threading.Lock()
+        self._may_begin.acquire()
+
+    def start(self, *arguments: Any) -> None:
+        """Lets others begin with the call, in the context `all_cores`; not before the last ended."""
+        self._is_done.acquire()
+        self._arguments = arguments
+        self._error = None
+        self._may_begin.release()
+        if _workers.is_open:
+            _workers.queue.put(self)
 
     def run(self) -> None:
-        """Makes the call, unless somebody has begun to; for threads in the background."""
-        if self.is_begun.acquire(blocking=False):
+        """Makes the call, if it may begin; for threads in the background."""
+        if self._may_begin.acquire(blocking=False):
             try:
                 self._function(*self._arguments)
-            except BaseException as error:  # noqa: BLE001  It is raised where it is waited for.
+            except BaseException as error:
                 self._error = error
-            self._done.release()
-
-    def drop(self) -> None:
-        """Nobody needs to make the call any more."""
-        self.is_begun.acquire(blocking=False)
+            self._is_done.release()
 
     def finish(self) -> None:
-        """Returns once the call has been made; raises what it has raised. May be repeated."""
-        if self.is_begun.acquire(blocking=False):
+        """Returns once the call has been made; raises what it has raised."""
+        if self._may_begin.acquire(blocking=False):
             try:
                 self._function(*self._arguments)
             except BaseException:
-                self.is_begun.release()  # Whoever catches an interrupt may try again.
+                self._may_begin.release()  # After an interrupt it may be tried again.
                 raise
-            self._done.release()
+            self._is_done.release()
         else:
-            self._done.acquire()
-            self._done.release()
+            with self._is_done:
+                pass
         if self._error:
             raise self._error
+
+    def drop(self) -> None:
+        """Returns once the call has ended, or prevents it."""
+        if self._may_begin.acquire(blocking=False):
+            self._is_done.release()
+        else:
+            with self._is_done:
+                pass
 
 
 class _Workers:
@@ -104,7 +115,7 @@ class _Workers:
             with busy:
                 if self.is_open:
                     work.run()
-            del work  # And all that it holds, while there is nothing to do.
+            del work  # And what it holds, while there is nothing to do.
 
 
 _workers = _Workers()
@@ -116,14 +127,6 @@ def _start_anew() -> None:
 
 
 os.register_at_fork(after_in_child=_start_anew)  # Threads are not there in the child.
-
-
-def start(function: Callable[..., object], *arguments: Any) -> Work:
-    """Returns work that other cores may begin at once, in the context `all_cores`."""
-    work = Work(function, *arguments)
-    if _workers.is_open:
-        _workers.queue.put(work)
-    return work
 
 
 @contextlib.contextmanager

@@ -4,8 +4,7 @@ BLAS rounds a row differently in products of more or fewer rows, for it adds up 
 a large product is cut here into small ones of the same few shapes, whatever the number of rows:
 
 - OpenBLAS has kernels for small products for processors with AVX-512, which read matrices where
-  they are. There the products are of 4 rows (or 2, with the same result) and a tile of 64 columns,
-  which stays in the cache of a core while one group of rows after another is multiplied by it. On
+  they are. There the products are of 4 rows and a tile of 64 columns, which stays in the cache of a core while one group of rows after another is multiplied by it. On
   one core with 512 units that is as fast as a vector's routines for 1 row, and 1.4 times as fast
   as one product of 64 rows.
 - Elsewhere, up to `MAX_INDEPENDENT_ROWS` rows are multiplied one by one, which is faster for a few
@@ -16,6 +15,7 @@ a large product is cut here into small ones of the same few shapes, whatever the
 import dataclasses
 import functools
 import itertools
+import math
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Tiling:
     """How products are cut.
 
     Attributes:
-      rows: how many are multiplied at once, or half of it if there are no more; None: all.
+      rows: how many are multiplied at once; None: all.
       columns: how many are multiplied at once, at most.
     """
 
@@ -50,16 +50,14 @@ class Tiling:
             return cls(4, columns)
         return cls(1, 128) if num_rows <= MAX_INDEPENDENT_ROWS else cls(None, 256)
 
-    def group_size(self, num_rows: int) -> int:
-        """Returns how many of `num_rows` rows are multiplied at once."""
-        if self.rows is None:
-            return max(num_rows, 1)
-        return self.rows // 2 if 1 < 2 * num_rows <= self.rows else self.rows
-
     def padded(self, num_rows: int) -> int:
         """Returns how many rows are multiplied where `num_rows` are asked for."""
-        size = self.group_size(num_rows)
-        return -(-num_rows // size) * size
+        return num_rows if self.rows is None else -(-num_rows // self.rows) * self.rows
+
+    def groups(self, x: np.ndarray) -> np.ndarray:
+        """Returns [groups, rows of each, n] of [padded rows, n]."""
+        size = self.rows or max(len(x), 1)
+        return x.reshape(len(x) // size, size, x.shape[1])
 
     def tiles(self, kernel: np.ndarray) -> np.ndarray:
         """Returns [..., tiles, inputs, columns] of [..., inputs, outputs], filled up with zeros."""
@@ -68,83 +66,107 @@ class Tiling:
         count = -(-outputs // columns)
         wide = np.zeros((*stack, inputs, count * columns), np.float32)
         wide[..., :outputs] = kernel
-        return np.ascontiguousarray(wide.reshape(*stack, inputs, count, columns).swapaxes(-3, -2))
+        tiles = _aligned((*stack, count, inputs, columns))
+        tiles[:] = wide.reshape(*stack, inputs, count, columns).swapaxes(-3, -2)
+        return tiles
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Returns a new array whose vector registers' worths are one line of the cache each."""
+    size, line = math.prod(shape), 64
+    buffer = np.empty(size + line // 4, np.float32)
+    first = -buffer.ctypes.data % line // 4
+    return buffer[first : first + size].reshape(shape)
 
 
 @functools.cache
 def has_small_kernels() -> bool:
-    """Whether BLAS has kernels for small products, by which any rows are independent."""
+    """Whether BLAS has kernels for small products, so that any number of rows is independent."""
     if not any(blas["architecture"] in _HAVE_SMALL_KERNELS for blas in background.blas().info()):
         return False
     rng = np.random.default_rng(0)
     rows, tile = rng.random((4, 512), np.float32), rng.random((512, 64), np.float32)
-    pairs = np.concatenate([rows[[n, n]] @ tile for n in range(4)])
-    return np.array_equal(rows @ tile, pairs[::2])
+    product = rows @ tile
+    return all(
+        np.array_equal(np.roll(rows, n, axis=0) @ tile, np.roll(product, n, axis=0))
+        for n in range(1, 4)
+    )
 
 
 class TiledKernel:
-    """x @ kernel + bias, on several cores if there are more than two.
+    """x @ kernel + bias, now or in the background.
 
     The kernel is float32 [..., inputs, outputs], the bias [..., outputs]. Rows x are float32
-    [rows, inputs], as many as `Tiling.padded` says. Products are [..., tiles, rows, columns].
+    [rows, inputs], as many as `Tiling.padded` says; the product is [..., tiles, rows, columns], and
+    is written over by the next one.
     """
 
     def __init__(self, kernel: np.ndarray, bias: np.ndarray | None, tiling: Tiling):
         self._tiling = tiling
-        tiles = tiling.tiles(kernel)[..., np.newaxis, :, :]
-        *self._stack, self._count, _, _, self._columns = tiles.shape
-        added = None if bias is None else tiling.tiles(bias[..., np.newaxis, :])[..., np.newaxis, :, :]
-        # While the caller goes on with one product, the other cores are to do another.
-        parts = min(self._count, max(1, background.num_cores() // 2))
-        ends = [self._count * part // parts for part in range(parts + 1)]
-        self._parts = []
-        for start, end in itertools.pairwise(ends):
-            part = (..., slice(start, end), *[slice(None)] * 3)
-            self._parts.append((part, tiles[part], None if added is None else added[part]))
+        self._tiles = tiling.tiles(kernel)[..., np.newaxis, :, :]
+        self._added = None
+        if bias is not None:
+            self._added = tiling.tiles(bias[..., np.newaxis, :])[..., np.newaxis, :, :]
+        # While the caller takes one product, the other cores are to take another.
+        count = min(self._tiles.shape[-4], max(1, background.num_cores() // 2))
+        self._works = [background.Work(_multiply) for _ in range(count)]
+        self._parts: list[tuple[np.ndarray, np.ndarray | None, np.ndarray]] = []
+        self._product = np.zeros(0, np.float32)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Returns the product of x."""
-        return self.start(x).finish()
+        groups = self._groups(x)
+        others = self._works[1:]
+        for work, part in zip(others, self._parts[1:], strict=True):
+            work.start(groups, *part)
+        _multiply(groups, *self._parts[0])
+        for work in others:
+            work.finish()
+        return self._product
 
-    def start(self, x: np.ndarray) -> "Product":
-        """Begins with the product of x, in the background."""
-        size = self._tiling.group_size(len(x))
-        groups = x.reshape(len(x) // size, size, x.shape[1])
-        result = np.empty((*self._stack, self._count, *groups.shape[:2], self._columns), np.float32)
-        works = [
-            background.start(_multiply, groups, tiles, added, result[part])
-            for part, tiles, added in self._parts
-        ]
-        return Product(result.reshape(*self._stack, self._count, len(x), self._columns), works)
+    def start(self, x: np.ndarray) -> None:
+        """Begins with the product of x in the background; `finish` or `drop` must follow."""
+        groups = self._groups(x)
+        for work, part in zip(self._works, self._parts, strict=True):
+            work.start(groups, *part)
+
+    def finish(self) -> np.ndarray:
+        """Returns the product that has begun."""
+        for work in reversed(self._works):  # The last ones are the likeliest to need it.
+            work.finish()
+        return self._product
+
+    def drop(self) -> None:
+        """Gives up the product that has begun."""
+        for work in self._works:
+            work.drop()
+
+    def _groups(self, x: np.ndarray) -> np.ndarray:
+        """Returns x in groups of rows, with room for their product."""
+        groups = self._tiling.groups(x)
+        *stack, count, _, _, columns = self._tiles.shape
+        shape = (*stack, count, len(x), columns)
+        if self._product.shape != shape:
+            self._product = np.empty(shape, np.float32)
+            result = self._product.reshape(*stack, count, *groups.shape[:2], columns)
+            ends = [count * part // len(self._works) for part in range(len(self._works) + 1)]
+            self._parts = []
+            for start, end in itertools.pairwise(ends):
+                part = (..., slice(start, end), *[slice(None)] * 3)
+                added = None if self._added is None else self._added[part]
+                self._parts.append((self._tiles[part], added, result[part]))
+        return groups
 
 
 def _multiply(
-    x: np.ndarray, tiles: np.ndarray, added: np.ndarray | None, result: np.ndarray
+    x: np.ndarray, tiles: np.ndarray, added: np.ndarray | None, product: np.ndarray
 ) -> None:
-    np.matmul(x, tiles, out=result)
+    np.matmul(x, tiles, out=product)
     if added is not None:
-        result += added
-
-
-@dataclasses.dataclass(frozen=True)
-class Product:
-    """A product that is being taken."""
-
-    _result: np.ndarray
-    _works: list[background.Work]
-
-    def finish(self) -> np.ndarray:
-        """Returns it, once it is there."""
-        for work in self._works:
-            work.finish()
-        return self._result
-
-    def drop(self) -> None:
-        """Says that nobody needs it."""
-        for work in self._works:
-            work.drop()
+        product += added
 
 
 def untiled(product: np.ndarray, outputs: int) -> np.ndarray:
     """Returns [rows, outputs] of [tiles, rows, columns]."""
-    return product.swapaxes(0, 1).reshape(product.shape[1], -1)[:, :outputs]
+    tiles, rows, columns = product.shape
+    return product.swapaxes(0, 1).reshape(rows, tiles * columns)[:, :outputs]

@@ -14,7 +14,7 @@ import numpy as np
 from bundles import Attention, Bundle, LstmLayer
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.encodings import EventEncoding
-from perf_rnn.row_products import Product, TiledKernel, Tiling, untiled
+from perf_rnn.row_products import TiledKernel, Tiling, untiled
 
 
 def check_fits(bundle: Bundle, config: PerformanceRnnConfig) -> None:
@@ -123,17 +123,18 @@ class _Affine:
         tiling: Tiling,
         config: PerformanceRnnConfig | None = None,
     ):
-        self._size = kernel.shape[1]
+        self._outputs = kernel.shape[1]
+        self._bias = bias
         self._encoding = config.encoding if config else None
         if config:
             kernel, self._table = _split_off_events(kernel, bias, config)
-        self._kernel = TiledKernel(kernel, None if config else bias, tiling)
+        self._kernel = TiledKernel(kernel, None, tiling)
 
     def __call__(self, x: np.ndarray, events: np.ndarray | None = None) -> np.ndarray:
-        result = untiled(self._kernel(x), self._size)
-        if self._encoding is not None and events is not None:
-            result = result + _look_up(self._table, events, self._encoding)
-        return result
+        added = self._bias
+        if self._encoding:
+            added = _look_up(self._table, events, self._encoding)
+        return untiled(self._kernel(x), self._outputs) + added
 
 
 def _split_off_events(
@@ -155,7 +156,7 @@ def _split_off_events(
     return np.concatenate([controls, rest], axis=-2), table
 
 
-def _look_up(table: np.ndarray, events: np.ndarray, encoding: EventEncoding) -> np.ndarray:
+def _look_up(table: np.ndarray, events: Any, encoding: EventEncoding) -> np.ndarray:
     """Returns the sums [..., batch, outputs] of a table's rows for events [batch, *event_shape]."""
     rows = table.take(events + encoding.offsets, axis=-2)
     return rows.sum(axis=-2) if encoding.event_shape else rows
@@ -165,6 +166,7 @@ class _Layer:
     """One layer of the stack with its state; the first one, given the config, reads events."""
 
     def __init__(self, layer: LstmLayer, config: PerformanceRnnConfig | None, tiling: Tiling):
+        self._units = layer.units
         self._residual = layer.residual
         self._projection = self._attention = None
         if layer.input_projection:
@@ -179,7 +181,7 @@ class _Layer:
     @property
     def state_sizes(self) -> list[int]:
         sizes = self._attention.state_sizes if self._attention else []
-        return [*self._lstm.state_sizes, *sizes]
+        return [self._units] * 2 + sizes
 
     @property
     def states(self) -> list[np.ndarray]:
@@ -199,18 +201,20 @@ class _Layer:
         if self._projection:
             x = self._projection(x, events)
         y = self._attention.read(x, events) if self._attention else x
-        y = self._lstm.step(y, events)
-        if self._attention:
-            y = self._attention.output(*self._lstm.states)
+        self._lstm.step(y, events)
+        y = self._attention.output(*self._lstm.states) if self._attention else self._lstm.hidden
         return x + y if self._residual else y
 
 
 class _Lstm:
-    """An LSTM with its state, whose gates are halved as `_gate_weights` says."""
+    """An LSTM with its state. The gates' weights are those of `_gate_weights`.
+
+    What it computes with is [..., tiles, batch, columns], as products are.
+    """
 
     def __init__(self, layer: LstmLayer, tiling: Tiling, config: PerformanceRnnConfig | None):
         kernel, recurrent_kernel, bias = _gate_weights(layer)
-        self.state_sizes = [layer.units] * 2
+        self._units = layer.units
         self._tiling = tiling
         self._encoding = config.encoding if config else None
         if config:
@@ -218,30 +222,35 @@ class _Lstm:
             self._table = tiling.tiles(table)
         self._inputs = TiledKernel(kernel, None, tiling) if kernel.shape[1] else None
         self._recurrent = TiledKernel(recurrent_kernel, None if config else bias, tiling)
-        self._from_last: Product | None = None  # The product with `_hidden`, if it has begun.
+        self._has_begun = False  # The product of `hidden`, which the next step needs.
         self.states = [np.zeros((0, layer.units), np.float32)] * 2
 
     @property
     def states(self) -> list[np.ndarray]:
-        return [self._hidden, untiled(self._cell, self.state_sizes[1])]
+        """Hidden and cell, float32 [batch, units]."""
+        return [self.hidden.copy(), untiled(self._cell, self._units).copy()]
 
     @states.setter
     def states(self, states: list[np.ndarray]) -> None:
-        self._hidden, cell = states
-        self._cell = self._tiling.tiles(cell)  # As the gates are, [tiles, batch, columns].
-        if self._from_last:
-            self._from_last.drop()
-        self._from_last = None
+        if self._has_begun:
+            self._recurrent.drop()
+            self._has_begun = False
+        hidden, self._cell = self._tiling.tiles(np.stack(states))
+        self._tiled_hidden = np.ascontiguousarray(hidden.swapaxes(0, 1)).swapaxes(0, 1)
+        self._tanh = np.empty_like(self._cell)
+        self.hidden = untiled(self._tiled_hidden, self._units)
 
     def start(self) -> None:
-        if self._from_last is None:
-            self._from_last = self._recurrent.start(self._hidden)
+        """Begins with what the next step needs of the last one, unless that has begun."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._recurrent.start(self.hidden)
 
-    def step(self, x: np.ndarray, events: np.ndarray) -> np.ndarray:
+    def step(self, x: np.ndarray, events: np.ndarray) -> None:
+        """Takes the next inputs, float32 [batch, inputs]."""
         self.start()
-        assert self._from_last
-        gates = self._from_last.finish()
-        self._from_last = None
+        gates = self._recurrent.finish()
+        self._has_begun = False
         if self._inputs:
             gates += self._inputs(x)
         if self._encoding:
@@ -251,15 +260,12 @@ class _Lstm:
         sigmoids += 1
         sigmoids *= 0.5
         i, f, o, candidate = gates
+        self._cell *= f
         i *= candidate
-        f *= self._cell
-        i += f
-        hidden = np.empty((i.shape[1], i.shape[0], i.shape[2]), np.float32)
-        np.multiply(o, np.tanh(i), out=hidden.swapaxes(0, 1))
-        self._cell = i
-        self._hidden = hidden.reshape(len(hidden), -1)[:, : self.state_sizes[0]]
+        self._cell += i
+        np.tanh(self._cell, out=self._tanh)
+        np.multiply(o, self._tanh, out=self._tiled_hidden)
         self.start()
-        return self._hidden
 
 
 def _gate_weights(layer: LstmLayer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,7 +6,8 @@ from bundles import Bundle, LstmLayer
 from perf_rnn.configs import default_configs, get_config
 from perf_rnn.hparams import HParams
 from perf_rnn.network import build_network, bundle_from_network
-from perf_rnn.step_network import MAX_INDEPENDENT_ROWS, StepNetwork
+from perf_rnn.row_products import MAX_INDEPENDENT_ROWS
+from perf_rnn.step_network import StepNetwork
 
 NOTES = get_config("performance_with_dynamics_and_note_encoding")
 
