@@ -33,7 +33,7 @@ class Work:
         self._may_begin.acquire()
 
     def start(self, *arguments: Any) -> None:
-        """Lets others begin with the call, in the context `all_cores`; not before the last ended."""
+        """Lets threads begin with the call, in `all_cores`; the last one must have been finished."""
         self._is_done.acquire()
         self._arguments = arguments
         self._error = None

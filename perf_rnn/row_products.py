@@ -3,10 +3,10 @@
 BLAS rounds a row differently in products of more or fewer rows, for it adds up in another order. So
 a large product is cut here into small ones of the same few shapes, whatever the number of rows:
 
-- OpenBLAS has kernels for small products for processors with AVX-512, which read matrices where
-  they are. There the products are of 4 rows and a tile of 64 columns, which stays in the cache of a core while one group of rows after another is multiplied by it. On
-  one core with 512 units that is as fast as a vector's routines for 1 row, and 1.4 times as fast
-  as one product of 64 rows.
+- OpenBLAS has kernels for small products on processors with AVX-512, which read matrices where they
+  are. There each product is one of 4 rows with a tile of 64 columns, which stays in the cache of a
+  core while one group of rows after another is multiplied by it. With layers of 512 units, one core
+  is as fast at that as at a product of 1 row, and 1.4 times as fast as at a product of 64.
 - Elsewhere, up to `MAX_INDEPENDENT_ROWS` rows are multiplied one by one, which is faster for a few
   and takes 1.6 times as long for so many. More are multiplied together, and their results vary in
   the last bits with their number.
@@ -152,9 +152,10 @@ class TiledKernel:
             ends = [count * part // len(self._works) for part in range(len(self._works) + 1)]
             self._parts = []
             for start, end in itertools.pairwise(ends):
-                part = (..., slice(start, end), *[slice(None)] * 3)
-                added = None if self._added is None else self._added[part]
-                self._parts.append((self._tiles[part], added, result[part]))
+                some = slice(start, end)
+                added = None if self._added is None else self._added[..., some, :, :, :]
+                tiles = self._tiles[..., some, :, :, :]
+                self._parts.append((tiles, added, result[..., some, :, :, :]))
         return groups
 
 

@@ -146,9 +146,7 @@ def _split_off_events(
       The kernel of controls ++ rest. A table [..., classes of all heads, outputs], whose rows for
       an event's indices add up to the rest of inputs @ kernel + bias.
     """
-    controls, event_rows, rest = np.split(
-        kernel, [config.control_size, config.input_size], axis=-2
-    )
+    controls, event_rows, rest = np.split(kernel, [config.control_size, config.input_size], axis=-2)
     encoding = config.encoding
     table = event_rows.copy() if encoding.vectors is None else encoding.vectors @ event_rows
     # Each event has one index in the first head.
