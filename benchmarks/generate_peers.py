@@ -51,9 +51,8 @@ def perf_rnn() -> Callable[..., Any]:
     )
     primer = np.array([config.codec.default_label])
 
-    def measure(batch: int, seconds: float, legal_events: bool = True) -> race.Result:
-        options = sampling.SamplingOptions(legal_events=legal_events)
-        sampler = sampling.Sampler(network, config, primer, range(batch), options)
+    def measure(batch: int, seconds: float, after: int = 0) -> race.Result:
+        sampler = sampling.Sampler(network, config, primer, range(batch))
 
         def take() -> int:
             for _ in range(8):
@@ -62,6 +61,8 @@ def perf_rnn() -> Callable[..., Any]:
 
         with background.all_cores():
             take()
+            for _ in range(after):
+                sampler.step()
             return race.timed(take, seconds)
 
     return measure

@@ -33,7 +33,7 @@ class Work:
         self._may_begin.acquire()
 
     def start(self, *arguments: Any) -> None:
-        """Lets threads begin with the call, in `all_cores`; the last one must have been finished."""
+        """Lets threads begin with the call, in `all_cores`; the last one must have ended."""
         self._is_done.acquire()
         self._arguments = arguments
         self._error = None

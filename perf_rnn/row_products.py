@@ -82,7 +82,8 @@ def _aligned(shape: tuple[int, ...]) -> np.ndarray:
 @functools.cache
 def has_small_kernels() -> bool:
     """Whether BLAS has kernels for small products, so that any number of rows is independent."""
-    if not any(blas["architecture"] in _HAVE_SMALL_KERNELS for blas in background.blas().info()):
+    processors = {library.get("architecture") for library in background.blas().info()}
+    if not processors & _HAVE_SMALL_KERNELS:
         return False
     rng = np.random.default_rng(0)
     rows, tile = rng.random((4, 512), np.float32), rng.random((512, 64), np.float32)
