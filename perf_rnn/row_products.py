@@ -54,6 +54,12 @@ class Tiling:
         """Returns how many rows are multiplied where `num_rows` are asked for."""
         return num_rows if self.rows is None else -(-num_rows // self.rows) * self.rows
 
+    def pad(self, rows: np.ndarray) -> np.ndarray:
+        """Returns [padded rows, ...] of [rows, ...], filled up with zeros."""
+        padded = np.zeros((self.padded(len(rows)), *rows.shape[1:]), rows.dtype)
+        padded[: len(rows)] = rows
+        return padded
+
     def groups(self, x: np.ndarray) -> np.ndarray:
         """Returns [groups, rows of each, n] of [padded rows, n]."""
         size = self.rows or max(len(x), 1)

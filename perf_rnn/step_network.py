@@ -75,7 +75,7 @@ class StepNetwork:
         Returns:
           The logits of the events after these, float32 [batch, classes of all heads].
         """
-        events, x = self._padded(events), self._padded(controls)
+        events, x = self._tiling.pad(events), self._tiling.pad(controls)
         for layer in self._layers:
             layer.start()
         for layer in self._layers:
@@ -96,17 +96,11 @@ class StepNetwork:
         self._batch_size = len(states[0])
         parts = iter(states)
         for layer in self._layers:
-            layer.states = [self._padded(next(parts)) for _ in layer.state_sizes]
+            layer.states = [next(parts) for _ in layer.state_sizes]
 
     def take(self, rows: Any) -> None:
         """Goes on with some of the rows: int indices, which may repeat, or bool [batch]."""
         self.states = [part[rows] for part in self.states]
-
-    def _padded(self, array: np.ndarray) -> np.ndarray:
-        """Adds rows of zeros, as the products need them."""
-        padded = np.zeros((self._tiling.padded(len(array)), *array.shape[1:]), array.dtype)
-        padded[: len(array)] = array
-        return padded
 
 
 class _Affine:
@@ -166,6 +160,7 @@ class _Layer:
     def __init__(self, layer: LstmLayer, config: PerformanceRnnConfig | None, tiling: Tiling):
         self._units = layer.units
         self._residual = layer.residual
+        self._tiling = tiling
         self._projection = self._attention = None
         if layer.input_projection:
             projection = layer.input_projection
@@ -200,7 +195,9 @@ class _Layer:
             x = self._projection(x, events)
         y = self._attention.read(x, events) if self._attention else x
         self._lstm.step(y, events)
-        y = self._attention.output(*self._lstm.states) if self._attention else self._lstm.hidden
+        y = self._lstm.hidden
+        if self._attention:
+            y = self._attention.output(*map(self._tiling.pad, self._lstm.states))
         return x + y if self._residual else y
 
 
@@ -208,6 +205,9 @@ class _Lstm:
     """An LSTM with its state. The gates' weights are those of `_gate_weights`.
 
     What it computes with is [..., tiles, batch, columns], as products are.
+
+    Attributes:
+      hidden: its outputs, float32 [padded rows, units].
     """
 
     def __init__(self, layer: LstmLayer, tiling: Tiling, config: PerformanceRnnConfig | None):
@@ -226,7 +226,7 @@ class _Lstm:
     @property
     def states(self) -> list[np.ndarray]:
         """Hidden and cell, float32 [batch, units]."""
-        return [self.hidden.copy(), untiled(self._cell, self._units).copy()]
+        return [untiled(state, self._units).copy() for state in (self._hidden, self._cell)]
 
     @states.setter
     def states(self, states: list[np.ndarray]) -> None:
@@ -234,9 +234,11 @@ class _Lstm:
             self._recurrent.drop()
             self._has_begun = False
         hidden, self._cell = self._tiling.tiles(np.stack(states))
-        self._tiled_hidden = np.ascontiguousarray(hidden.swapaxes(0, 1)).swapaxes(0, 1)
+        num_rows = hidden.shape[1]
+        hidden = self._tiling.pad(hidden.swapaxes(0, 1)).swapaxes(0, 1)
+        self.hidden = untiled(hidden, self._units)
+        self._hidden = hidden[:, :num_rows]
         self._tanh = np.empty_like(self._cell)
-        self.hidden = untiled(self._tiled_hidden, self._units)
 
     def start(self) -> None:
         """Begins with what the next step needs of the last one, unless that has begun."""
@@ -245,14 +247,14 @@ class _Lstm:
             self._recurrent.start(self.hidden)
 
     def step(self, x: np.ndarray, events: np.ndarray) -> None:
-        """Takes the next inputs, float32 [batch, inputs]."""
+        """Takes the next inputs, float32 [padded rows, inputs], and events."""
         self.start()
-        gates = self._recurrent.finish()
+        gates = self._recurrent.finish()[..., : self._cell.shape[1], :]
         self._has_begun = False
         if self._inputs:
-            gates += self._inputs(x)
+            gates += self._inputs(x)[..., : gates.shape[2], :]
         if self._encoding:
-            gates += _look_up(self._table, events, self._encoding)
+            gates += _look_up(self._table, events[: gates.shape[2]], self._encoding)
         np.tanh(gates, out=gates)
         sigmoids = gates[:3]
         sigmoids += 1
@@ -262,7 +264,7 @@ class _Lstm:
         i *= candidate
         self._cell += i
         np.tanh(self._cell, out=self._tanh)
-        np.multiply(o, self._tanh, out=self._tiled_hidden)
+        np.multiply(o, self._tanh, out=self._hidden)
         self.start()
 
 
@@ -296,6 +298,7 @@ class _Attention:
         self._features = _Affine(weights.memory, no_bias, tiling)
         self._output = _Affine(weights.output.kernel, weights.output.bias, tiling)
         self._score = weights.score
+        self._tiling = tiling
         self.state_sizes = [units, weights.length * units]
 
     @property
@@ -304,7 +307,7 @@ class _Attention:
 
     @states.setter
     def states(self, states: list[np.ndarray]) -> None:
-        self._context, memory = states
+        self._context, memory = map(self._tiling.pad, states)
         units, size = self.state_sizes
         self._memory = memory.reshape(-1, size // units, units)
         # What the score needs of each output is worked out once, when it is remembered.
