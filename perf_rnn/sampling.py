@@ -1,7 +1,8 @@
 """Sampling: a batch of performances drawn event by event from a bundle's network.
 
 A tight NumPy loop: on a CPU one step of the network is a few matrix products, and everything a
-framework adds around them costs more than they do.
+framework adds around them costs more than they do. Inside `background.all_cores` they are shared
+among the cores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,10 +38,10 @@ Controls = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 class Sampler:
     """A batch of rows, a piece each, drawn event by event for ever.
 
-    A row's random numbers come from its own seed alone. In a batch of up to
-    `step_network.MAX_INDEPENDENT_ROWS` rows its piece is the same whatever the others are; in a
-    larger one the network's products are rounded differently with their number, which now and then
-    changes a draw.
+    A row's random numbers come from its own seed alone, and its piece is the same whatever the
+    others are. The one exception: where `row_products.has_small_kernels` is False, products of more
+    than `row_products.MAX_INDEPENDENT_ROWS` rows are rounded differently with their number, which
+    now and then changes a draw.
 
     Attributes:
       options: may be replaced at any time, but for legal_events.
@@ -270,10 +271,13 @@ def log_likelihood(
     controls = controls or ControlSchedule(config.conditioning)
     network = StepNetwork(bundle, config, len(pieces))
     total = np.zeros(len(pieces))
+    going_on = len(pieces)
     with all_cores():
         for place in range(events.shape[1] - 1):
-            going_on = int((lengths > place + 1).sum())
-            network.take(np.arange(going_on))
+            still = int((lengths > place + 1).sum())
+            if still < going_on:
+                network.take(np.arange(still))
+            going_on = still
             clock = clocks[:going_on, place]
             logits = network.step(events[:going_on, place], controls(clock))
             total[order[:going_on]] += _log_probabilities(

@@ -104,30 +104,32 @@ def test_dropped_work_is_not_done(use_cores):
     assert calls.arguments == [(2,)]
 
 
-def test_work_ends_before_the_context(use_cores):
-    use_cores(2)
-    begun, ended = threading.Event(), threading.Event()
-
-    def until_closed():
-        begun.set()
-        while background._workers.is_open:
-            pass
-        ended.set()
-
-    calls = Calls()
-    first, second = Work(until_closed), Work(calls)
-    with all_cores():
-        first.start()
-        second.start()
-        assert begun.wait(60)
-    assert ended.is_set()
-    # The thread has nothing to do now, and has not begun with what was left.
-    second.finish()
-    assert calls.threads == [threading.current_thread()]
-
-
 def blas_threads():
     return {blas["num_threads"] for blas in background.blas().info() if blas["user_api"] == "blas"}
+
+
+def test_what_has_begun_goes_on_after_the_context_and_nothing_else(use_cores):
+    """Until it has ended, BLAS keeps to one thread, by which results would differ."""
+    use_cores(2)
+    before = blas_threads()
+    first, second = Calls(), Calls()
+    first.may_end.clear()
+    begun, waiting = Work(first), Work(second)
+    with all_cores():
+        begun.start()
+        waiting.start()
+        assert first.begun.wait(60)
+    assert blas_threads() == {1}
+    with all_cores():
+        pass
+    assert blas_threads() == {1}
+    first.may_end.set()
+    begun.finish()
+    waiting.finish()
+    assert second.threads == [threading.current_thread()]
+    while background._workers._num_working:
+        pass  # The thread tells that it is done after the work does.
+    assert blas_threads() == before
 
 
 def test_blas_keeps_to_one_thread_until_the_last_user_leaves(use_cores):
