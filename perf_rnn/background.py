@@ -33,8 +33,9 @@ class Work:
         self._may_begin.acquire()
 
     def start(self, *arguments: Any) -> None:
-        """Lets threads begin with the call, in `all_cores`; the last one must have ended."""
-        self._is_done.acquire()
+        """Lets threads begin with a call, in `all_cores`, in place of one not begun with yet."""
+        if not self._may_begin.acquire(blocking=False):
+            self._is_done.acquire()
         self._arguments = arguments
         self._error = None
         self._may_begin.release()
@@ -64,14 +65,6 @@ class Work:
                 pass
         if self._error:
             raise self._error
-
-    def drop(self) -> None:
-        """Returns once the call has ended, or prevents it."""
-        if self._may_begin.acquire(blocking=False):
-            self._is_done.release()
-        else:
-            with self._is_done:
-                pass
 
 
 class _Workers:
@@ -126,7 +119,8 @@ def _start_anew() -> None:
     _workers = _Workers()
 
 
-os.register_at_fork(after_in_child=_start_anew)  # Threads are not there in the child.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)  # Threads are not there in the child.
 
 
 @contextlib.contextmanager

@@ -132,7 +132,7 @@ class TiledKernel:
         return self._product
 
     def start(self, x: np.ndarray) -> None:
-        """Begins with the product of x in the background; `finish` or `drop` must follow."""
+        """Begins with the product of x in the background, in place of any begun before."""
         groups = self._groups(x)
         for work, part in zip(self._works, self._parts, strict=True):
             work.start(groups, *part)
@@ -142,11 +142,6 @@ class TiledKernel:
         for work in reversed(self._works):  # The last ones are the likeliest to need it.
             work.finish()
         return self._product
-
-    def drop(self) -> None:
-        """Gives up the product that has begun."""
-        for work in self._works:
-            work.drop()
 
     def _groups(self, x: np.ndarray) -> np.ndarray:
         """Returns x in groups of rows, with room for their product."""

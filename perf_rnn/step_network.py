@@ -230,9 +230,7 @@ class _Lstm:
 
     @states.setter
     def states(self, states: list[np.ndarray]) -> None:
-        if self._has_begun:
-            self._recurrent.drop()
-            self._has_begun = False
+        self._has_begun = False
         hidden, self._cell = self._tiling.tiles(np.stack(states))
         num_rows = hidden.shape[1]
         hidden = self._tiling.pad(hidden.swapaxes(0, 1)).swapaxes(0, 1)

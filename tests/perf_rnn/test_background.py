@@ -91,17 +91,20 @@ def test_an_interrupt_leaves_work_that_can_be_done(use_cores):
     assert calls.arguments == [(1,), (1,), (2,)]
 
 
-def test_dropped_work_is_not_done(use_cores):
-    use_cores(1)
+@pytest.mark.parametrize("cores", [1, 2])
+def test_work_may_be_replaced(use_cores, cores):
+    """What nobody has begun with is not done; what a thread has begun with ends before."""
+    use_cores(cores)
     calls = Calls()
     work = Work(calls)
-    work.start(1)
-    work.drop()
+    with all_cores():
+        for number in range(3):
+            calls.begun.clear()
+            work.start(number)
+            if cores > 1:
+                assert calls.begun.wait(60)
     work.finish()
-    assert not calls.arguments
-    work.start(2)
-    work.finish()
-    assert calls.arguments == [(2,)]
+    assert calls.arguments == ([(2,)] if cores == 1 else [(0,), (1,), (2,)])
 
 
 def blas_threads():
