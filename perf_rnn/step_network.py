@@ -237,6 +237,7 @@ class _Lstm:
         self.hidden = untiled(hidden, self._units)
         self._hidden = hidden[:, :num_rows]
         self._tanh = np.empty_like(self._cell)
+        self._gates = np.empty((4, *self._cell.shape), np.float32)
 
     def start(self) -> None:
         """Begins with what the next step needs of the last one, unless that has begun."""
@@ -247,12 +248,14 @@ class _Lstm:
     def step(self, x: np.ndarray, events: np.ndarray) -> None:
         """Takes the next inputs, float32 [padded rows, inputs], and events."""
         self.start()
-        gates = self._recurrent.finish()[..., : self._cell.shape[1], :]
-        self._has_begun = False
+        gates, num_rows = self._gates, self._cell.shape[1]
         if self._inputs:
-            gates += self._inputs(x)[..., : gates.shape[2], :]
+            inputs = self._inputs(x)[..., :num_rows, :]
         if self._encoding:
-            gates += _look_up(self._table, events[: gates.shape[2]], self._encoding)
+            looked_up = _look_up(self._table, events[:num_rows], self._encoding)
+            inputs = inputs + looked_up if self._inputs else looked_up
+        np.add(self._recurrent.finish()[..., :num_rows, :], inputs, out=gates)
+        self._has_begun = False
         np.tanh(gates, out=gates)
         sigmoids = gates[:3]
         sigmoids += 1
