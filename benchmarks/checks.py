@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import race
-from perf_rnn import midi_files, note_arrays, note_transforms, sampling, tensorflow_cpu
+from perf_rnn import background, midi_files, note_arrays, note_transforms, tensorflow_cpu
 from perf_rnn.configs import PerformanceRnnConfig, get_config
 from perf_rnn.events import STEPS_PER_SECOND
 from perf_rnn.hparams import HParams
@@ -57,7 +57,7 @@ def largest_difference(rows: int) -> float:
     events = np.resize(real_events(config), (rows, EVENTS // rows))
     controls = np.zeros((rows, 0), np.float32)
     fast = StepNetwork(bundle, config, rows)
-    with sampling.one_blas_thread():
+    with background.all_cores():
         logits = np.stack([fast.step(column, controls) for column in events.T], axis=1)
     with stock_layer():
         network = network_from_bundle(bundle, config)

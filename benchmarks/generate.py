@@ -7,7 +7,7 @@ Every peer runs in a process of its own; they take turns, so that whatever else 
 slows all of them down alike. Magenta and PyTorch are left out where the given Python, or this one,
 has not got them. Where other programs keep cores busy, give --busy: the threads of NumPy and
 PyTorch wait for each other by spinning, and come to a halt there. Prints medians of the rounds, and
-ratios that are medians of each round's.
+ratios that are medians of each round's. The sampler is measured late in a long piece too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks import generate_peers, race
 
 BATCHES = (1, 8, 64, 256)
+LENGTHS = (1_000, 10_000, 50_000)  # Events of a piece after which the sampler is measured again.
 
 
 def main() -> None:
@@ -54,6 +55,8 @@ def main() -> None:
         for name, peer in peers.items()
         if batch == 1 or name != "magenta"
     ]
+    sampler = functools.partial(peers["perf_rnn"].measure, batch=1, seconds=arguments.seconds)
+    entries += [(f"after {length}", functools.partial(sampler, after=length)) for length in LENGTHS]
     entries.append(("limits", limits.measure))
     results: dict[str, Any] = race.take_turns(arguments.rounds, entries)
     limit_rounds = results.pop("limits")
@@ -106,6 +109,11 @@ def main() -> None:
                 ],
             )
         )
+    print("\nperf_rnn alone, after so many events of a piece:\n")
+    first = results["perf_rnn 1"]
+    lengths = [(0, first), *((length, results[f"after {length}"]) for length in LENGTHS)]
+    rows = [[n, race.median_rate(rounds), race.ratio(rounds, first)] for n, rounds in lengths]
+    print(race.table(["events before", "events/s", "times the first"], rows))
     print("\nWhat the machine can do:\n")
     print(race.table(["", "median", "best"], [[name, median[name], best[name]] for name in best]))
     megabytes = generate_peers.WEIGHTS * 4 / 1e6

@@ -36,7 +36,7 @@ def random_weights() -> tuple[list[tuple[np.ndarray, np.ndarray, np.ndarray]], n
 def perf_rnn() -> Callable[..., Any]:
     """The library's sampler with everything it does by default."""
     import bundles
-    from perf_rnn import sampling
+    from perf_rnn import background, sampling
     from perf_rnn.configs import get_config
 
     config = get_config("performance_with_dynamics")
@@ -51,17 +51,18 @@ def perf_rnn() -> Callable[..., Any]:
     )
     primer = np.array([config.codec.default_label])
 
-    def measure(batch: int, seconds: float, legal_events: bool = True) -> race.Result:
-        options = sampling.SamplingOptions(legal_events=legal_events)
-        sampler = sampling.Sampler(network, config, primer, range(batch), options)
+    def measure(batch: int, seconds: float, after: int = 0) -> race.Result:
+        sampler = sampling.Sampler(network, config, primer, range(batch))
 
         def take() -> int:
             for _ in range(8):
                 sampler.step()
             return 8 * batch
 
-        with sampling.one_blas_thread():
+        with background.all_cores():
             take()
+            for _ in range(after):
+                sampler.step()
             return race.timed(take, seconds)
 
     return measure

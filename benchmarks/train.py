@@ -1,6 +1,6 @@
 """Measures training: events per second of the trainer beside its peers.
 
-    python -m benchmarks.train [--magenta=PYTHON] [--torch=PYTHON] [--rounds=3] [--seconds=5]
+    python -m benchmarks.train [--magenta=PYTHON] [--torch=PYTHON] [--rounds=3] [--seconds=4]
                                [--batch_size=64] [--window=160] [--busy]
                                [--output=RESULT.json]
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--magenta", help="Python that has Magenta")
     parser.add_argument("--torch", default=sys.executable, help="Python that has PyTorch")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--window", type=int, default=160)
     parser.add_argument(

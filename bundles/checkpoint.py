@@ -1,21 +1,26 @@
 """TensorFlow's V1 checkpoints, the one-file kind that a bundle holds, as bytes.
 
-Reading trusts nothing: TensorFlow's reader checks the file's structure and checksums, and the
-sizes it reports are held against the number of bytes there are before any array is made.
+Reading trusts nothing: structure and checksums are checked, and sizes are held against the number
+of bytes there are before any array is made. What is laid out simply, as all that is written here,
+is read without TensorFlow, whose import takes seconds. Everything else, and whatever is damaged, is
+left to TensorFlow's own reader.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from bundles import light_imports
 from bundles.bundle import BundleError, printable
 
 _TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
+_FOOTER_BYTES, _TRAILER_BYTES = 48, 5
 # Snappy, which packs the checkpoint's blocks, makes at most 64 bytes of 3.
 _MAX_EXPANSION = 64 / 3
 
@@ -31,15 +36,24 @@ def read_checkpoint(data: bytes) -> dict[str, np.ndarray]:
     # TensorFlow would log this one on its own besides.
     if not data.endswith(_TABLE_MAGIC):
         raise BundleError("its checkpoint is not a whole V1 checkpoint")
+    try:
+        return _read_simple(data)
+    except _NotSimpleError:
+        return _read_with_tensorflow(data)
 
-    import tensorflow as tf
+
+def _read_with_tensorflow(data: bytes) -> dict[str, np.ndarray]:
+    with light_imports.without_notes():
+        import tensorflow as tf
+
+        load_checkpoint = tf.train.load_checkpoint
 
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "checkpoint")
         with open(path, "wb") as file:
             file.write(data)
         try:
-            reader = tf.train.load_checkpoint(path)
+            reader = load_checkpoint(path)
             shapes = reader.get_variable_to_shape_map()
             claimed = 4 * sum(math.prod(shape) for shape in shapes.values())
             if claimed > len(data) * _MAX_EXPANSION:
@@ -53,6 +67,106 @@ def read_checkpoint(data: bytes) -> dict[str, np.ndarray]:
         except (tf.errors.OpError, RuntimeError, TypeError, ValueError) as error:
             reason = printable(str(error).replace(path, "it"), limit=200)
             raise BundleError(f"its checkpoint is damaged: {reason}") from error
+
+
+class _NotSimpleError(Exception):
+    """A checkpoint is damaged, or not of the kind that is read here."""
+
+
+def _read_simple(data: bytes) -> dict[str, np.ndarray]:
+    """Reads a checkpoint of unpacked blocks and whole float32 variables.
+
+    It is a table of LevelDB's format: sorted keys in blocks, a block of the blocks' ends, a footer.
+    The first value lists names and shapes, each of the others holds a variable; all are protos.
+
+    Raises:
+        _NotSimpleError: it is not so.
+    """
+    from google.protobuf.message import DecodeError
+
+    slices = light_imports.import_module("tensorflow.core.util.saved_tensor_slice_pb2")
+    types = light_imports.import_module("tensorflow.core.framework.types_pb2")
+
+    try:
+        _, at = _read_handle(data, len(data) - _FOOTER_BYTES)
+        index, _ = _read_handle(data, at)
+        protos = [
+            slices.SavedTensorSlices.FromString(value)
+            for _, place in _entries(_block(data, index))
+            for _, value in _entries(_block(data, _read_handle(place, 0)[0]))
+        ]
+    except (DecodeError, IndexError, struct.error) as error:
+        raise _NotSimpleError from error
+    if not protos:
+        raise _NotSimpleError
+    variables = {}
+    for proto in protos[1:]:
+        variables[proto.data.name] = np.array(proto.data.data.float_val, np.float32)
+    for listed in protos[0].meta.tensor:
+        shape = [axis.size for axis in listed.shape.dim]
+        value = variables.get(listed.name)
+        if (
+            listed.type != types.DT_FLOAT
+            or value is None
+            or min(shape, default=0) < 0
+            or math.prod(shape) != value.size
+            or len(listed.slice) != 1
+            or any(extent.HasField("length") for extent in listed.slice[0].extent)
+        ):
+            raise _NotSimpleError
+        variables[listed.name] = value.reshape(shape)
+    if len(protos[0].meta.tensor) != len(variables) or len(variables) != len(protos) - 1:
+        raise _NotSimpleError
+    return variables
+
+
+def _block(data: bytes, handle: tuple[int, int]) -> bytes:
+    """Returns the content of the block at an offset, of a size."""
+    import google_crc32c
+
+    offset, size = handle
+    block = data[offset : offset + size + _TRAILER_BYTES]
+    if len(block) != size + _TRAILER_BYTES or block[size]:  # The byte says how it is packed.
+        raise _NotSimpleError
+    crc = google_crc32c.value(block[: size + 1])
+    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    if struct.unpack("<I", block[size + 1 :]) != (masked,):
+        raise _NotSimpleError
+    return block[:size]
+
+
+def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yields the keys and values of a block."""
+    (num_restarts,) = struct.unpack("<I", block[-4:])
+    end = len(block) - 4 * (num_restarts + 1)
+    key, at = b"", 0
+    while at < end:
+        shared, at = _read_number(block, at)
+        own, at = _read_number(block, at)
+        size, at = _read_number(block, at)
+        if shared > len(key) or at + own + size > end:
+            raise _NotSimpleError
+        key = key[:shared] + block[at : at + own]
+        yield key, block[at + own : at + own + size]
+        at += own + size
+
+
+def _read_handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
+    """Returns an offset and a size, and where they end."""
+    offset, at = _read_number(data, at)
+    size, at = _read_number(data, at)
+    return (offset, size), at
+
+
+def _read_number(data: bytes, at: int) -> tuple[int, int]:
+    """Returns a number in protobuf's variable-length encoding, and where it ends."""
+    value = 0
+    for shift in range(0, 64, 7):
+        value |= (data[at] & 0x7F) << shift
+        at += 1
+        if data[at - 1] < 0x80:
+            return value, at
+    raise _NotSimpleError
 
 
 def write_checkpoint(variables: Mapping[str, np.ndarray]) -> bytes:

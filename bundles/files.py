@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bundles import light_imports
 from bundles.bundle import Bundle, BundleError, GeneratorBundleParseError, printable
 from bundles.checkpoint import read_checkpoint, write_checkpoint
 from bundles.metagraph import ANY_WIDTH, GraphFacts, read_metagraph, write_metagraph
@@ -121,8 +122,8 @@ def read_bundle_file(path: str | os.PathLike[str]) -> generator_pb2.GeneratorBun
         GeneratorBundleParseError: what it holds is not a generator's bundle.
     """
     from google.protobuf.message import DecodeError
-    from note_seq.protobuf import generator_pb2
 
+    generator_pb2 = light_imports.import_module("note_seq.protobuf.generator_pb2")
     try:
         with open(path, "rb") as file:
             data = file.read(_MAX_FILE_BYTES + 1)
@@ -146,8 +147,7 @@ def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
         BundleError: JSON cannot hold `bundle.extra`.
         OSError: the file cannot be written.
     """
-    from note_seq.protobuf import generator_pb2
-
+    generator_pb2 = light_imports.import_module("note_seq.protobuf.generator_pb2")
     proto = generator_pb2.GeneratorBundle()
     proto.generator_details.id = bundle.id
     proto.generator_details.description = bundle.description

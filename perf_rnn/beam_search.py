@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles import Bundle
+from perf_rnn.background import all_cores
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.sampling import (
     DEFAULT_OPTIONS,
@@ -21,7 +22,6 @@ from perf_rnn.sampling import (
     Seed,
     check_primer_length,
     log_likelihood,
-    one_blas_thread,
 )
 
 
@@ -100,7 +100,7 @@ def beam_search(
     found: dict[int, tuple[NDArray[np.int32], float]] = {}
     while len(searches):
         on_progress(int(sampler.clock.min()))
-        with one_blas_thread():
+        with all_cores():
             for _ in range(count):
                 trace.extend(sampler.step())
                 scores = scores + sampler.log_probabilities()

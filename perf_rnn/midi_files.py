@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from perf_rnn import light_imports
+from bundles import light_imports
 
 if TYPE_CHECKING:
     from note_seq.protobuf import music_pb2

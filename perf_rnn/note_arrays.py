@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perf_rnn import light_imports
+from bundles import light_imports
 
 if TYPE_CHECKING:
     from note_seq.protobuf import music_pb2

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from perf_rnn import light_imports
+from bundles import light_imports
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.encodings import EventEncoding
 from perf_rnn.record_files import RecordError, RecordFile
@@ -236,8 +236,8 @@ def _parse_example(
 
 def _example(data: bytes, name: str) -> Any:
     from google.protobuf import message
-    from tensorflow.core.example import example_pb2
 
+    example_pb2 = light_imports.import_module("tensorflow.core.example.example_pb2")
     try:
         return example_pb2.SequenceExample.FromString(data)
     except message.DecodeError as error:

@@ -1,19 +1,18 @@
 """Sampling: a batch of performances drawn event by event from a bundle's network.
 
 A tight NumPy loop: on a CPU one step of the network is a few matrix products, and everything a
-framework adds around them costs more than they do.
+framework adds around them costs more than they do. Inside `background.all_cores` they are shared
+among the cores.
 """
 
-import contextlib
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import threadpoolctl
 from numpy.typing import NDArray
 
 from bundles import Bundle
+from perf_rnn.background import all_cores
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.control_schedule import ControlSchedule, spread_index
 from perf_rnn.draws import (
@@ -39,10 +38,10 @@ Controls = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 class Sampler:
     """A batch of rows, a piece each, drawn event by event for ever.
 
-    A row's random numbers come from its own seed alone. In a batch of up to
-    `step_network.MAX_INDEPENDENT_ROWS` rows its piece is the same whatever the others are; in a
-    larger one the network's products are rounded differently with their number, which now and then
-    changes a draw.
+    A row's random numbers come from its own seed alone, and its piece is the same whatever the
+    others are. The one exception: where `row_products.has_small_kernels` is False, products of more
+    than `row_products.MAX_INDEPENDENT_ROWS` rows are rounded differently with their number, which
+    now and then changes a draw.
 
     Attributes:
       options: may be replaced at any time, but for legal_events.
@@ -93,15 +92,15 @@ class Sampler:
 
         # The rows have the primer in common. Its last event is fed when the next one is asked for,
         # as every event is, so that what controls say until then holds for the next one.
-        reader = StepNetwork(bundle, config, 1)
-        clocks = np.cumsum(codec.event_steps(primer))
-        with one_blas_thread():
-            for place in range(len(primer) - 1):
-                now = slice(place, place + 1)
-                reader.step(primer[now], self.controls(clocks[now]))
         rows = np.zeros(len(seeds), np.int64)
         self._network = StepNetwork(bundle, config, len(rows))
-        self._network.states = [part[rows] for part in reader.states]
+        self._network.take(rows[:1])
+        clocks = np.cumsum(codec.event_steps(primer))
+        with all_cores():
+            for place in range(len(primer) - 1):
+                now = slice(place, place + 1)
+                self._network.step(primer[now], self.controls(clocks[now]))
+        self._network.take(rows)
         self._events: NDArray[Any] = primer[-1:][rows]
         self.clock = clocks[-1:][rows]
 
@@ -123,7 +122,7 @@ class Sampler:
         _temperature_at(np.zeros(0, np.int64), self._temperatures, self._num_steps)
 
     def step(self) -> NDArray[np.int64]:
-        """Draws the next event of every row, [B, *event_shape]; see `one_blas_thread`."""
+        """Draws the next event of every row, [B, *event_shape]; see `all_cores`."""
         self._logits = self._network.step(self._events, self.controls(self.clock))
         self._temperature = _temperature_at(self.clock, self._temperatures, self._num_steps)
         choice = self._logits.astype(np.float64)
@@ -222,7 +221,7 @@ def sample_events(
     sampler = Sampler(bundle, config, primer, seeds, options, controls, num_steps)
     rows = np.arange(len(seeds))  # The pieces not finished yet.
     drawn: list[NDArray[np.int32]] = []  # For each step of the loop, the events of all pieces.
-    with one_blas_thread():
+    with all_cores():
         while len(rows):
             if len(drawn) % _EVENTS_BETWEEN_REPORTS == 0:
                 on_progress(int(sampler.clock.min()))
@@ -272,10 +271,13 @@ def log_likelihood(
     controls = controls or ControlSchedule(config.conditioning)
     network = StepNetwork(bundle, config, len(pieces))
     total = np.zeros(len(pieces))
-    with one_blas_thread():
+    going_on = len(pieces)
+    with all_cores():
         for place in range(events.shape[1] - 1):
-            going_on = int((lengths > place + 1).sum())
-            network.take(np.arange(going_on))
+            still = int((lengths > place + 1).sum())
+            if still < going_on:
+                network.take(np.arange(still))
+            going_on = still
             clock = clocks[:going_on, place]
             logits = network.step(events[:going_on, place], controls(clock))
             total[order[:going_on]] += _log_probabilities(
@@ -326,18 +328,3 @@ def check_primer_length(codec: EventCodec | NoteCodec, primer: Any, num_steps: i
             f"the primer lasts {primer_steps} steps of 10 ms, the piece only {num_steps}; "
             "shorten the primer or ask for more steps"
         )
-
-
-def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
-    """Returns a context in which products are taken by one thread.
-
-    One step's products are too small to share among threads, which wait for each other at every
-    one of them: 50 times slower where another program keeps a core busy.
-    """
-    return _thread_pools().limit(limits=1, user_api="blas")
-
-
-@functools.cache
-def _thread_pools() -> threadpoolctl.ThreadpoolController:
-    # Looking for the libraries takes long.
-    return threadpoolctl.ThreadpoolController()

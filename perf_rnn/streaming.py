@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles import Bundle
+from perf_rnn.background import all_cores
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.control_schedule import ControlSchedule
 from perf_rnn.events import (
@@ -25,7 +26,6 @@ from perf_rnn.sampling import (
     Sampler,
     SamplingOptions,
     Seed,
-    one_blas_thread,
 )
 
 Queue = collections.deque[tuple[int, int]]
@@ -130,7 +130,7 @@ class Stream(Iterator[Note]):
 
     def __next__(self) -> Note:
         if not self._decided:
-            with one_blas_thread():
+            with all_cores():
                 while not self._decided:
                     self._decided.extend(self._reader.read(self._sampler.step()[0]))
         return self._decided.popleft()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from bundles import light_imports
 from perf_rnn import progress
 from perf_rnn.analysis.piece_sets import PieceSet
 from perf_rnn.configs import PerformanceRnnConfig
@@ -96,13 +97,13 @@ def read_whole_pieces(path: str, config: PerformanceRnnConfig) -> WholePieces:
 def _holds_examples(path: str) -> bool:
     """Whether a file begins with a SequenceExample. A NoteSequence has no feature lists."""
     from google.protobuf.message import DecodeError
-    from tensorflow.core.example import example_pb2
 
     if os.path.isdir(path) or path.lower().endswith(MIDI_SUFFIXES):
         return False
     records = RecordFile(path)
     if not len(records):
         raise RecordError(f"{path}: holds neither NoteSequences nor SequenceExamples")
+    example_pb2 = light_imports.import_module("tensorflow.core.example.example_pb2")
     try:
         return bool(example_pb2.SequenceExample.FromString(records[0]).feature_lists.feature_list)
     except DecodeError:

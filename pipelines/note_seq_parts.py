@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from note_seq import performance_lib, sequences_lib
     from note_seq.protobuf.music_pb2 import NoteSequence
 else:
-    from perf_rnn.light_imports import import_module
+    from bundles.light_imports import import_module
 
     performance_lib = import_module("note_seq.performance_lib")
     sequences_lib = import_module("note_seq.sequences_lib")

@@ -10,6 +10,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from perf_rnn import background
+
 TESTDATA = pathlib.Path(__file__).parent / "testdata"
 
 
@@ -66,3 +68,14 @@ def pytest_configure() -> None:
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture
+def use_cores(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Says how many cores there are for work in the background: use_cores(count)."""
+
+    def use(count: int) -> None:
+        monkeypatch.setattr(background, "num_cores", lambda: count)
+        monkeypatch.setattr(background, "_workers", background._Workers())
+
+    return use

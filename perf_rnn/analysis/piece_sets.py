@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from absl import logging
 
+from bundles import light_imports
 from perf_rnn import progress
 from perf_rnn.midi_files import MIDI_SUFFIXES, read_note_sequence
 from perf_rnn.note_arrays import NoteArrays, from_note_sequence
@@ -146,8 +147,8 @@ def _midi_files(directory: str) -> list[str]:
 
 def _read_record(records: RecordFile, number: int) -> music_pb2.NoteSequence:
     from google.protobuf.message import DecodeError
-    from note_seq.protobuf import music_pb2
 
+    music_pb2 = light_imports.import_module("note_seq.protobuf.music_pb2")
     try:
         sequence = music_pb2.NoteSequence.FromString(records[number])
     except DecodeError as error:

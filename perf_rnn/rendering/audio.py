@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from bundles import light_imports
 from perf_rnn.note_arrays import NoteArrays, from_note_sequence, to_note_sequence
 from perf_rnn.note_transforms import apply_sustain
 
@@ -238,8 +239,8 @@ def _notes_between(notes: NoteArrays, start: float, end: float) -> NoteArrays:
 def _to_midi(notes: NoteArrays, volume: float) -> bytes:
     """Returns the MIDI file of notes and a tail, all volumes changed by volume / 100."""
     import pretty_midi
-    from note_seq import midi_io
 
+    midi_io = light_imports.import_module("note_seq.midi_io")
     is_volume = notes.control_number == _VOLUME
     value = np.where(is_volume, notes.control_value * volume / _DEFAULT_VOLUME, notes.control_value)
     sequence = to_note_sequence(notes.replace(control_value=np.rint(value)))

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bundles import light_imports
 from perf_rnn.midi_files import MIDI_SUFFIXES, read_note_sequence
 from perf_rnn.rendering import audio, piano_roll
 
@@ -112,8 +113,7 @@ def read_piece(path: str, name: str = "", facts: Mapping[str, Fact] | None = Non
 
 
 def _to_midi(sequence: Any) -> bytes:
-    from note_seq import midi_io
-
+    midi_io = light_imports.import_module("note_seq.midi_io")
     file = io.BytesIO()
     midi_io.note_sequence_to_pretty_midi(sequence).write(file)
     return file.getvalue()

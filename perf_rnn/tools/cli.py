@@ -70,24 +70,15 @@ def _fail(error: Exception) -> NoReturn:
 
 
 def load_libraries() -> None:
-    """Imports TensorFlow and note_seq without the notes about this machine that they print.
+    """Imports TensorFlow and note_seq without the notes that they print; takes seconds."""
+    from bundles import light_imports
 
-    TensorFlow's come from C++ before it listens to any setting, so file descriptor 2 itself is
-    turned away meanwhile. Exceptions are shown all the same.
-    """
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with open(os.devnull, "w", encoding="utf-8") as devnull:
-        os.dup2(devnull.fileno(), 2)
-    try:
+    with light_imports.without_notes():
         import note_seq  # noqa: F401
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 def _set_up_logging() -> None:

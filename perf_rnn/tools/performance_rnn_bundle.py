@@ -56,6 +56,7 @@ def _convert(path: str, kind: str, output: str) -> None:
     from perf_rnn import trained_models
 
     bundle = bundles.read_bundle(path)
+    cli.load_libraries()
     if kind == "mag":
         extra: dict[str, Any] = {"perf_rnn_version": perf_rnn.__version__, **bundle.extra}
         bundles.write_bundle(output, dataclasses.replace(bundle, extra=extra))
@@ -75,7 +76,6 @@ def main() -> None:
         raise ValueError("--bundle_file is needed: the bundle (.mag) to look into")
     if bool(FLAGS.convert_to) != bool(FLAGS.output_file):
         raise ValueError("--convert_to and --output_file go together; give both or neither")
-    cli.load_libraries()
     import bundles
 
     path = os.path.expanduser(FLAGS.bundle_file)

@@ -62,7 +62,6 @@ def main() -> None:
         if os.path.isdir(output_file):
             raise IsADirectoryError(f"{output_file}: is a directory, not a file")
         record_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
-    cli.load_libraries()
     result = _evaluate()
     _show(result)
     if output_file:
@@ -71,10 +70,11 @@ def main() -> None:
 
 
 def _evaluate() -> dict[str, Any]:
-    from perf_rnn import piece_evaluation, trained_models
-    from perf_rnn.network import network_from_bundle
+    from perf_rnn import trained_models
     from perf_rnn.whole_pieces import read_whole_pieces
 
+    if FLAGS.run_dir:
+        cli.load_libraries()
     bundle, config, name = trained_models.choose_model(
         FLAGS.config, FLAGS.bundle_file, FLAGS.run_dir
     )
@@ -87,6 +87,10 @@ def _evaluate() -> dict[str, Any]:
                 "the MIDI files or NoteSequences as --input"
             )
         groups = [os.path.dirname(piece.name) for piece in whole.pieces]
+    cli.load_libraries()
+    from perf_rnn import piece_evaluation
+    from perf_rnn.network import network_from_bundle
+
     network = network_from_bundle(bundle, config)
     told = {WITH_CONTROLS: False} if config.control_size else {UNCONDITIONED: False}
     if config.conditioning.optional:

@@ -182,7 +182,8 @@ def _primer() -> Any:
 def main() -> None:
     if FLAGS.save_generator_bundle and not (FLAGS.run_dir and FLAGS.bundle_file):
         raise ValueError("--save_generator_bundle needs --run_dir and --bundle_file")
-    cli.load_libraries()
+    if FLAGS.run_dir:
+        cli.load_libraries()
     bundle, config = _model()
     if FLAGS.save_generator_bundle:
         import bundles
@@ -199,12 +200,13 @@ def main() -> None:
 def _generate(bundle: Any, config: Any) -> None:
     import random
 
-    from note_seq import midi_io
     from tqdm import tqdm
 
+    from bundles import light_imports
     from perf_rnn import generation, rendering, sampling
     from perf_rnn.controls import parse_disabled
 
+    midi_io = light_imports.import_module("note_seq.midi_io")
     primer = _primer()
     seed = random.randrange(2**31) if FLAGS.seed is None else FLAGS.seed
     steps, outputs = FLAGS.num_steps, FLAGS.num_outputs

@@ -30,7 +30,6 @@ def main() -> None:
     directory = source if os.path.isdir(source) else os.path.dirname(source)
     output_dir = os.path.expanduser(FLAGS.output_dir or directory)
 
-    cli.load_libraries()
     from perf_rnn import progress, rendering
 
     formats = rendering.parse_formats(FLAGS.render)

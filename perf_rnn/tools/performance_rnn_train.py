@@ -112,8 +112,8 @@ def main() -> None:
         raise ValueError("--run_dir is needed")
     run = RunDir(FLAGS.run_dir)
     settings = _settings(run)
-    cli.load_libraries()
     if FLAGS.eval:
+        cli.load_libraries()
         _evaluate_checkpoints(run)
     else:
         run.check(settings)
@@ -166,11 +166,7 @@ def _strategy() -> Any:
 
 def _train(run: Any, settings: Any) -> None:
     import bundles
-    from perf_rnn import network, training
-    from perf_rnn.configs import get_config
-    from perf_rnn.transfer import transfer_weights
 
-    strategy = _strategy()
     segments = _segments(FLAGS.sequence_example_file, settings.config)
     settings = dataclasses.replace(settings, augmentation=_augmentation(run, segments))
     run.check(settings)
@@ -181,6 +177,13 @@ def _train(run: Any, settings: Any) -> None:
     warm_start = None
     if FLAGS.warm_start_bundle_file:
         warm_start = bundles.read_bundle(os.path.expanduser(FLAGS.warm_start_bundle_file))
+
+    cli.load_libraries()  # Takes seconds; what cannot be read has been found.
+    from perf_rnn import network, training
+    from perf_rnn.configs import get_config
+    from perf_rnn.transfer import transfer_weights
+
+    strategy = _strategy()
     products = network.fast_products() if FLAGS.mixed_precision == "auto" else "float32"
     trainer = training.Trainer(
         segments,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bundles
+from bundles import checkpoint
 from bundles.checkpoint import read_checkpoint, write_checkpoint
 
 EXTRA = {"hparams": {"rnn_layer_sizes": [3, 2]}, "nll": 1.25, "note": "é", "version": None}
@@ -201,6 +202,32 @@ def test_importing_bundles_loads_neither_tensorflow_nor_note_seq():
     code = "import sys, bundles; print({'tensorflow', 'note_seq', 'keras'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "set()\n", result.stderr
+
+
+def test_checkpoints_are_read_as_tensorflow_reads_them(fixtures):
+    for path in fixtures.glob("*.mag"):
+        (data,) = bundles.read_bundle_file(path).checkpoint_file
+        found, expected = checkpoint._read_simple(data), checkpoint._read_with_tensorflow(data)
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
+            assert found[name].tobytes() == value.tobytes()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"x": np.array([1, 2], np.int64), "y": np.ones(3, np.float32)},
+        {"x": np.array(2.5, np.float64)},
+        {"x": np.zeros((0, 3), np.float32)},
+    ],
+)
+def test_other_checkpoints_are_left_to_tensorflow(variables):
+    found = read_checkpoint(write_checkpoint(variables))
+    assert found.keys() == variables.keys()
+    for name, value in variables.items():
+        assert found[name].dtype == value.dtype
+        np.testing.assert_array_equal(found[name], value)
 
 
 def test_checkpoint_round_trip_keeps_every_bit():

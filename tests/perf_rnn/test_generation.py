@@ -319,3 +319,13 @@ def test_import_is_light():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         perf_rnn.nothing  # noqa: B018
+
+
+def test_a_bundle_plays_without_slow_libraries():
+    code = (
+        "import sys, perf_rnn; "
+        f"(piece,) = perf_rnn.generate({str(fixture())!r}, 2, primer=[60, 64], seed=1); "
+        "assert len(piece.notes) >= 2; "
+        "assert not {'tensorflow.python', 'keras', 'pandas', 'scipy'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -10,6 +10,7 @@ from perf_rnn.configs import default_configs, get_config
 from perf_rnn.control_schedule import ControlSchedule
 from perf_rnn.draws import SamplingOptions
 from perf_rnn.note_events import NoteCodec
+from perf_rnn.row_products import has_small_kernels
 from perf_rnn.sampling import Sampler, log_likelihood, sample_events
 
 BUNDLES = pathlib.Path(__file__).parent.parent / "testdata" / "magenta_bundles"
@@ -59,8 +60,19 @@ def test_a_piece_depends_on_its_seed_alone(key, legal):
         assert alone.tolist() == piece.tolist()
 
 
-# Of each config with legal events, and without.
-# Of each config with legal events, and without.
+@pytest.mark.parametrize("cores", [2, 4])
+def test_rows_that_end_leave_the_others_as_they_are(use_cores, cores):
+    """In a large batch, down to fewer rows than cores, each piece is the one that it is alone."""
+    use_cores(cores)
+    bundle, config = fixture("performance_with_dynamics")
+    rows = 40 if has_small_kernels() else 16
+    together = sample_events(bundle, config, PRIMER, 300, range(rows))
+    assert len({len(piece) for piece in together}) > 8
+    for seed in (0, rows - 1, int(np.argmax([len(piece) for piece in together]))):
+        (alone,) = sample_events(bundle, config, PRIMER, 300, [seed])
+        np.testing.assert_array_equal(alone, together[seed])
+
+
 # Of each config with legal events, and without.
 GOLDEN = {
     "performance": [[114, 346, 39, 338, 80, 167], [178, 338, 52, 338, 110, 148]],

@@ -1,12 +1,17 @@
+import threading
+
 import keras
 import numpy as np
 import pytest
 
 from bundles import Bundle, LstmLayer
+from perf_rnn import row_products
+from perf_rnn.background import all_cores
 from perf_rnn.configs import default_configs, get_config
 from perf_rnn.hparams import HParams
 from perf_rnn.network import build_network, bundle_from_network
-from perf_rnn.step_network import MAX_INDEPENDENT_ROWS, StepNetwork
+from perf_rnn.row_products import MAX_INDEPENDENT_ROWS, has_small_kernels
+from perf_rnn.step_network import StepNetwork
 
 NOTES = get_config("performance_with_dynamics_and_note_encoding")
 
@@ -25,6 +30,21 @@ def make_inputs(config, rows, steps=10):
     return list(zip(events, controls, strict=True))
 
 
+SMALL_KERNELS = [
+    pytest.param(
+        True, marks=pytest.mark.skipif(not has_small_kernels(), reason="BLAS has none here")
+    ),
+    False,
+]
+
+
+@pytest.fixture(params=SMALL_KERNELS, ids=["small kernels", "no small kernels"])
+def most_rows(request, monkeypatch):
+    """Up to how many rows are independent, by BLAS's kernels for small products or without them."""
+    monkeypatch.setattr(row_products, "has_small_kernels", lambda: request.param)
+    return 67 if request.param else MAX_INDEPENDENT_ROWS
+
+
 @pytest.mark.parametrize("key", default_configs)
 @pytest.mark.parametrize(
     "stack",
@@ -35,14 +55,14 @@ def make_inputs(config, rows, steps=10):
     ],
     ids=str,
 )
-def test_a_row_does_not_depend_on_the_others(key, stack):
+def test_a_row_does_not_depend_on_the_others(key, stack, most_rows):
     """Bit for bit, its logits and states are the same alone, among 7, and among the most."""
     config = get_config(key)
     bundle = make_bundle(config, **stack)
     rows = np.array([5])
-    together = StepNetwork(bundle, config, MAX_INDEPENDENT_ROWS)
+    together = StepNetwork(bundle, config, most_rows)
     alone, some = StepNetwork(bundle, config, 1), StepNetwork(bundle, config, 7)
-    for events, controls in make_inputs(config, MAX_INDEPENDENT_ROWS):
+    for events, controls in make_inputs(config, most_rows):
         expected = together.step(events, controls)
         np.testing.assert_array_equal(alone.step(events[rows], controls[rows]), expected[rows])
         np.testing.assert_array_equal(some.step(events[:7], controls[:7]), expected[:7])
@@ -51,13 +71,53 @@ def test_a_row_does_not_depend_on_the_others(key, stack):
         np.testing.assert_array_equal(b, all_rows[:7])
 
 
-def test_many_rows_differ_by_rounding_only():
+@pytest.mark.parametrize("attn_length", [0, 3])
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_cores_make_no_difference(rows, attn_length, most_rows, use_cores):
+    """Bit for bit, in whichever way products are cut, and while rows come and go."""
+    bundle = make_bundle(NOTES, rnn_layer_sizes=(80, 300), attn_length=attn_length)
+    inputs = make_inputs(NOTES, rows)
+    found = []
+    for cores in (1, 2, 4):
+        use_cores(cores)
+        network = StepNetwork(bundle, NOTES, rows)
+        with all_cores():
+            logits = [network.step(*each) for each in inputs[:5]]
+            left = np.arange(0, rows, 2)
+            network.take(left)
+            logits += [network.step(events[left], controls[left]) for events, controls in inputs]
+        found.append([*logits, *network.states])
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_many_rows_differ_by_rounding_only(monkeypatch):
+    monkeypatch.setattr(row_products, "has_small_kernels", lambda: False)
     bundle = make_bundle(NOTES, rnn_layer_sizes=(16, 12), attn_length=3)
     rows = MAX_INDEPENDENT_ROWS + 1
     many, few = StepNetwork(bundle, NOTES, rows), StepNetwork(bundle, NOTES, 2)
     for events, controls in make_inputs(NOTES, rows):
         expected = few.step(events[:2], controls[:2])
         np.testing.assert_allclose(many.step(events, controls)[:2], expected, atol=1e-6)
+
+
+def test_what_fails_in_the_background_is_raised(use_cores, monkeypatch):
+    use_cores(2)
+    network = StepNetwork(make_bundle(NOTES, rnn_layer_sizes=(16, 12)), NOTES, 2)
+    inputs = make_inputs(NOTES, 2)
+    begun = threading.Event()
+
+    def fail(*arguments):
+        begun.set()
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(network._layers[0]._lstm._recurrent._works[0], "_function", fail)
+    with all_cores():
+        network._layers[0].start()
+        assert begun.wait(60)
+        with pytest.raises(MemoryError, match="too large"):
+            network.step(*inputs[0])
 
 
 @pytest.mark.parametrize("attn_length", [0, 3])

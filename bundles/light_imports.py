@@ -6,10 +6,13 @@ buffers and a few more of their modules need nothing of that.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import os
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -53,3 +56,21 @@ def import_module(name: str) -> Any:
         return importlib.import_module(name)
     finally:
         _importing.pop()
+
+
+@contextlib.contextmanager
+def without_notes() -> Iterator[None]:
+    """While this lasts, what is printed on stderr is not seen: TensorFlow's notes when imported.
+
+    They come from C++ before it listens to any setting, so file descriptor 2 itself is turned away.
+    Exceptions are shown all the same.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "w", encoding="utf-8") as devnull:
+        os.dup2(devnull.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -3,11 +3,11 @@ import sys
 
 import pytest
 
-from perf_rnn.light_imports import import_module
+from bundles.light_imports import import_module
 
 PROBE = """
 import sys
-from perf_rnn.light_imports import import_module
+from bundles.light_imports import import_module
 music_pb2 = import_module("note_seq.protobuf.music_pb2")
 performance_lib = import_module("note_seq.performance_lib")
 print("pandas" in sys.modules, "scipy" in sys.modules)
