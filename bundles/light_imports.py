@@ -23,15 +23,17 @@ class _SleepingPackage(types.ModuleType):
     """
 
     def __getattr__(self, name: str) -> Any:
-        if _importing:  # One of its modules says `from package import another`.
-            return importlib.import_module(f"{self.__name__}.{name}")
+        modules = f"{self.__name__}."
+        if any(
+            getattr(getattr(module, "__spec__", None), "_initializing", False)
+            for key, module in [*sys.modules.items()]
+            if key.startswith(modules)
+        ):  # One of its modules, just being imported, says `from package import another`.
+            return importlib.import_module(modules + name)
         self.__class__ = types.ModuleType  # type: ignore[assignment]
         spec: Any = self.__spec__
         spec.loader.exec_module(self)
         return getattr(self, name)
-
-
-_importing: list[str] = []
 
 
 def import_module(name: str) -> Any:
@@ -51,11 +53,7 @@ def import_module(name: str) -> Any:
         module = importlib.util.module_from_spec(spec)
         module.__class__ = _SleepingPackage
         sys.modules[package] = module
-    _importing.append(name)
-    try:
-        return importlib.import_module(name)
-    finally:
-        _importing.pop()
+    return importlib.import_module(name)
 
 
 @contextlib.contextmanager

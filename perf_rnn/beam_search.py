@@ -39,13 +39,14 @@ def beam_search(
     *,
     num_steps: int | None = None,
     on_progress: Callable[[int], object] = lambda steps: None,
+    num_unheard: int = 0,
 ) -> list[tuple[NDArray[np.int32], float]]:
     """Continues `primer` once for each seed, all searches in one batch.
 
     With a beam of one piece and no branches the events are those of `sample_events`.
 
     Args:
-      bundle, config, primer, seeds, options, controls: as `Sampler` takes them.
+      bundle, config, primer, seeds, options, controls, num_unheard: as `Sampler` takes them.
       num_events: events of each piece, primer included. None: until the best piece of the beam is
         `num_steps` long, to which it is then cut; all iterations are of equal length.
       beam_size: pieces kept after each iteration.
@@ -79,7 +80,7 @@ def beam_search(
         raise ValueError("say how long the piece is to be, by num_events or num_steps")
     count = steps_per_iteration
     if not by_events:
-        check_primer_length(config.codec, primer, length)
+        check_primer_length(config.codec, primer[num_unheard:], length)
     elif len(primer) < length:
         count = (length - len(primer) - 1) % steps_per_iteration + 1
     else:
@@ -90,9 +91,9 @@ def beam_search(
 
     width = beam_size * branch_factor
     branches = [_branch_seed(seed, branch) for seed in seeds for branch in range(width)]
-    sampler = Sampler(bundle, config, primer, branches, options, controls, num_steps)
+    sampler = Sampler(bundle, config, primer, branches, options, controls, num_steps, num_unheard)
     (start,) = log_likelihood(
-        bundle, config, [primer], controls, options.temperature, num_steps=num_steps
+        bundle, config, [primer], controls, options.temperature, num_steps, num_unheard
     )
     scores = np.full(len(branches), start)
     searches = np.arange(len(seeds))  # Those that go on; each has `width` rows.
@@ -114,7 +115,8 @@ def beam_search(
         for search, row in zip(searches[done], best[done], strict=True):
             events = np.concatenate([primer, trace.events(row)]).astype(np.int32)
             if not by_events:
-                events = config.codec.set_length(events, length)
+                unheard, heard = np.split(events, [num_unheard])
+                events = np.concatenate([unheard, config.codec.set_length(heard, length)])
             found[search] = events, float(scores[row])
 
         # Row i continues branches[i], with the random numbers of its own place.

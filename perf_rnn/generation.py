@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import random
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -196,14 +195,16 @@ def generate_pieces(
     pieces.check_count("num_outputs", num_outputs, 1)
     pieces.check_count("seed", seed, 0)
     schedule = ControlSchedule(config.conditioning, controls, num_steps, disable_conditioning)
-    opening = _opening(primer, config, num_steps)
+    opening = _opening(primer, config)
     seeds = [(seed, i) for i in range(num_outputs)]
     made = pieces.fill(
         bundle, config, opening, num_steps, seeds, options, schedule, beam, on_progress
     )
     nlls: list[float | None] = [None] * num_outputs
     if with_nll:
-        given, *total = log_likelihood(bundle, config, [opening.events, *made], schedule)
+        given, *total = log_likelihood(
+            bundle, config, [opening.events, *made], schedule, num_unheard=opening.num_unheard
+        )
         nlls = [
             (given - whole) / (len(events) - len(opening.events))
             for whole, events in zip(total, made, strict=True)
@@ -214,11 +215,9 @@ def generate_pieces(
     ]
 
 
-def _opening(
-    primer: NoteArrays | None, config: PerformanceRnnConfig, num_steps: int = sys.maxsize
-) -> pieces.Opening:
+def _opening(primer: NoteArrays | None, config: PerformanceRnnConfig) -> pieces.Opening:
     if primer is None:
-        return pieces.silence(config, num_steps)
+        return pieces.silence(config)
     return pieces.encode_primer(primer, config)
 
 

@@ -15,6 +15,7 @@ order of events at one moment apart:
 - A note is released after `MAX_NOTE_STEPS`: no shift goes past that moment, and then nothing but
   the NOTE_OFFs of the notes due may come, one after another.
 - Silence lasts `MAX_SILENCE_STEPS` at most: no shift goes past that moment, and then a note is due.
+  Where nothing has been heard yet one is due at once.
 
 One case is not left to proportion: what the network gives to NOTE_OFFs of silent pitches goes to
 those of sounding ones. It knows better that a note should end than which ones sound, and notes
@@ -208,6 +209,8 @@ class LegalEvents(FreeEvents):
         onsets = np.full((NUM_PITCHES, max(1, *map(len, sounding))), _SILENT)
         for queue, steps in zip(onsets, sounding, strict=True):
             queue[: len(steps)] = steps
+        if not (primer < 2 * NUM_PITCHES).any():
+            released = clock - MAX_SILENCE_STEPS
         # Where a primer ends is up to who made it: its last event restricts nothing.
         last = _FULL_SHIFT
         return {

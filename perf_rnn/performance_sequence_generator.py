@@ -213,8 +213,7 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
             )
         primer = _primer(input_sequence, begin, end, start)
         if primer is None:
-            num_steps = end_step - first_step
-            return pieces.silence(self._config, num_steps, first_step), num_steps
+            return pieces.silence(self._config, first_step), end_step - first_step
         start_step = _step(begin)
         opening = pieces.encode_primer(primer, self._config, first_step - start_step, start_step)
         return opening, end_step - start_step

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 # A note that the network forgot to release ends after this long, as in Magenta 2.1.4.
 MAX_NOTE_SECONDS = 5.0
 
-# Of silence, where there is no primer.
-_SILENT_STEPS = 100
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Opening:
@@ -37,7 +34,7 @@ class Opening:
 
     Attributes:
       events: int32 [L, *event_shape], at least one.
-      start_step: when the first of them is.
+      start_step: when the first of them that is played is.
       num_unheard: how many of them, from the first on, are not played: they take no time, and are
         there because the network needs an event to go on from.
       program: MIDI program of the piece.
@@ -49,24 +46,16 @@ class Opening:
     program: int = 0
 
 
-def silence(config: PerformanceRnnConfig, num_steps: int, start_step: int = 0) -> Opening:
-    """Returns the opening of a piece without a primer: up to a second of silence.
+def silence(config: PerformanceRnnConfig, start_step: int = 0) -> Opening:
+    """Returns the opening of a piece without a primer: the label that stands for nothing.
 
-    Note events cannot be silent; there it is the label that stands for nothing.
+    The network goes on from a second of silence, as in Magenta, but nobody has to listen to it.
 
     Args:
       config: of the model.
-      num_steps: length of the piece.
-      start_step: when it begins.
-
-    Raises:
-      ValueError: the piece is shorter than two steps.
+      start_step: when the piece begins.
     """
-    if num_steps < 2:
-        raise ValueError(f"num_steps {num_steps} is below 2")
-    if isinstance(config.codec, NoteCodec):
-        return Opening(np.array([config.codec.default_label], np.int32), start_step, num_unheard=1)
-    return Opening(config.codec.set_length([], min(_SILENT_STEPS, num_steps - 1)), start_step)
+    return Opening(np.array([config.codec.default_label], np.int32), start_step, num_unheard=1)
 
 
 def encode_primer(
@@ -132,7 +121,15 @@ def fill(
         check_count(name, value, 1)
     if beam[:2] == (1, 1):
         return sample_events(
-            bundle, config, opening.events, num_steps, seeds, options, controls, on_progress
+            bundle,
+            config,
+            opening.events,
+            num_steps,
+            seeds,
+            options,
+            controls,
+            on_progress,
+            opening.num_unheard,
         )
     searches = beam_search(
         bundle,
@@ -145,6 +142,7 @@ def fill(
         *beam,
         num_steps=num_steps,
         on_progress=on_progress,
+        num_unheard=opening.num_unheard,
     )
     return [events for events, _ in searches]
 
@@ -160,7 +158,7 @@ def start_stream(
 ) -> Stream:
     """Goes on from an opening for ever; the arguments are those of `fill` and `to_sequence`."""
     limit = math.inf if isinstance(config.codec, NoteCodec) else max_note_duration
-    notes = Stream(
+    return Stream(
         bundle,
         config,
         opening.events,
@@ -169,10 +167,8 @@ def start_stream(
         controls,
         limit,
         start_step=opening.start_step,
+        num_unheard=opening.num_unheard,
     )
-    for _ in range(opening.num_unheard):
-        next(notes)
-    return notes
 
 
 def to_sequence(

@@ -58,6 +58,7 @@ class Sampler:
         options: SamplingOptions = DEFAULT_OPTIONS,
         controls: Controls | None = None,
         num_steps: int | None = None,
+        num_unheard: int = 0,
     ):
         """Reads the primer.
 
@@ -70,6 +71,8 @@ class Sampler:
           options: how events are drawn.
           controls: at a step, those of the events that follow it. None: the signals' defaults.
           num_steps: length of the piece that a list of temperatures is spread over.
+          num_unheard: events of the primer, from the first on, that are no part of the piece: they
+            take no time, and no rule looks at them.
 
         Raises:
           ValueError: the primer is empty, the bundle's classes are not the config's, or
@@ -88,14 +91,14 @@ class Sampler:
         is_one_hot = isinstance(codec, EventCodec)
         self._pitches = slice(NUM_PITCHES) if is_one_hot else self._heads[_PITCH_HEAD]
         self._random = RandomNumbers(seeds, len(self._heads))
-        self._rules = new_rules(codec, primer, len(seeds), options.legal_events)
+        self._rules = new_rules(codec, primer[num_unheard:], len(seeds), options.legal_events)
 
         # The rows have the primer in common. Its last event is fed when the next one is asked for,
         # as every event is, so that what controls say until then holds for the next one.
         rows = np.zeros(len(seeds), np.int64)
         self._network = StepNetwork(bundle, config, len(rows))
         self._network.take(rows[:1])
-        clocks = np.cumsum(codec.event_steps(primer))
+        clocks = _clocks(codec, primer, num_unheard)
         with all_cores():
             for place in range(len(primer) - 1):
                 now = slice(place, place + 1)
@@ -202,11 +205,12 @@ def sample_events(
     options: SamplingOptions = DEFAULT_OPTIONS,
     controls: Controls | None = None,
     on_progress: Callable[[int], object] = lambda steps: None,
+    num_unheard: int = 0,
 ) -> list[NDArray[np.int32]]:
     """Continues `primer` once for each seed until each piece is `num_steps` long.
 
     Args:
-      bundle, config, primer, seeds, options, controls: as `Sampler` takes them.
+      bundle, config, primer, seeds, options, controls, num_unheard: as `Sampler` takes them.
       num_steps: length of the pieces, primer included (10 ms each).
       on_progress: called now and then with the steps that the slowest piece has.
 
@@ -217,8 +221,9 @@ def sample_events(
       ValueError: what `Sampler` refuses, or the primer is not shorter than the piece.
     """
     codec = config.codec
-    check_primer_length(codec, primer, num_steps)
-    sampler = Sampler(bundle, config, primer, seeds, options, controls, num_steps)
+    unheard, heard = np.split(primer, [num_unheard])
+    check_primer_length(codec, heard, num_steps)
+    sampler = Sampler(bundle, config, primer, seeds, options, controls, num_steps, num_unheard)
     rows = np.arange(len(seeds))  # The pieces not finished yet.
     drawn: list[NDArray[np.int32]] = []  # For each step of the loop, the events of all pieces.
     with all_cores():
@@ -235,7 +240,8 @@ def sample_events(
     pieces = []
     for row in np.stack(drawn, axis=1):
         is_drawn = row.reshape(len(row), -1)[:, 0] >= 0
-        pieces.append(codec.set_length(np.concatenate([primer, row[is_drawn]]), num_steps))
+        played = codec.set_length(np.concatenate([heard, row[is_drawn]]), num_steps)
+        pieces.append(np.concatenate([unheard, played]))
     return pieces
 
 
@@ -246,6 +252,7 @@ def log_likelihood(
     controls: Controls | None = None,
     temperature: float | list[float] | tuple[float, ...] = 1.0,
     num_steps: int | None = None,
+    num_unheard: int = 0,
 ) -> NDArray[np.float64]:
     """Returns the log-likelihood of each piece's events after its first, float64 [pieces].
 
@@ -254,6 +261,7 @@ def log_likelihood(
       pieces: their events, int32 [length, *event_shape], of any lengths above 0.
       temperature: logits are divided by it; or a list, spread over `num_steps`.
       num_steps: length of the pieces, needed for a list of temperatures only.
+      num_unheard: events that each begins with and that take no time.
 
     Raises:
       ValueError: a piece has no event, or a temperature is out of range.
@@ -267,7 +275,7 @@ def log_likelihood(
     events = np.zeros((len(pieces), lengths.max(initial=0), *config.codec.event_shape), np.int32)
     for row, piece in enumerate(order):
         events[row, : lengths[piece]] = pieces[piece]
-    clocks = np.cumsum(config.codec.event_steps(events), axis=1)
+    clocks = _clocks(config.codec, events.swapaxes(0, 1), num_unheard).T
     controls = controls or ControlSchedule(config.conditioning)
     network = StepNetwork(bundle, config, len(pieces))
     total = np.zeros(len(pieces))
@@ -287,6 +295,15 @@ def log_likelihood(
                 _temperature_at(clock, temperatures, num_steps),
             )
     return total
+
+
+def _clocks(
+    codec: EventCodec | NoteCodec, events: NDArray[Any], num_unheard: int
+) -> NDArray[np.int64]:
+    """The steps that pieces have after each of their events [L, ...], of which some take none."""
+    steps = codec.event_steps(events)
+    steps[:num_unheard] = 0
+    return np.cumsum(steps, axis=0)
 
 
 def _temperature_at(

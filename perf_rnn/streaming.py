@@ -70,22 +70,25 @@ class Stream(Iterator[Note]):
         controls: Controls | None = None,
         max_note_seconds: float = 5.0,
         start_step: int = 0,
+        num_unheard: int = 0,
     ):
         """Reads the primer.
 
         Args:
-          bundle, config, primer, options, controls: as `sampling.Sampler` takes them. There is no
-            end to spread a list of temperatures over.
+          bundle, config, primer, options, controls, num_unheard: as `sampling.Sampler` takes them.
+            There is no end to spread a list of temperatures over.
           seed: of the random numbers.
           max_note_seconds: longer notes are cut to it.
-          start_step: when the primer's first event is, in steps of 10 ms.
+          start_step: when the primer's first event that is heard is, in steps of 10 ms.
 
         Raises:
           ValueError: what `Sampler` refuses, or `max_note_seconds` is not above 0.
         """
         if not max_note_seconds > 0:
             raise ValueError(f"max_note_seconds {max_note_seconds} is not above 0")
-        self._sampler = Sampler(bundle, config, primer, [seed], options, controls)
+        self._sampler = Sampler(
+            bundle, config, primer, [seed], options, controls, num_unheard=num_unheard
+        )
         self._conditioning = config.conditioning
         codec = config.codec
         self._reader: _EventReader | _NoteEventReader = (
@@ -94,7 +97,7 @@ class Stream(Iterator[Note]):
             else _NoteEventReader(codec, max_note_seconds, start_step)
         )
         self._decided: collections.deque[Note] = collections.deque()
-        for event in primer:
+        for event in primer[num_unheard:]:
             self._decided.extend(self._reader.read(event))
 
     @property

@@ -9,6 +9,7 @@ PROBE = """
 import sys
 from bundles.light_imports import import_module
 music_pb2 = import_module("note_seq.protobuf.music_pb2")
+from note_seq.events_lib import EventSequence
 performance_lib = import_module("note_seq.performance_lib")
 print("pandas" in sys.modules, "scipy" in sys.modules)
 import note_seq

@@ -46,9 +46,14 @@ ONS, OFFS = set(range(128)), set(range(128, 256))
 VELOCITIES = {velocity(velocity_bin) for velocity_bin in range(1, 33)}
 
 
-def test_the_first_note_needs_a_velocity():
-    assert allowed(CODEC, [shift(100)]) == SHIFTS | VELOCITIES
-    assert allowed(PLAIN, [shift(100)]) == SHIFTS | ONS
+@pytest.mark.parametrize("primer", [[], [shift(100)], [shift(100), shift(7)]])
+def test_the_first_note_comes_at_once_and_needs_a_velocity(primer):
+    assert allowed(CODEC, primer) == VELOCITIES
+    assert allowed(PLAIN, primer) == ONS
+    assert allowed(PLAIN, primer, legal=False) == SHIFTS | ONS | OFFS
+
+
+def test_the_first_velocity_is_any_and_then_it_changes():
     assert allowed(CODEC, [shift(100), velocity(3), on(60), shift(1), off(60)]) == (
         SHIFTS | ONS | VELOCITIES - {velocity(3)}
     )
@@ -105,8 +110,9 @@ def test_no_more_than_a_handful_of_notes_at_once():
 
 
 def after(codec, *events):
-    """The classes that may follow a second of silence and events that were drawn."""
-    rules = new_rules(codec, np.array([shift(100)], np.int32), 1, True)
+    """The classes that may follow a second with a note in it and events that were drawn."""
+    primer = [on(60), shift(50), off(60), shift(50)]
+    rules = new_rules(codec, np.array(primer, np.int32), 1, True)
     clock = np.array([100])
     for event in events:
         rules.update(np.array([event]), clock)
@@ -126,7 +132,7 @@ def test_shifts_follow_full_ones_only():
     assert after(PLAIN, shift(99)) == ONS
     assert after(PLAIN, on(60), shift(7)) == ONS - {60} | {off(60)}
     # The primer ends where its maker wants it to.
-    assert allowed(PLAIN, [shift(99)]) == SHIFTS | ONS
+    assert allowed(PLAIN, [on(60), shift(9), off(60), shift(99)]) == SHIFTS | ONS
 
 
 def test_all_keys_may_be_down():
