@@ -8,6 +8,7 @@ left to TensorFlow's own reader.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import struct
@@ -21,6 +22,7 @@ from bundles.bundle import BundleError, printable
 
 _TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 _FOOTER_BYTES, _TRAILER_BYTES = 48, 5
+_MAX_AXES = 8  # Of a variable; NumPy has no more than 64.
 # Snappy, which packs the checkpoint's blocks, makes at most 64 bytes of 3.
 _MAX_EXPANSION = 64 / 3
 
@@ -90,10 +92,15 @@ def _read_simple(data: bytes) -> dict[str, np.ndarray]:
     try:
         _, at = _read_handle(data, len(data) - _FOOTER_BYTES)
         index, _ = _read_handle(data, at)
+        handles = [_read_handle(value, 0)[0] for value in _values(_block(data, index))]
+        # No block is read twice: many names for one would be a small file that fills the memory.
+        for (offset, size), (following, _) in itertools.pairwise(handles):
+            if offset + size > following:
+                raise _NotSimpleError
         protos = [
             slices.SavedTensorSlices.FromString(value)
-            for _, place in _entries(_block(data, index))
-            for _, value in _entries(_block(data, _read_handle(place, 0)[0]))
+            for handle in handles
+            for value in _values(_block(data, handle))
         ]
     except (DecodeError, IndexError, struct.error) as error:
         raise _NotSimpleError from error
@@ -110,6 +117,7 @@ def _read_simple(data: bytes) -> dict[str, np.ndarray]:
             or value is None
             or min(shape, default=0) < 0
             or math.prod(shape) != value.size
+            or len(shape) > _MAX_AXES
             or len(listed.slice) != 1
             or any(extent.HasField("length") for extent in listed.slice[0].extent)
         ):
@@ -135,20 +143,19 @@ def _block(data: bytes, handle: tuple[int, int]) -> bytes:
     return block[:size]
 
 
-def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields the keys and values of a block."""
+def _values(block: bytes) -> Iterator[bytes]:
+    """Yields the values of a block; their keys say nothing that they do not."""
     (num_restarts,) = struct.unpack("<I", block[-4:])
     end = len(block) - 4 * (num_restarts + 1)
-    key, at = b"", 0
+    at = 0
     while at < end:
-        shared, at = _read_number(block, at)
-        own, at = _read_number(block, at)
+        _, at = _read_number(block, at)  # Of the key before, so much is the beginning of this one.
+        rest, at = _read_number(block, at)
         size, at = _read_number(block, at)
-        if shared > len(key) or at + own + size > end:
+        at += rest + size
+        if at > end:
             raise _NotSimpleError
-        key = key[:shared] + block[at : at + own]
-        yield key, block[at + own : at + own + size]
-        at += own + size
+        yield block[at - size : at]
 
 
 def _read_handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:

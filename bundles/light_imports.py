@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -56,6 +57,9 @@ def import_module(name: str) -> Any:
     return importlib.import_module(name)
 
 
+_stderr_lock = threading.RLock()
+
+
 @contextlib.contextmanager
 def without_notes() -> Iterator[None]:
     """While this lasts, what is printed on stderr is not seen: TensorFlow's notes when imported.
@@ -63,12 +67,13 @@ def without_notes() -> Iterator[None]:
     They come from C++ before it listens to any setting, so file descriptor 2 itself is turned away.
     Exceptions are shown all the same.
     """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with open(os.devnull, "w", encoding="utf-8") as devnull:
-        os.dup2(devnull.fileno(), 2)
-    try:
+    with _stderr_lock, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # There may be no such file.
+            stderr = os.dup(2)
+            stack.callback(os.close, stderr)
+            stack.callback(os.dup2, stderr, 2)
+            if sys.stderr:
+                sys.stderr.flush()
+            with open(os.devnull, "w", encoding="utf-8") as devnull:
+                os.dup2(devnull.fileno(), 2)
         yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)

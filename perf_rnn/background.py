@@ -39,7 +39,7 @@ class Work:
         self._arguments = arguments
         self._error = None
         self._may_begin.release()
-        if _workers.num_users:
+        if _workers.num_users and _workers.num_threads:
             _workers.queue.put(self)
 
     def run(self) -> None:
@@ -57,14 +57,15 @@ class Work:
             try:
                 self._function(*self._arguments)
             except BaseException:
-                self._may_begin.release()  # After an interrupt it may be tried again.
+                self._may_begin.release()  # It may be tried again.
                 raise
-            self._is_done.release()
         else:
-            with self._is_done:
-                pass
-        if self._error:
-            raise self._error
+            self._is_done.acquire()
+            if self._error:
+                error, self._error = self._error, None
+                self._may_begin.release()
+                raise error
+        self._is_done.release()
 
 
 class _Workers:
@@ -73,19 +74,19 @@ class _Workers:
     def __init__(self) -> None:
         self.queue: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self.num_users = 0  # Who are in the context.
+        self.num_threads = 0
         self._num_working = 0
-        self._num_threads = 0
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._one_blas_thread = contextlib.ExitStack()
 
     def open(self) -> None:
         with self._lock:
             if not self.num_users + self._num_working:
                 self._one_blas_thread.enter_context(blas().limit(limits=1, user_api="blas"))
-            self.num_users += 1
-            for _ in range(self._num_threads, num_cores() - 1):
+            for _ in range(self.num_threads, num_cores() - 1):
                 threading.Thread(target=self._serve, daemon=True).start()
-                self._num_threads += 1
+                self.num_threads += 1
+            self.num_users += 1
 
     def close(self) -> None:
         """Leaves what no thread has begun with to who needs it; nobody waits for the others."""
@@ -107,20 +108,32 @@ class _Workers:
                 work.run()
                 with self._lock:
                     self._num_working -= 1
+                    self._lock.notify_all()
                     self._give_blas_back()
             del work  # And what it holds, while there is nothing to do.
+
+    def before_fork(self) -> None:
+        """Waits until no thread works: what it has begun would never be done in the child."""
+        self._lock.acquire()
+        self._lock.wait_for(lambda: not self._num_working)
+
+    def after_fork(self, in_child: bool) -> None:
+        """Lets threads work again; in the child there are none."""
+        if in_child:
+            global _workers
+            _workers = _Workers()
+            self._one_blas_thread.close()
+        self._lock.release()
 
 
 _workers = _Workers()
 
-
-def _start_anew() -> None:
-    global _workers
-    _workers = _Workers()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)  # Threads are not there in the child.
+    os.register_at_fork(
+        before=lambda: _workers.before_fork(),
+        after_in_parent=lambda: _workers.after_fork(in_child=False),
+        after_in_child=lambda: _workers.after_fork(in_child=True),
+    )
 
 
 @contextlib.contextmanager

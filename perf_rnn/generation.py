@@ -153,7 +153,7 @@ class GeneratedPiece:
       sequence: NoteSequence.
       events: int32 [L, *event_shape], what it is made of, from its beginning on.
       nll: of the events that were generated, in nats per event, as the network itself predicts
-        them; None where it was not asked for.
+        them; None where it was not asked for, or none was.
     """
 
     sequence: music_pb2.NoteSequence
@@ -207,10 +207,16 @@ def generate_pieces(
         )
         nlls = [
             (given - whole) / (len(events) - len(opening.events))
+            if len(events) > len(opening.events)
+            else None
             for whole, events in zip(total, made, strict=True)
         ]
     return [
-        GeneratedPiece(pieces.to_sequence(events, config, opening, num_steps), events, nll)
+        GeneratedPiece(
+            pieces.to_sequence(events, config, opening, num_steps),
+            events[opening.num_unheard :],
+            nll,
+        )
         for events, nll in zip(made, nlls, strict=True)
     ]
 

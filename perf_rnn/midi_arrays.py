@@ -131,7 +131,7 @@ def _read_track(chunk: bytes, resolution: int) -> _Track:
     # Where a channel's program changes twice, symusic does not show what lies between.
     _require(all(chunk.count(0xC0 | channel) <= 1 for channel in range(16)))
     # symusic counts ticks in 32 bits. Any other event takes 3 bytes, and less than 2^14 ticks.
-    long_deltas = sum(1 << 7 * len(delta) for delta in _LONG_DELTA.findall(chunk))
+    long_deltas = sum(1 << 7 * min(len(delta), 5) for delta in _LONG_DELTA.findall(chunk))
     _require(long_deltas + (len(chunk) // 3 << 14) < 1 << 32)
     body = chunk.removesuffix(_END_OF_TRACK) + _AT_END
     alone = _HEADER.pack(b"MThd", 6, 0, 1, resolution)

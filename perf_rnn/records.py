@@ -237,9 +237,8 @@ def _parse_example(
 def _example(data: bytes, name: str) -> Any:
     from google.protobuf import message
 
-    example_pb2 = light_imports.import_module("tensorflow.core.example.example_pb2")
     try:
-        return example_pb2.SequenceExample.FromString(data)
+        return example_protos().SequenceExample.FromString(data)
     except message.DecodeError as error:
         raise RecordError(f"{name}: not a SequenceExample") from error
 

@@ -141,8 +141,7 @@ class PerformanceExtractor(ArrayPipeline):
         if self._min_events is not None and len(events) < self._min_events:
             stats.count("performances_discarded_too_short")
             return []
-        steps = int(self._codec.event_steps(events).sum())
-        stats.lengths.increment(steps // arrays.steps_per_second)
+        stats.lengths.increment(self._codec.num_steps(events) // arrays.steps_per_second)
         all_drums, no_drums = bool(arrays.is_drum.all()), not arrays.is_drum.any()
         return [
             EventArrays(

@@ -45,7 +45,7 @@ flags.DEFINE_enum(
     "augmentation",
     "off",
     ["on", "off"],
-    "on stores the 45 stretched and transposed copies of training data that Magenta's tool makes; "
+    "on stores 45 stretched and transposed copies of training data, much as Magenta's tool does; "
     "off one copy, which training stretches and transposes anew in each pass.",
 )
 flags.DEFINE_enum(

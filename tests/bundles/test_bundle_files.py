@@ -1,9 +1,11 @@
 """Reading and writing bundles, held against what Magenta 2.1.4 wrote and computed."""
 
 import json
+import struct
 import subprocess
 import sys
 
+import google_crc32c
 import numpy as np
 import pytest
 
@@ -212,6 +214,38 @@ def test_checkpoints_are_read_as_tensorflow_reads_them(fixtures):
         for name, value in expected.items():
             assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
             assert found[name].tobytes() == value.tobytes()
+
+
+def number(value):
+    """A number in protobuf's variable-length encoding."""
+    parts = [value & 127]
+    while value := value >> 7:
+        parts[-1] |= 128
+        parts.append(value & 127)
+    return bytes(parts)
+
+
+def with_index(data, change):
+    """A checkpoint whose list of blocks is changed, its checksum right."""
+    meta, at = checkpoint._read_handle(data, len(data) - 48)
+    index, _ = checkpoint._read_handle(data, at)
+    handles = change(list(checkpoint._values(checkpoint._block(data, index))))
+    block = b"".join(b"\0\1" + number(len(handle)) + b"k" + handle for handle in handles)
+    block += struct.pack("<II", 0, 1) + b"\0"
+    crc = google_crc32c.value(block)
+    block += struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+    footer = b"".join(map(number, (*meta, index[0], len(block) - 5))).ljust(40, b"\0")
+    return data[: index[0]] + block + footer + data[-8:]
+
+
+def test_no_block_of_a_checkpoint_is_read_twice():
+    variables = {"x": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    data = write_checkpoint(variables)
+    np.testing.assert_array_equal(
+        checkpoint._read_simple(with_index(data, lambda handles: handles))["x"], variables["x"]
+    )
+    with pytest.raises(checkpoint._NotSimpleError):
+        checkpoint._read_simple(with_index(data, lambda handles: handles * 2))
 
 
 @pytest.mark.parametrize(

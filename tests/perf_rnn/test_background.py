@@ -59,6 +59,32 @@ def test_whoever_needs_what_nobody_has_begun_does_it(use_cores, cores):
     assert calls.threads == [threading.current_thread()] * 2
 
 
+def test_without_threads_nothing_piles_up(use_cores):
+    use_cores(1)
+    calls = Calls()
+    work = Work(calls)
+    with all_cores():
+        for _ in range(3):
+            work.start()
+            work.finish()
+    assert len(calls.threads) == 3
+    assert background._workers.queue.empty()
+
+
+def test_after_an_error_in_the_background_the_call_may_be_made_again(use_cores):
+    use_cores(2)
+    calls = Calls(MemoryError("too large"))
+    work = Work(calls)
+    with all_cores():
+        work.start()
+        assert calls.begun.wait(60)
+        with pytest.raises(MemoryError, match="too large"):
+            work.finish()
+        calls.error = None
+        work.finish()
+    assert calls.threads[1] is threading.current_thread()
+
+
 @pytest.mark.parametrize("in_background", [True, False])
 def test_errors_reach_who_waits(use_cores, in_background):
     use_cores(2 if in_background else 1)
@@ -169,9 +195,16 @@ def other_thread_works():
         work.finish()
     return True
 
+# A fork waits for what a thread has begun with: in the child nobody would ever end it.
+begun, may_end = threading.Event(), threading.Event()
+running = background.Work(lambda: (begun.set(), may_end.wait(60)))
 with background.all_cores():
+    running.start()
+    begun.wait(60)
+    threading.Timer(0.05, may_end.set).start()
     child = os.fork()
     if not child:
+        running.finish()
         os._exit(0 if other_thread_works() else 1)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), other_thread_works())
 """
