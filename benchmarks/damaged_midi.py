@@ -105,7 +105,6 @@ def main() -> None:
         "counters": {name: count for name, count in sorted(counters.items()) if count},
         "named, by kind of damage": dict(named),
         "named, by reason": dict(reasons.most_common(20)),
-        "output": done.stdout.splitlines()[-2:],
     }
     print(json.dumps(figures, indent=2))
     if flags.output:
