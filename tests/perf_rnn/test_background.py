@@ -71,20 +71,6 @@ def test_without_threads_nothing_piles_up(use_cores):
     assert background._workers.queue.empty()
 
 
-def test_after_an_error_in_the_background_the_call_may_be_made_again(use_cores):
-    use_cores(2)
-    calls = Calls(MemoryError("too large"))
-    work = Work(calls)
-    with all_cores():
-        work.start()
-        assert calls.begun.wait(60)
-        with pytest.raises(MemoryError, match="too large"):
-            work.finish()
-        calls.error = None
-        work.finish()
-    assert calls.threads[1] is threading.current_thread()
-
-
 @pytest.mark.parametrize("in_background", [True, False])
 def test_errors_reach_who_waits(use_cores, in_background):
     use_cores(2 if in_background else 1)
@@ -97,10 +83,9 @@ def test_errors_reach_who_waits(use_cores, in_background):
         with pytest.raises(MemoryError, match="too large"):
             work.finish()
         calls.error = None
-        if in_background:
-            work.start()
-        work.finish()
+        work.finish()  # The call may be made again.
     assert len(calls.threads) == 2
+    assert calls.threads[1] is threading.current_thread()
 
 
 def test_an_interrupt_leaves_work_that_can_be_done(use_cores):
