@@ -216,13 +216,14 @@ def test_config_of_bundle():
 
 
 def test_shipped_bundles_play_by_config():
-    for key, layers in (
-        ("performance", 2),
-        ("performance_with_dynamics", 3),
-        ("performance_with_dynamics_compact", 3),
+    for key in (
+        "performance",
+        "performance_with_dynamics",
+        "performance_with_dynamics_compact",
+        "optional_multiconditioned_performance_with_dynamics",
     ):
         bundle, config = trained_models.load_model(key)
-        assert (config.key, bundle.layer_sizes) == (key, [512] * layers)
+        assert (config.key, bundle.layer_sizes) == (key, [512, 512, 512])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+#!/bin/sh
+# train.sh CONFIG ASAP WORK: trains a shipped bundle as its card says, into WORK/CONFIG.mag.
+# ASAP is the dataset's folder. WORK keeps data and runs; the same command goes on from there.
+
+set -eu
+if [ $# != 3 ]; then
+  sed -n '2,3s/^# //p' "$0" >&2
+  exit 2
+fi
+config=$1 asap=$2 work=$3
+bundles=$(dirname "$0")
+data=$work/${config}_data
+description="Trained on 912 piano performances of the ASAP dataset (Foscarin et al., 2020; CC BY-NC-SA 4.0), augmented."
+
+# A training run that begins with the weights of a bundle, or of none (""), and the bundle that it ends with.
+run() { # NAME SEED STEPS BUNDLE SCHEDULE
+  performance_rnn_train --config="$config" --run_dir="$work/$1" --seed="$2" --num_training_steps="$3" \
+    ${4:+--warm_start_bundle_file="$4"} \
+    --sequence_example_file="$data/training_performances.tfrecord" \
+    --eval_sequence_example_file="$data/eval_performances.tfrecord" --num_eval_examples=150 \
+    --hparams="batch_size=64,rnn_layer_sizes=[512,512,512],$5" --window=128
+  performance_rnn_generate --run_dir="$work/$1" --save_generator_bundle --bundle_file="$work/$1.mag" \
+    --bundle_description="$description"
+}
+
+[ -e "$data/training_performances.tfrecord" ] || performance_rnn_create_dataset --config="$config" \
+  --input="$asap" --output_dir="$data" --split_csv="$bundles/asap_split.csv"
+
+case $config in
+  performance_with_dynamics)
+    run dynamics_1 0 1865 "" learning_rate=0.0025,warmup_steps=200
+    run dynamics_2 1 1000 "$work/dynamics_1.mag" learning_rate=0.0025,warmup_steps=50,decay_steps=950
+    run "$config" 2 2700 "$work/dynamics_2.mag" learning_rate=0.0025,warmup_steps=100,decay_steps=2600
+    ;;
+  performance)
+    run "$config" 1 500 "$bundles/performance_with_dynamics.mag" learning_rate=0.002,warmup_steps=50,decay_steps=450
+    ;;
+  optional_multiconditioned_performance_with_dynamics)
+    run "$config" 1 650 "$bundles/performance_with_dynamics.mag" learning_rate=0.002,warmup_steps=50,decay_steps=600
+    ;;
+  *)
+    echo "train.sh: no bundle of $config is shipped, so it has no recipe" >&2
+    exit 2
+    ;;
+esac
