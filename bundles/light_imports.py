@@ -23,6 +23,11 @@ class _SleepingPackage(types.ModuleType):
     Until then its modules can be imported; they become attributes of it, as of any package.
     """
 
+    @staticmethod
+    def is_tensor(x: Any) -> bool:
+        """TensorFlow's, which matplotlib calls with all it is given: asleep, it has no tensors."""
+        return False
+
     def __getattr__(self, name: str) -> Any:
         modules = f"{self.__name__}."
         if any(

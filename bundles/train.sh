@@ -35,11 +35,8 @@ case $config in
   performance)
     run "$config" 1 500 "$bundles/performance_with_dynamics.mag" learning_rate=0.002,warmup_steps=50,decay_steps=450
     ;;
-  optional_multiconditioned_performance_with_dynamics)
-    run "$config" 1 650 "$bundles/performance_with_dynamics.mag" learning_rate=0.002,warmup_steps=50,decay_steps=600
-    ;;
   *)
-    echo "train.sh: no bundle of $config is shipped, so it has no recipe" >&2
+    echo "train.sh: there is no recipe for $config" >&2
     exit 2
     ;;
 esac

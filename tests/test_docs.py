@@ -17,6 +17,7 @@ TOOLS = {
     for path in (ROOT / room / "tools").glob("*.py")
     if path.stem not in ("__init__", "cli")
 }
+SCRIPTS = ("bundles/train.sh", "bundles/samples/make.sh")
 # Other programs; those of .venv/bin are named by it or, once it is activated, bare.
 PROGRAMS = {"make", "python3", "python", "pip", "ruff", "mypy", "tensorboard"}
 
@@ -62,9 +63,16 @@ def test_commands_and_flags_exist(document):
         if program in TOOLS:
             assert flags_of(words) <= flags_in_help(program), shlex.join(words)
         else:
-            assert program in PROGRAMS, shlex.join(words)
+            assert program in (*PROGRAMS, *SCRIPTS), shlex.join(words)
         if program == "make":
             assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_flags_in_the_scripts_exist(script):
+    flags = re.findall(r"--(\w+)", (ROOT / script).read_text(encoding="utf-8"))
+    assert set(flags) <= set().union(*map(flags_in_help, TOOLS))
+    assert len(flags) > 5
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -36,3 +36,20 @@ def test_a_package_already_imported_is_used_as_it_is():
 def test_what_is_not_there():
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         import_module("no_such_package.module")
+
+
+def test_drawing_does_not_wake_tensorflow():
+    """matplotlib asks it of each value whether it is a tensor."""
+    probe = """
+import sys
+from bundles.light_imports import import_module
+import_module("tensorflow.core.example.example_pb2")
+from matplotlib.figure import Figure
+Figure().add_axes((0, 0, 1, 1)).plot([1, 2], [3, 4])
+print("tensorflow.python" in sys.modules)
+import tensorflow as tf
+tf.constant(1)
+print("tensorflow.python" in sys.modules, tf.is_tensor(tf.constant(1)), tf.is_tensor(1))
+"""
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "True", "False"]
