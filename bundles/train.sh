@@ -1,6 +1,6 @@
 #!/bin/sh
 # train.sh CONFIG ASAP WORK: trains a shipped bundle as its card says, into WORK/CONFIG.mag.
-# ASAP is the dataset's folder. WORK keeps data and runs; the same command goes on from there.
+# ASAP is the dataset's folder. WORK keeps data and runs; stopped with Ctrl-C, the same command goes on from there.
 
 set -eu
 if [ $# != 3 ]; then
@@ -8,6 +8,13 @@ if [ $# != 3 ]; then
   exit 2
 fi
 config=$1 asap=$2 work=$3
+case $config in
+  performance | performance_with_dynamics) ;;
+  *)
+    echo "train.sh: there is no recipe for $config" >&2
+    exit 2
+    ;;
+esac
 bundles=$(dirname "$0")
 data=$work/${config}_data
 description="Trained on 912 piano performances of the ASAP dataset (Foscarin et al., 2020; CC BY-NC-SA 4.0), augmented."
@@ -23,8 +30,10 @@ run() { # NAME SEED STEPS BUNDLE SCHEDULE
     --bundle_description="$description"
 }
 
-[ -e "$data/training_performances.tfrecord" ] || performance_rnn_create_dataset --config="$config" \
-  --input="$asap" --output_dir="$data" --split_csv="$bundles/asap_split.csv"
+if ! [ -e "$data/training_performances.tfrecord" ] || ! [ -e "$data/eval_performances.tfrecord" ]; then
+  performance_rnn_create_dataset --config="$config" --input="$asap" --output_dir="$data" \
+    --split_csv="$bundles/asap_split.csv"
+fi
 
 case $config in
   performance_with_dynamics)
@@ -34,9 +43,5 @@ case $config in
     ;;
   performance)
     run "$config" 1 500 "$bundles/performance_with_dynamics.mag" learning_rate=0.002,warmup_steps=50,decay_steps=450
-    ;;
-  *)
-    echo "train.sh: there is no recipe for $config" >&2
-    exit 2
     ;;
 esac
