@@ -8,13 +8,6 @@ if [ $# != 3 ]; then
   exit 2
 fi
 config=$1 asap=$2 work=$3
-case $config in
-  performance | performance_with_dynamics) ;;
-  *)
-    echo "train.sh: there is no recipe for $config" >&2
-    exit 2
-    ;;
-esac
 bundles=$(dirname "$0")
 data=$work/${config}_data
 description="Trained on 912 piano performances of the ASAP dataset (Foscarin et al., 2020; CC BY-NC-SA 4.0), augmented."
@@ -30,18 +23,26 @@ run() { # NAME SEED STEPS BUNDLE SCHEDULE
     --bundle_description="$description"
 }
 
-if ! [ -e "$data/training_performances.tfrecord" ] || ! [ -e "$data/eval_performances.tfrecord" ]; then
-  performance_rnn_create_dataset --config="$config" --input="$asap" --output_dir="$data" \
-    --split_csv="$bundles/asap_split.csv"
-fi
+make_data() {
+  if ! [ -e "$data/training_performances.tfrecord" ] || ! [ -e "$data/eval_performances.tfrecord" ]; then
+    performance_rnn_create_dataset --config="$config" --input="$asap" --output_dir="$data" \
+      --split_csv="$bundles/asap_split.csv"
+  fi
+}
 
 case $config in
   performance_with_dynamics)
+    make_data
     run dynamics_1 0 1865 "" learning_rate=0.0025,warmup_steps=200
     run dynamics_2 1 1000 "$work/dynamics_1.mag" learning_rate=0.0025,warmup_steps=50,decay_steps=950
     run "$config" 2 2700 "$work/dynamics_2.mag" learning_rate=0.0025,warmup_steps=100,decay_steps=2600
     ;;
   performance)
+    make_data
     run "$config" 1 500 "$bundles/performance_with_dynamics.mag" learning_rate=0.002,warmup_steps=50,decay_steps=450
+    ;;
+  *)
+    echo "train.sh: there is no recipe for $config" >&2
+    exit 2
     ;;
 esac
