@@ -35,6 +35,9 @@ def parse_note_sequence(data: bytes, name: str) -> music_pb2.NoteSequence:
     Raises:
       ValueError: it is no MIDI file, or a damaged one.
     """
+    if not data.startswith(b"MThd"):
+        what = "does not begin as one" if data else "is empty"
+        raise ValueError(f"{name}: is no MIDI file: it {what}")
     midi_io = light_imports.import_module("note_seq.midi_io")
     try:
         with tick_limit():

@@ -53,7 +53,7 @@ def from_pitches(pitches: str | Sequence[int]) -> NoteArrays:
     Raises:
       ValueError: it is no such list.
     """
-    pitches = _parse_integers("primer_pitches", pitches, 0)
+    pitches = _parse_integers("primer_pitches", pitches, 0, "[60,64,67]")
     starts = np.zeros(len(pitches))
     return _notes(pitches, starts, starts + CHORD_SECONDS)
 
@@ -66,7 +66,7 @@ def from_melody(text: str) -> NoteArrays:
     Raises:
       ValueError: the text is no such list, or holds no note.
     """
-    events = _parse_integers("primer_melody", text, MELODY_HOLD)
+    events = _parse_integers("primer_melody", text, MELODY_HOLD, "[60,-2,62,-1]")
     changes = [place for place, event in enumerate(events) if event != MELODY_HOLD]
     ends = [*changes, len(events)][1:]
     notes = [(events[a], a, b) for a, b in zip(changes, ends, strict=True) if events[a] >= 0]
@@ -156,7 +156,7 @@ def _notes(pitches: Sequence[int], starts: np.ndarray, ends: np.ndarray) -> Note
     )
 
 
-def _parse_integers(name: str, text: str | Sequence[int], lowest: int) -> list[int]:
+def _parse_integers(name: str, text: str | Sequence[int], lowest: int, example: str) -> list[int]:
     try:
         values: Any = ast.literal_eval(text) if isinstance(text, str) else text
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -166,7 +166,7 @@ def _parse_integers(name: str, text: str | Sequence[int], lowest: int) -> list[i
         or not values
         or any(type(v) is not int for v in values)
     ):
-        raise ValueError(f"{name} {text!r} is not a list of integers such as [60,64,67]")
+        raise ValueError(f"{name} {text!r} is not a list of integers such as {example}")
     for value in values:
         if not lowest <= value <= 127:
             raise ValueError(f"{name}: {value} is outside {lowest} to 127")

@@ -342,6 +342,6 @@ def check_primer_length(codec: EventCodec | NoteCodec, primer: Any, num_steps: i
     primer_steps = codec.num_steps(primer)
     if primer_steps >= num_steps:
         raise ValueError(
-            f"the primer lasts {primer_steps} steps of 10 ms, the piece only {num_steps}; "
-            "shorten the primer or ask for more steps"
+            f"the primer lasts {primer_steps} steps of 10 ms, the piece only {num_steps}; shorten "
+            "the primer (--max_primer_seconds) or ask for more steps (--num_steps)"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,9 @@ class WholePieces:
     left_out: Mapping[str, int]
 
 
-def read_whole_pieces(path: str, config: PerformanceRnnConfig) -> WholePieces:
+def read_whole_pieces(
+    path: str, config: PerformanceRnnConfig, names: Container[str] | None = None
+) -> WholePieces:
     """Reads performances whole.
 
     MIDI files and NoteSequences are encoded from beginning to end, with the sustain pedal applied
@@ -75,18 +77,22 @@ def read_whole_pieces(path: str, config: PerformanceRnnConfig) -> WholePieces:
       path: a directory of MIDI files, one of them, a TFRecord of NoteSequences, or a TFRecord of
         SequenceExamples in either format or a glob of such.
       config: whose events are made; SequenceExamples must hold them.
+      names: of MIDI files or NoteSequences, see `PieceSet`.
 
     Raises:
       OSError: `path` cannot be read.
-      ValueError: it holds nothing of the kind, or no piece of two or more events.
+      ValueError: it holds nothing of the kind, or no piece of two or more events, or names are
+        given for SequenceExamples.
     """
     if not os.path.exists(path) or _holds_examples(path):
+        if names is not None:
+            raise ValueError(f"{path}: SequenceExamples are divided already, and not by file names")
         kind, left_out = "SequenceExamples", {"too_short": 0}
         pieces = _from_records(EventRecords(path, config), config)
     else:
         is_midi = os.path.isdir(path) or path.lower().endswith(MIDI_SUFFIXES)
         kind = "MIDI" if is_midi else "NoteSequences"
-        pieces, left_out = _from_notes(PieceSet(path), config)
+        pieces, left_out = _from_notes(PieceSet(path, names), config)
     usable = [piece for piece in pieces if len(piece.events) > 1]
     left_out["too_short"] = len(pieces) - len(usable)
     if not usable:

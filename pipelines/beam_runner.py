@@ -75,8 +75,8 @@ def run_pipeline_beam(
     counters = result.metrics().query(MetricsFilter().with_namespace(pipeline.name))["counters"]
     stats = [statistics.Counter(counter.key.metric.name, counter.result) for counter in counters]
     pipelines.log_results(pipeline, written, statistics.merge_statistics(stats))
-    if require_output and not any(written.values()):
-        raise ValueError(f"nothing to write to {output_dir}: every input was discarded")
+    if require_output:
+        pipelines.check_written(output_dir, written, stats)
     return written
 
 

@@ -93,13 +93,18 @@ class MidiReader(ArrayPipeline):
         try:
             notes = [read_midi_file(file)]
         except Exception as error:  # Strangers' files make the parsers raise anything.
-            logging.warning("%s: skipped: %s: %s", file.filename, type(error).__name__, error)
+            logging.warning("%s: skipped: %s", file.filename, _reason(file.filename, error))
             notes, skipped = [], type(error).__name__
         counts = {"files_read": len(notes), "files_skipped": 1 - len(notes)}
         if skipped:
             counts[f"files_skipped_because_of_{skipped}"] = 1
         self._set_stats(statistics.Counter(name, count) for name, count in counts.items())
         return notes
+
+
+def _reason(filename: str, error: Exception) -> str:
+    """What an error says, without the name of the file, or else what kind it is."""
+    return str(error).removeprefix(f"{filename}: ") or type(error).__name__
 
 
 def read_midi_file(file: MidiFile) -> NoteArrays:

@@ -109,8 +109,8 @@ def run_pipeline_parallel(
                 writers[name, number % num_shards].write_framed(records)
                 written[name] += count
             stats = statistics.merge_statistics([*stats, *result.stats])
-        if require_output and not any(written.values()):
-            raise ValueError(f"nothing to write to {output_dir}: every input was discarded")
+        if require_output:
+            pipelines.check_written(output_dir, written, stats)
     pipelines.log_results(pipeline, written, stats)
     return written
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import csv
 import functools
 import hashlib
 import posixpath
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from perf_rnn import splits
 from perf_rnn.note_arrays import NoteArrays
 from pipelines import pipelines_common, statistics
 from pipelines.array_pipeline import ArrayPipeline
@@ -21,9 +21,6 @@ from pipelines.note_sequence_pipelines import NOTE_ARRAYS
 SIDES = ("eval_performances", "training_performances")
 
 PARTITION_KEYS = ("sequence", "folder")
-
-# What a MAESTRO-style CSV calls the splits.
-SPLITS = ("train", "validation", "test")
 
 
 def partition_key(partition_by: str, sequence: NoteSequence | NoteArrays) -> str:
@@ -78,18 +75,17 @@ class SequencePartition(pipelines_common.HashPartition, ArrayPipeline):  # type:
             NoteSequence,
             SIDES,
             [eval_ratio],
-            functools.partial(_joined_key, partition_by, dict(joined or {})),
+            functools.partial(partition_key, partition_by),
             seed,
             "HashPartition",
         )
+        self._joined = dict(joined or {})
+
+    def partition_of(self, group: str) -> str:
+        return super().partition_of(self._joined.get(group, group))
 
     def transform_arrays(self, arrays: Any) -> Any:
         return self.transform(arrays)
-
-
-def _joined_key(partition_by: str, joined: Mapping[str, str], sequence: Any) -> str:
-    key = partition_key(partition_by, sequence)
-    return joined.get(key, key)
 
 
 class TablePartition(ArrayPipeline):
@@ -120,47 +116,22 @@ def read_split_csv(path: str, eval_splits: Iterable[str]) -> dict[str, str]:
     """Reads which side each file is on from a CSV such as MAESTRO's.
 
     Args:
-      path: CSV with the columns `split` and `midi_filename`, and perhaps others.
+      path: see `splits.read_splits`.
       eval_splits: the splits for evaluation; `train` is for training, the rest for neither.
 
     Returns:
       {midi_filename: one of `SIDES`}.
 
     Raises:
-      OSError: the file cannot be read.
-      ValueError: a column is missing, a split is unknown, or a file stands on both sides.
+      ValueError: a split is unknown.
+      ValueError, OSError: see `splits.read_splits`.
     """
-    sides = {"train": "training_performances"} | dict.fromkeys(eval_splits, "eval_performances")
-    if unknown := set(sides) - set(SPLITS):
-        raise ValueError(f"split {min(unknown)!r} is none of {', '.join(SPLITS)}")
-    table: dict[str, str] = {}
-    seen: dict[str, str] = {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        try:
-            rows = csv.DictReader(file, strict=True)
-            columns = rows.fieldnames or []
-            for column in ("split", "midi_filename"):
-                if column not in columns:
-                    raise ValueError(
-                        f"{path}: has no column {column!r}; its first line has "
-                        f"{', '.join(columns) or 'nothing'}"
-                    )
-            for row in rows:
-                split, name = row["split"], row["midi_filename"]
-                if split not in SPLITS or not name:
-                    raise ValueError(
-                        f"{path}: line {rows.line_num}: split {split!r} of file {name!r} is none "
-                        f"of {', '.join(SPLITS)}"
-                        if name
-                        else f"{path}: line {rows.line_num}: has no midi_filename"
-                    )
-                if seen.setdefault(name, split) != split:
-                    raise ValueError(f"{path}: {name} stands in {seen[name]} and in {split}")
-                if split in sides:
-                    table[name] = sides[split]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: is no CSV file ({error})") from error
-    return table
+    sides = {splits.TRAIN: SIDES[1]} | dict.fromkeys(eval_splits, SIDES[0])
+    if unknown := set(sides) - set(splits.SPLITS):
+        raise ValueError(f"split {min(unknown)!r} is none of {', '.join(splits.SPLITS)}")
+    return {
+        name: sides[split] for name, split in splits.read_splits(path).items() if split in sides
+    }
 
 
 def notes_digest(arrays: NoteArrays) -> str:

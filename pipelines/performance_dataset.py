@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import glob
 import os
 from collections.abc import Iterable, Iterator
@@ -9,13 +10,14 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from perf_rnn import record_files
+from perf_rnn import record_files, splits
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.note_arrays import from_note_sequence
 from pipelines import midi_reader, parallel, partitions, performance_pipeline, pipeline
 from pipelines.note_seq_parts import NoteSequence
 
 RUNNERS = ("local", "beam")
+SPLIT_CSV = "split.csv"
 
 
 class Record(NamedTuple):
@@ -66,6 +68,8 @@ def create_dataset(
 ) -> dict[str, int]:
     """Makes `{training,eval}_performances.tfrecord` and logs what was counted on the way.
 
+    `split.csv` beside them has the side of each file that could be read; see `splits.read_splits`.
+
     A performance that is there twice, the same notes under another name, is found and stays on one
     side, together with what else is grouped with either.
 
@@ -113,7 +117,7 @@ def create_dataset(
     inputs = _Inputs(input_path)
     if table is not None:
         inputs.require(table, str(split_csv))
-    partition = _partition(inputs, eval_ratio, seed, partition_by, table, num_workers)
+    partition, sides = _partition(inputs, eval_ratio, seed, partition_by, table, num_workers)
     run: Any
     if runner == "beam":
         try:
@@ -143,6 +147,7 @@ def create_dataset(
                 "--eval_ratio divides otherwise; --partition_by=folder wants many folders.",
                 name,
             )
+    splits.write_splits(os.path.join(output_dir, SPLIT_CSV), _splits(sides))
     shard = "" if num_shards == 1 else f"-*-of-{num_shards:05}"
     return {os.path.join(output_dir, f"{name}{shard}.tfrecord"): n for name, n in examples.items()}
 
@@ -209,8 +214,8 @@ def _partition(
     partition_by: str,
     table: dict[str, str] | None,
     num_workers: int,
-) -> pipeline.Pipeline:
-    """The division, with duplicates on one side."""
+) -> tuple[pipeline.Pipeline, list[tuple[str, str]]]:
+    """The division, with duplicates on one side, and the (filename, side) of each performance."""
     identify = _Identify(None if table is not None else partition_by)
     found = [
         identity
@@ -220,6 +225,25 @@ def _partition(
     joined, duplicates = partitions.join_groups((group, digest) for group, _, digest in found)
     logging.info("%d of %d performances are duplicates of others", duplicates, len(found))
     if table is None:
-        return partitions.SequencePartition(eval_ratio, seed, partition_by, joined)
-    names = [(name, digest) for _, name, digest in found]
-    return partitions.TablePartition(partitions.join_sides(table, names))
+        partition = partitions.SequencePartition(eval_ratio, seed, partition_by, joined)
+        return partition, [(name, partition.partition_of(group)) for group, name, _ in found]
+    table = partitions.join_sides(table, [(name, digest) for _, name, digest in found])
+    sides = [(name, table[name]) for _, name, _ in found if name in table]
+    return partitions.TablePartition(table), sides
+
+
+def _splits(sides: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """{filename: split} of (filename, side), without names that several collections have."""
+    names = {partitions.SIDES[0]: "validation", partitions.SIDES[1]: splits.TRAIN}
+    found: dict[str, set[str]] = collections.defaultdict(set)
+    for filename, side in sides:
+        found[filename].add(names[side])
+    found.pop("", None)  # NoteSequences need not have a name.
+    if ambiguous := sorted(filename for filename, both in found.items() if len(both) > 1):
+        logging.warning(
+            "%s leaves out %s (and %d more): files of that name are on both sides",
+            SPLIT_CSV,
+            ambiguous[0],
+            len(ambiguous) - 1,
+        )
+    return {filename: both.pop() for filename, both in found.items() if len(both) == 1}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -225,12 +226,13 @@ def run_pipeline_serial(
     paths = [os.path.join(output_dir, f"{prefix}{name}.tfrecord") for name in written]
     with record_files.open_writers(paths) as opened:
         writers = dict(zip(written, opened, strict=True))
-        for outputs in _transform_all(pipeline, input_iterator, written):
+        stats: list[statistics.Statistic] = []
+        for outputs in _transform_all(pipeline, input_iterator, written, stats):
             for name, objects in outputs.items():
                 for output in objects:
                     writers[name].write(serialize(output))
-        if require_output and not any(written.values()):
-            raise ValueError(f"nothing to write to {output_dir}: every input was discarded")
+        if require_output:
+            check_written(output_dir, written, stats)
     return written
 
 
@@ -241,20 +243,22 @@ def load_pipeline(pipeline: Pipeline, input_iterator: Iterable[Any]) -> dict[str
     """
     loaded: dict[str, list[Any]] = {name: [] for name in pipeline.output_type_as_dict}
     counts = dict.fromkeys(loaded, 0)
-    for outputs in _transform_all(pipeline, input_iterator, counts):
+    for outputs in _transform_all(pipeline, input_iterator, counts, []):
         for name, objects in outputs.items():
             loaded[name].extend(objects)
     return loaded
 
 
 def _transform_all(
-    pipeline: Pipeline, inputs: Iterable[Any], counts: dict[str, int]
+    pipeline: Pipeline,
+    inputs: Iterable[Any],
+    counts: dict[str, int],
+    stats: list[statistics.Statistic],
 ) -> Iterator[Mapping[str, list[Any]]]:
-    """Yields the outputs of each input by name, adds them to `counts`, and logs the statistics."""
-    stats: list[statistics.Statistic] = []
+    """Yields the outputs of each input by name, adds to `counts` and `stats`, and logs them."""
     for input_object in progress.show(inputs, pipeline.name, counts):
         outputs = _as_dict(pipeline.transform(input_object))
-        stats = statistics.merge_statistics([*stats, *pipeline.get_stats()])
+        stats[:] = statistics.merge_statistics([*stats, *pipeline.get_stats()])
         yield outputs
         for name, objects in outputs.items():
             counts[name] += len(objects)
@@ -268,6 +272,27 @@ def log_results(
     for name, count in counts.items():
         logging.info("%s: %d objects of output %s", pipeline.name, count, name)
     statistics.log_statistics_list(stats)
+
+
+def check_written(
+    output_dir: str, written: Mapping[str, int], stats: Iterable[statistics.Statistic]
+) -> None:
+    """Checks that some output was written.
+
+    Raises:
+      ValueError: none was; it says what `stats` counted as skipped, discarded or crashed.
+    """
+    if any(written.values()):
+        return
+    reasons = [
+        str(stat)
+        for stat in stats
+        if isinstance(stat, statistics.Counter)
+        and stat.count
+        and re.search("skipped|discarded|crashed", stat.name)
+    ]
+    shown = f" ({', '.join(reasons)})" if reasons else ""
+    raise ValueError(f"nothing to write to {output_dir}: every input was discarded{shown}")
 
 
 def check_serializable(pipeline: Pipeline) -> None:

@@ -45,15 +45,19 @@ class _Partition(pipeline.Pipeline):
         self._cumulative = list(itertools.accumulate(partition_probabilities))
 
     def transform(self, input_object: Any) -> dict[str, list[Any]]:
-        chosen = self._names[bisect.bisect_right(self._cumulative, self._draw(input_object))]
+        chosen = self._choose(input_object)
         self._set_stats(
             statistics.Counter(f"{name}_count", int(name == chosen)) for name in self._names
         )
         return {name: [input_object] if name == chosen else [] for name in self._names}
 
     @abc.abstractmethod
-    def _draw(self, input_object: Any) -> float:
-        """A number in [0, 1) that decides where the input goes."""
+    def _choose(self, input_object: Any) -> str:
+        """Names the output that the input goes to."""
+
+    def _at(self, number: float) -> str:
+        """Names the output in whose share a number from [0, 1) lies."""
+        return self._names[bisect.bisect_right(self._cumulative, number)]
 
 
 class RandomPartition(_Partition):
@@ -72,8 +76,8 @@ class RandomPartition(_Partition):
         super().__init__(type_, partition_names, partition_probabilities)
         self.rand_func: Callable[[], float] = random.random
 
-    def _draw(self, input_object: Any) -> float:
-        return self.rand_func()
+    def _choose(self, input_object: Any) -> str:
+        return self._at(self.rand_func())
 
 
 class HashPartition(_Partition):
@@ -110,8 +114,11 @@ class HashPartition(_Partition):
         self._group_key = group_key
         self._seed = seed
 
-    def _draw(self, input_object: Any) -> float:
-        text = f"{self._seed}/{self._group_key(input_object)}"
-        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    def partition_of(self, group: str) -> str:
+        """Returns the name of the output that the inputs of a group go to."""
+        digest = hashlib.blake2b(f"{self._seed}/{group}".encode(), digest_size=8).digest()
         # 53 bits: what a float holds exactly, so that the quotient stays below 1.
-        return (int.from_bytes(digest, "big") >> 11) / 2**53
+        return self._at((int.from_bytes(digest, "big") >> 11) / 2**53)
+
+    def _choose(self, input_object: Any) -> str:
+        return self.partition_of(self._group_key(input_object))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import numpy as np
@@ -67,15 +67,18 @@ class MeasuredSet:
 class TrainingSet:
     """The training pieces: their names, in order, and their passages."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, names: Container[str] | None = None) -> None:
         """Reads the pieces of `path`.
+
+        Args:
+          path, names: see `PieceSet`.
 
         Raises:
           ValueError, OSError: see `PieceSet`.
         """
         self.path = path
         self.names: list[str] = []
-        pieces = PieceSet(path)
+        pieces = PieceSet(path, names)
 
         def notes_of_pieces() -> Iterator[NoteArrays]:
             for piece in pieces:
@@ -87,12 +90,15 @@ class TrainingSet:
 
 
 def measure(
-    path: str, segment_seconds: float | None = None, training: TrainingSet | None = None
+    path: str,
+    segment_seconds: float | None = None,
+    training: TrainingSet | None = None,
+    names: Container[str] | None = None,
 ) -> MeasuredSet:
     """Measures the pieces of `path`.
 
     Args:
-      path: see `PieceSet`.
+      path, names: see `PieceSet`.
       segment_seconds: length of the parts that pieces are cut into by `music_statistics.cut`; None
         leaves them whole.
       training: pieces that they may have been copied from.
@@ -100,12 +106,12 @@ def measure(
     Raises:
       ValueError, OSError: see `PieceSet`.
     """
-    pieces = PieceSet(path)
-    names, parts, minutes = [], [], []
+    pieces = PieceSet(path, names)
+    pieces_of_parts, parts, minutes = [], [], []
     for piece in pieces:
         cut = music_statistics.cut(piece.notes, segment_seconds) if segment_seconds else None
         parts += cut or [piece.notes]
-        names += [piece.name] * (len(cut) if cut else 1)
+        pieces_of_parts += [piece.name] * (len(cut) if cut else 1)
         minutes.append([vars(minute) for minute in music_statistics.minutes(piece.notes)])
     originality: list[Originality | None] = [None] * len(parts)
     if training:
@@ -124,7 +130,7 @@ def measure(
                 _figures(part, one, training is not None),
                 one,
             )
-            for name, part, one in zip(names, parts, originality, strict=True)
+            for name, part, one in zip(pieces_of_parts, parts, originality, strict=True)
         ],
         minutes,
     )

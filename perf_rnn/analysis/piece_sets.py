@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import TYPE_CHECKING
 
 from absl import logging
@@ -61,8 +61,12 @@ class PieceSet:
       counts: what became of the pieces iterated over so far.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, names: Container[str] | None = None) -> None:
         """Finds the pieces; a directory's are those below it too, in sorted order.
+
+        Args:
+          path: of a directory, a MIDI file or a TFRecord.
+          names: pieces of other names are passed over; None: all are there.
 
         Raises:
           OSError: `path` cannot be read.
@@ -70,15 +74,17 @@ class PieceSet:
         """
         self.path = path
         self.counts = ReadingCounts()
+        self._names = names
         # Each piece's name, unless its NoteSequence knows better, and what reads it.
         self._sources: list[tuple[str, Callable[[], music_pb2.NoteSequence]]]
         if os.path.isdir(path):
-            names = _midi_files(path)
-            if not names:
+            found = _midi_files(path)
+            if not found:
                 raise ValueError(f"{path}: no file in it ends in {' or '.join(MIDI_SUFFIXES)}")
             self._sources = [
                 (name, functools.partial(read_note_sequence, os.path.join(path, name)))
-                for name in names
+                for name in found
+                if names is None or name in names
             ]
         elif path.lower().endswith(MIDI_SUFFIXES):
             os.stat(path)
@@ -109,15 +115,19 @@ class PieceSet:
                 logging.warning("Skipped %s of %s: %s", name, self.path, error)
                 counts.damaged += 1
                 continue
+            name = sequence.filename or sequence.id or name
+            if self._names is not None and name not in self._names:
+                continue
             if not notes.num_notes:
                 logging.warning("Skipped %s of %s: it has no notes", name, self.path)
                 counts.without_notes += 1
                 continue
             counts.pieces += 1
-            yield Piece(sequence.filename or sequence.id or name, notes)
+            yield Piece(name, notes)
         if not counts.pieces:
+            asked = "" if self._names is None else " of the names asked for"
             raise ValueError(
-                f"{self.path}: no piece in it can be used: {counts.damaged} damaged, "
+                f"{self.path}: no piece in it{asked} can be used: {counts.damaged} damaged, "
                 f"{counts.without_notes} without notes"
             )
 

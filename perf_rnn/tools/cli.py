@@ -37,9 +37,15 @@ def run(main: Callable[[], None]) -> None:
                 raise ValueError(f"unexpected argument {argv[1]!r}; write --flag=value")
             _set_up_logging()
             main()
+            sys.stdout.flush()
         except KeyboardInterrupt:
             print("ERROR: interrupted", file=sys.stderr)
             sys.exit(130)
+        except BrokenPipeError:
+            # Who read the output, such as `head`, has had enough. The interpreter flushes once more
+            # as it ends, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         except Exception as error:
             # TensorFlow's errors can only come up where it has been imported.
             tensorflow = sys.modules.get("tensorflow")

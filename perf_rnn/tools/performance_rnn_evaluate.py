@@ -28,6 +28,12 @@ flags.DEFINE_string(
     "too), one MIDI file, a TFRecord of NoteSequences, or a TFRecord of SequenceExamples or a glob "
     "of such, such as the evaluation side of performance_rnn_create_dataset.",
 )
+flags.DEFINE_string(
+    "split_csv",
+    None,
+    "CSV with the columns split and midi_filename, such as performance_rnn_create_dataset writes: "
+    "only its validation and test files are measured.",
+)
 flags.DEFINE_enum(
     "resample_by",
     "sequence",
@@ -52,8 +58,9 @@ def main() -> None:
             "--input is needed: a directory of MIDI files, one, or a TFRecord of NoteSequences or "
             "SequenceExamples"
         )
-    if FLAGS.output_file == "":
-        raise ValueError("--output_file is empty")
+    for name in ("split_csv", "output_file"):
+        if FLAGS[name].value == "":
+            raise ValueError(f"--{name} is empty")
     from perf_rnn import json_files, record_files
 
     output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
@@ -70,7 +77,7 @@ def main() -> None:
 
 
 def _evaluate() -> dict[str, Any]:
-    from perf_rnn import trained_models
+    from perf_rnn import splits, trained_models
     from perf_rnn.whole_pieces import read_whole_pieces
 
     if FLAGS.run_dir:
@@ -78,7 +85,10 @@ def _evaluate() -> dict[str, Any]:
     bundle, config, name = trained_models.choose_model(
         FLAGS.config, FLAGS.bundle_file, FLAGS.run_dir
     )
-    whole = read_whole_pieces(os.path.expanduser(FLAGS.input), config)
+    names = FLAGS.split_csv and splits.names_in(
+        os.path.expanduser(FLAGS.split_csv), splits.HELD_BACK
+    )
+    whole = read_whole_pieces(os.path.expanduser(FLAGS.input), config, names or None)
     groups = None
     if FLAGS.resample_by == "folder":
         if whole.kind == "SequenceExamples":

@@ -23,6 +23,12 @@ flags.DEFINE_string(
     None,
     "Pieces that the model was trained on, to look for passages copied from them; like --input.",
 )
+flags.DEFINE_string(
+    "split_csv",
+    None,
+    "CSV with the columns split and midi_filename, such as performance_rnn_create_dataset writes: "
+    "of --reference only its validation and test files are read, of --training only train.",
+)
 flags.DEFINE_float(
     "segment_seconds",
     None,
@@ -39,13 +45,15 @@ def main() -> None:
         raise ValueError("--input is needed: a directory of MIDI files, one, or a TFRecord")
     if FLAGS.segment_seconds is not None and not 0 < FLAGS.segment_seconds < float("inf"):
         raise ValueError(f"--segment_seconds={FLAGS.segment_seconds} is not a number above 0")
-    for name in ("reference", "training", "output_file"):
+    for name in ("reference", "training", "split_csv", "output_file"):
         if FLAGS[name].value == "":
             raise ValueError(f"--{name} is empty")
+    if FLAGS.split_csv and not (FLAGS.reference or FLAGS.training):
+        raise ValueError("--split_csv divides --reference and --training; neither is given")
     output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
     # note_seq is all that is needed here; TensorFlow would take seconds and half a gigabyte.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
-    from perf_rnn import json_files, record_files
+    from perf_rnn import json_files, record_files, splits
     from perf_rnn.analysis import music_report
 
     if output_file:
@@ -53,13 +61,21 @@ def main() -> None:
         if os.path.isdir(output_file):
             raise IsADirectoryError(f"{output_file}: is a directory, not a file")
         record_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
-    training = FLAGS.training and music_report.TrainingSet(os.path.expanduser(FLAGS.training))
-    measured, reference = (
-        path
-        and music_report.measure(os.path.expanduser(path), FLAGS.segment_seconds, training or None)
-        for path in (FLAGS.input, FLAGS.reference)
-    )
-    result = music_report.report(measured, reference or None, training or None)
+
+    def names_in(*of_splits: str) -> set[str] | None:
+        path = FLAGS.split_csv and os.path.expanduser(FLAGS.split_csv)
+        return splits.names_in(path, of_splits) if path else None
+
+    training = reference = None
+    if FLAGS.training:
+        path = os.path.expanduser(FLAGS.training)
+        training = music_report.TrainingSet(path, names_in(splits.TRAIN))
+    seconds = FLAGS.segment_seconds
+    measured = music_report.measure(os.path.expanduser(FLAGS.input), seconds, training)
+    if FLAGS.reference:
+        path = os.path.expanduser(FLAGS.reference)
+        reference = music_report.measure(path, seconds, training, names_in(*splits.HELD_BACK))
+    result = music_report.report(measured, reference, training)
     _show(result)
     if output_file:
         json_files.write_json(output_file, result)
@@ -69,21 +85,21 @@ def main() -> None:
 def _show(result: dict[str, Any]) -> None:
     for name, facts in result["sets"].items():
         parts = result["parts"].get(name)
-        shown = f"{name}: {facts['path']}: {facts['pieces']} pieces"
+        shown = f"{name}: {facts['path']}: {_counted(facts['pieces'], 'piece')}"
         if parts is not None and len(parts) != facts["pieces"]:
-            shown += f" in {len(parts)} parts"
+            shown += f" in {_counted(len(parts), 'part')}"
         for what in ("damaged", "without_notes"):
             if facts[what]:
                 shown += f", {facts[what]} {what.replace('_', ' ')} left out"
         print(shown)
     has_reference = "reference" in result["sets"]
-    print(f"\n{'Mean ± spread of the parts':32}{'input':>17}", end="")
-    print(f"{'reference':>17}   overlap, KL   of reference" if has_reference else "")
+    print(f"\n{'Mean ± spread of the parts':32}{'input':>19}", end="")
+    print(f"{'reference':>19}   overlap, KL   of reference" if has_reference else "")
     for name, figure in result["figures"].items():
         label = f"{name.replace('_', ' ')} ({figure['unit']})"
-        print(f"{label:32}{_mean_and_spread(figure['input']):>17}", end="")
+        print(f"{label:32}{_mean_and_spread(figure['input']):>19}", end="")
         if has_reference:
-            print(f"{_mean_and_spread(figure['reference']):>17}", end="")
+            print(f"{_mean_and_spread(figure['reference']):>19}", end="")
             if "not_compared" in figure:
                 print(f"   {figure['not_compared']}", end="")
             else:
@@ -94,6 +110,10 @@ def _show(result: dict[str, Any]) -> None:
     _show_minutes(result["minutes"]["input"])
     if "training" in result["sets"]:
         _show_passages(result)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _mean_and_spread(summary: dict[str, Any]) -> str:
@@ -125,8 +145,8 @@ def _show_passages(result: dict[str, Any]) -> None:
         )
     if "suspicious" in result:
         print(
-            f"{len(result['suspicious'])} of {len(result['parts']['input'])} copy more than "
-            "95 % of the reference's do."
+            f"{len(result['suspicious'])} of the {len(result['parts']['input'])} parts copy more, "
+            "by longest passage or by share of notes, than 95 % of the reference's parts do."
         )
 
 

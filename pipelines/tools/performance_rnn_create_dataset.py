@@ -19,7 +19,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "output_dir",
     None,
-    "Directory for training_performances.tfrecord and eval_performances.tfrecord.",
+    "Directory for training_performances.tfrecord, eval_performances.tfrecord, and split.csv, "
+    "which says of each file in which of the two it is.",
 )
 flags.DEFINE_string("config", "performance", "Config whose examples are made.")
 flags.DEFINE_float("eval_ratio", 0.1, "Share of the data for evaluation, from 0 to 1.")
@@ -32,8 +33,8 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     "split_csv",
     None,
-    "CSV with the columns split (train, validation, test) and midi_filename, as MAESTRO's, that "
-    "divides the files instead.",
+    "CSV with the columns split (train, validation, test) and midi_filename, as MAESTRO's or one "
+    "that this tool wrote, that divides the files instead.",
 )
 flags.DEFINE_list(
     "eval_splits",
@@ -92,6 +93,7 @@ def main() -> None:
     for path, count in written.items():
         size = sum(map(os.path.getsize, glob.glob(path)))
         print(f"Wrote {path}: {count} examples, {size / 1e6:.1f} MB")
+    print(f"Wrote {os.path.join(FLAGS.output_dir, performance_dataset.SPLIT_CSV)}")
 
 
 def console_entry_point() -> None:

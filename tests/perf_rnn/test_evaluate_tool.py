@@ -163,6 +163,16 @@ def test_resampled_by_folder(run_tool, asap_dir, tmp_path):
     assert [low, high] == pytest.approx(sorted([folder, etude["nll"]]))
 
 
+def test_only_what_a_split_holds_back(run_tool, fugue, tmp_path):
+    table = tmp_path / "split.csv"
+    table.write_text("split,midi_filename\ntrain,CaoJ01M.mid\nvalidation,Ahfat01M.mid\n")
+    model = f"--bundle_file={MAGENTA / DYNAMICS}.mag"
+    part, _ = figures_of(run_tool, tmp_path, model, f"--input={fugue}", f"--split_csv={table}")
+    alone, _ = figures_of(run_tool, tmp_path, model, f"--input={fugue / 'Ahfat01M.mid'}")
+    assert part["input"]["pieces"] == 1
+    assert part["results"] == alone["results"]
+
+
 def test_damaged_files_are_named_and_counted(run_tool, fugue, tmp_path):
     directory = shutil.copytree(fugue, tmp_path / "pieces")
     (directory / "bad.mid").write_bytes(b"bad")
@@ -181,6 +191,8 @@ def bad(tmp_path):
     (made / "none").write_bytes(b"")
     (made / "bad.mid").write_bytes(b"bad")
     events = np.array([60, 355, 188], np.int32)
+    (made / "train").write_text("split,midi_filename\ntrain,CaoJ01M.mid\n")
+    (made / "other").write_text("split,midi_filename\ntest,other.mid\n")
     example = make_example(events, get_config("performance"), source_id="/id/a")
     write_records(made / "plain", [example])
     example = make_example(events, get_config(OPTIONAL), "dense_one_hot", source_id="/id/a")
@@ -207,6 +219,9 @@ def bad(tmp_path):
             "know no folder",
         ),
         (["--input={midi}", "--resample_by=phrase"], "resample_by"),
+        (["--input={midi}", "--split_csv={bad}/train"], "{bad}/train: no file in it is of split v"),
+        (["--input={midi}", "--split_csv={bad}/other"], "no piece in it of the names asked for "),
+        (["--input={bad}/plain", "--split_csv={bad}/other"], "SequenceExamples are divided alread"),
         (
             ["--input={midi}", "--bundle_file={bad}/x.mag"],
             "{bad}/x.mag: cannot read the bundle: No such file",

@@ -54,7 +54,7 @@ def test_directory(tmp_path, asap_dir, caplog):
     ]
     assert "drums.mid" in caplog.messages[1]
     assert caplog.messages[1].endswith("it has no notes")
-    assert f"{tmp_path}/empty.mid: is no complete MIDI file" in caplog.messages[2]
+    assert f"{tmp_path}/empty.mid: is no MIDI file: it is empty" in caplog.messages[2]
     # Every iteration counts anew.
     list(pieces)
     assert pieces.counts.pieces == 2
@@ -97,6 +97,7 @@ def test_records(tmp_path):
     pieces = PieceSet(path)
     assert [piece.name for piece in pieces] == ["Bach/1.mid", "/id/2", "record 8"]
     assert pieces.counts == ReadingCounts(pieces=3, damaged=5, without_notes=1)
+    assert [piece.name for piece in PieceSet(path, {"/id/2", "gone"})] == ["/id/2"]
 
 
 def test_nothing_to_use(tmp_path):

@@ -103,6 +103,27 @@ def test_a_set_is_like_itself(run_tool, asap_dir, tmp_path):
         assert figure["divergence"] < 0.15, name
 
 
+def test_a_split_divides_reference_and_training(run_tool, pieces, asap_dir, tmp_path):
+    (tmp_path / "split.csv").write_text(
+        "split,midi_filename\n"
+        "train,Bach/Fugue/bwv_875/CaoJ01M.mid\n"
+        "train,Bach/Fugue/bwv_875/gone.mid\n"
+        "test,Bach/Fugue/bwv_875/Ahfat01M.mid\n"
+        "validation,Liszt/Transcendental_Etudes/1/LuoJ05M.mid\n"
+    )
+    ended = run_tool(
+        TOOL,
+        f"--input={pieces}",
+        f"--reference={asap_dir}",
+        f"--training={asap_dir}",
+        f"--split_csv={tmp_path / 'split.csv'}",
+    )
+    assert ended.status == 0, ended.err
+    assert f"reference: {asap_dir}: 2 pieces\n" in ended.out
+    assert f"training: {asap_dir}: 1 piece\n" in ended.out
+    assert f"input: {pieces}: 5 pieces\n" in ended.out
+
+
 def test_lengths_that_differ_are_warned_of(run_tool, pieces, asap_dir):
     ended = run_tool(TOOL, f"--input={pieces}", f"--reference={asap_dir}")
     assert ended.status == 0
@@ -137,7 +158,7 @@ def test_a_copy_is_caught(run_tool, pieces, asap_dir, tmp_path):
     }
     assert 5 in result["suspicious"]
     assert "60 notes of copy.mid from 0.0 s, in Transcendental_Etudes/1/LuoJ05M.mid" in ended.out
-    assert f"{len(result['suspicious'])} of 6 copy more than 95 %" in ended.out
+    assert f"{len(result['suspicious'])} of the 6 parts copy more, " in ended.out
     assert result["sets"]["training"]["pieces"] == 1
     assert result["figures"]["longest_passage"]["input"]["max"] == 60
 
@@ -189,6 +210,12 @@ def test_damaged_files_are_counted(run_tool, pieces, asap_dir):
         (["--input={pieces}", "--reference={tmp}"], "{tmp}: no file in it ends in"),
         (["--input={pieces}", "--training={tmp}"], "{tmp}: no file in it ends in"),
         (["--input={pieces}", "--training="], "--training is empty"),
+        (["--input={pieces}", "--split_csv="], "--split_csv is empty"),
+        (["--input={pieces}", "--split_csv=x.csv"], "--split_csv divides --reference and "),
+        (
+            ["--input={pieces}", "--training={pieces}", "--split_csv={tmp}/x.csv"],
+            "{tmp}/x.csv: No such file",
+        ),
         (["--input={pieces}", "--segment_seconds=0"], "--segment_seconds=0.0 is not a number"),
         (["--input={pieces}", "--segment_seconds=nan"], "--segment_seconds=nan is not a number"),
         (["--input={pieces}", "--output_file={tmp}"], "{tmp}: is a directory, not a file"),

@@ -28,7 +28,7 @@ class Ids(Pipeline):
 def records(directory):
     """The records of a directory by output name, in an order of their own."""
     found = {}
-    for name in sorted(os.listdir(directory)):
+    for name in sorted(set(os.listdir(directory)) - {"split.csv"}):
         found.setdefault(name.partition("-")[0].removesuffix(".tfrecord"), []).extend(
             RecordFile(str(directory / name))
         )

@@ -130,5 +130,5 @@ def test_midi_files_packed_and_not(asap_dir, tmp_path, caplog):
     assert list(plain.notes) == list(packed.notes)
     assert (plain.filename, plain.collection_name) == ("below/plain.MIDI", "in")
     assert plain.id == midi_reader.note_sequence_id("below/plain.MIDI", "in", "midi")
-    assert "bad.mid: skipped: ValueError: bad.mid: is no complete MIDI file" in caplog.text
-    assert "half.mid.gz: is no complete gzip file" in caplog.text
+    assert "bad.mid: skipped: is no MIDI file: it does not begin as one" in caplog.text
+    assert "half.mid.gz: skipped: is no complete gzip file" in caplog.text

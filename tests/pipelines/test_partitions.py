@@ -10,7 +10,9 @@ from absl import logging
 from perf_rnn.configs import default_configs
 from perf_rnn.note_arrays import NoteArrays
 from perf_rnn.records import EventRecords
+from perf_rnn.splits import read_splits
 from pipelines import partitions
+from pipelines.note_sequence_files import convert_directory
 from pipelines.performance_dataset import create_dataset
 
 PLAIN = default_configs["performance"]
@@ -113,6 +115,7 @@ def test_duplicates_stay_on_one_side(asap_dir, tmp_path, seed, caplog):
         num_workers=1,
     )
     assert sorted(written.values()) == [0, 16]
+    assert len(set(read_splits(str(tmp_path / "out" / "split.csv")).values())) == 1
     assert len(sources(tmp_path / "out", "eval") | sources(tmp_path / "out", "training")) == 4
     assert "3 of 4 performances are duplicates of others" in caplog.messages
 
@@ -136,6 +139,8 @@ def test_a_csv_divides_a_directory(asap_dir, tmp_path, caplog):
     ]
     assert [len(sources(tmp_path / "out", side)) for side in ("eval", "training")] == [1, 1]
     assert "DAGPipeline_TablePartition_not_in_the_table: 1" in caplog.messages
+    written_splits = read_splits(str(tmp_path / "out" / "split.csv"))
+    assert written_splits == {names[0]: "train", names[1]: "validation"}
     with pytest.raises(ValueError, match=r"m.csv: no.mid .* is not among the MIDI files"):
         create_dataset(
             str(asap_dir),
@@ -147,3 +152,39 @@ def test_a_csv_divides_a_directory(asap_dir, tmp_path, caplog):
             split_csv=write(tmp_path / "m.csv", ("train", "no.mid")),
             num_workers=1,
         )
+
+
+@pytest.mark.parametrize("partition_by", ["sequence", "folder"])
+def test_a_written_split_divides_as_before(asap_dir, tmp_path, partition_by):
+    def make(name, **options):
+        directory = tmp_path / name
+        create_dataset(
+            str(asap_dir), str(directory), PLAIN, 32, None, 0.5, num_workers=1, **options
+        )
+        return [(directory / file).read_bytes() for file in sorted(os.listdir(directory))]
+
+    first = make("a", seed=4, partition_by=partition_by)
+    assert len(first) == 3
+    assert all(first)
+    assert make("b", split_csv=str(tmp_path / "a" / "split.csv")) == first
+
+
+def test_a_name_on_both_sides_is_left_out_of_the_split(asap_dir, tmp_path, caplog):
+    """Two collections may have files of one name; a table by names cannot tell them apart."""
+    for number, name in enumerate(["CaoJ01M.mid", "Ahfat01M.mid"]):
+        shutil.copytree(asap_dir / "Bach", tmp_path / f"{number}" / "x")
+        sequence_file = str(tmp_path / f"{number}.tfrecord")
+        shutil.copy(
+            asap_dir / "Bach/Fugue/bwv_875" / name, tmp_path / f"{number}" / "x" / "same.mid"
+        )
+        shutil.rmtree(tmp_path / f"{number}" / "x" / "Fugue")
+        convert_directory(str(tmp_path / f"{number}"), sequence_file, recursive=True)
+    for seed in range(20):
+        out = tmp_path / "out"
+        counts = create_dataset(
+            str(tmp_path / "?.tfrecord"), str(out), PLAIN, 32, None, 0.5, seed=seed, num_workers=1
+        )
+        if all(counts.values()):
+            break
+    assert read_splits(str(out / "split.csv")) == {}
+    assert "split.csv leaves out x/same.mid (and 0 more)" in caplog.text

@@ -54,8 +54,16 @@ def test_from_midi_to_examples(run_tool, asap_dir, tmp_path):
     assert run.status == 0
     assert sorted(os.listdir(directory)) == [
         "eval_performances.tfrecord",
+        "split.csv",
         "training_performances.tfrecord",
     ]
+    assert (directory / "split.csv").read_text() == (
+        "split,midi_filename\n"
+        "validation,Bach/Fugue/bwv_875/Ahfat01M.mid\n"
+        "validation,Bach/Fugue/bwv_875/CaoJ01M.mid\n"
+        "train,Liszt/Transcendental_Etudes/1/LuoJ05M.mid\n"
+    )
+    assert run.out.endswith(f"Wrote {directory}/split.csv\n")
     config = default_configs["performance_with_dynamics"]
     training = EventRecords(str(directory / "training_performances.tfrecord"), config)
     evaluation = EventRecords(str(directory / "eval_performances.tfrecord"), config)
@@ -142,7 +150,10 @@ def test_convert_on_bad_input(run_tool, asap_dir, tmp_path, flags, message):
         (["--input={tmp}/text"], "{tmp}/text: is no uncompressed TFRecord file"),
         (["--input={tmp}/nothing"], "{tmp}/nothing: holds no NoteSequences"),
         (["--input={tmp}/examples"], "{tmp}/examples: record 0 is not a NoteSequence"),
-        (["--input={tmp}/silence"], "nothing to write to {tmp}/old: every input was discarded"),
+        (
+            ["--input={tmp}/silence"],
+            "nothing to write to {tmp}/old: every input was discarded (DAG",
+        ),
         (["--output_dir={tmp}/text"], "{tmp}/text: is a file, not a directory"),
         (["--output_dir=/proc/none"], "/proc/none: No such file"),
     ],

@@ -1,0 +1,74 @@
+"""Which performances are trained on and which are held back: CSV files as MAESTRO's."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Mapping
+
+from bundles.whole_files import written_whole
+
+# What a MAESTRO-style CSV calls the splits.
+TRAIN = "train"
+HELD_BACK = ("validation", "test")
+SPLITS = (TRAIN, *HELD_BACK)
+
+
+def read_splits(path: str) -> dict[str, str]:
+    """Reads a CSV with the columns `split` and `midi_filename`, and perhaps others.
+
+    Returns:
+      {midi_filename: one of `SPLITS`}.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: a column is missing, a split is unknown, or a file stands in two.
+    """
+    splits: dict[str, str] = {}
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        try:
+            rows = csv.DictReader(file, strict=True)
+            columns = rows.fieldnames or []
+            for column in ("split", "midi_filename"):
+                if column not in columns:
+                    raise ValueError(
+                        f"{path}: has no column {column!r}; its first line has "
+                        f"{', '.join(columns) or 'nothing'}"
+                    )
+            for row in rows:
+                split, name = row["split"], row["midi_filename"]
+                if split not in SPLITS or not name:
+                    raise ValueError(
+                        f"{path}: line {rows.line_num}: split {split!r} of file {name!r} is none "
+                        f"of {', '.join(SPLITS)}"
+                        if name
+                        else f"{path}: line {rows.line_num}: has no midi_filename"
+                    )
+                if splits.setdefault(name, split) != split:
+                    raise ValueError(f"{path}: {name} stands in {splits[name]} and in {split}")
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: is no CSV file ({error})") from error
+    return splits
+
+
+def names_in(path: str, splits: Collection[str]) -> set[str]:
+    """Returns the files that a CSV has in some of `SPLITS`.
+
+    Raises:
+      ValueError: there are none.
+      ValueError, OSError: see `read_splits`.
+    """
+    names = {name for name, split in read_splits(path).items() if split in splits}
+    if not names:
+        raise ValueError(f"{path}: no file in it is of split {' or '.join(splits)}")
+    return names
+
+
+def write_splits(path: str, splits: Mapping[str, str]) -> None:
+    """Writes {midi_filename: one of `SPLITS`} in order of the names, as `read_splits` reads it."""
+    with (
+        written_whole(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["split", "midi_filename"])
+        rows.writerows((splits[name], name) for name in sorted(splits))
