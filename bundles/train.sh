@@ -13,12 +13,12 @@ data=$work/${config}_data
 description="Trained on 912 piano performances of the ASAP dataset (Foscarin et al., 2020; CC BY-NC-SA 4.0), augmented."
 
 # A training run that begins with the weights of a bundle, or of none (""), and the bundle that it ends with.
-run() { # NAME SEED STEPS BUNDLE SCHEDULE
+run() { # NAME SEED STEPS BUNDLE HPARAMS
   performance_rnn_train --config="$config" --run_dir="$work/$1" --seed="$2" --num_training_steps="$3" \
     ${4:+--warm_start_bundle_file="$4"} \
     --sequence_example_file="$data/training_performances.tfrecord" \
     --eval_sequence_example_file="$data/eval_performances.tfrecord" --num_eval_examples=150 \
-    --hparams="batch_size=64,rnn_layer_sizes=[512,512,512],$5" --window=128
+    --hparams="rnn_layer_sizes=[512,512,512],$5" --window=128
   performance_rnn_generate --run_dir="$work/$1" --save_generator_bundle --bundle_file="$work/$1.mag" \
     --bundle_description="$description"
 }
@@ -33,13 +33,21 @@ make_data() {
 case $config in
   performance_with_dynamics)
     make_data
-    run dynamics_1 0 1865 "" learning_rate=0.0025,warmup_steps=200
-    run dynamics_2 1 1000 "$work/dynamics_1.mag" learning_rate=0.0025,warmup_steps=50,decay_steps=950
-    run "$config" 2 2700 "$work/dynamics_2.mag" learning_rate=0.0025,warmup_steps=100,decay_steps=2600
+    run dynamics_1 0 1865 "" batch_size=64,learning_rate=0.0025,warmup_steps=200
+    run dynamics_2 1 1000 "$work/dynamics_1.mag" batch_size=64,learning_rate=0.0025,warmup_steps=50,decay_steps=950
+    run dynamics_3 2 2700 "$work/dynamics_2.mag" batch_size=64,learning_rate=0.0025,warmup_steps=100,decay_steps=2600
+    run "$config" 3 2800 "$work/dynamics_3.mag" batch_size=64,learning_rate=0.002,warmup_steps=100,decay_steps=2700
     ;;
   performance)
     make_data
-    run "$config" 1 500 "$bundles/performance_with_dynamics.mag" learning_rate=0.002,warmup_steps=50,decay_steps=450
+    run "$config" 1 500 "$bundles/performance_with_dynamics.mag" \
+      batch_size=64,learning_rate=0.002,warmup_steps=50,decay_steps=450
+    ;;
+  optional_multiconditioned_performance_with_dynamics)
+    make_data
+    # New controls begin without influence: many steps at a high rate teach it what they mean.
+    run optional_1 1 1500 "$bundles/performance_with_dynamics.mag" batch_size=32,learning_rate=0.004,warmup_steps=50
+    run "$config" 2 1300 "$work/optional_1.mag" batch_size=64,learning_rate=0.0025,warmup_steps=50,decay_steps=1250
     ;;
   *)
     echo "train.sh: there is no recipe for $config" >&2

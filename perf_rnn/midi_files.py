@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,10 @@ from bundles import light_imports
 if TYPE_CHECKING:
     from note_seq.protobuf import music_pb2
 
-MIDI_SUFFIXES = (".mid", ".midi")
+# What a MIDI file's name ends in, in lower case.
+MIDI_SUFFIXES = (".mid", ".midi", ".mid.gz", ".midi.gz")
+
+MAX_MIDI_BYTES = 10**8
 
 # pretty_midi takes 25 bytes of memory for every tick of a file, and note_seq lets it go to 10^10
 # ticks: one corrupt byte could end a program. This takes 0.8 GB: 8 hours of 480 ticks to the beat.
@@ -19,14 +23,36 @@ MAX_MIDI_TICKS = 3 * 10**7
 
 
 def read_note_sequence(path: str) -> music_pb2.NoteSequence:
-    """Reads a MIDI file.
+    """Reads a MIDI file, perhaps compressed with gzip.
 
     Raises:
       ValueError: it is no MIDI file, or a damaged one.
       OSError: it cannot be read.
     """
     with open(path, "rb") as file:
-        return parse_note_sequence(file.read(), path)
+        return parse_note_sequence(unpack(file.read(), path), path)
+
+
+def unpack(data: bytes, name: str) -> bytes:
+    """Unpacks a file's content if it is compressed with gzip; `name` is what errors call it.
+
+    No more is unpacked than any piece of music needs: a bomb must not fill the memory.
+
+    Raises:
+      ValueError: it is damaged, or unpacks to more than `MAX_MIDI_BYTES`.
+    """
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        unpacked = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        content = unpacked.decompress(data, MAX_MIDI_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"{name}: is no complete gzip file ({error})") from error
+    if not unpacked.eof:
+        raise ValueError(
+            f"{name}: is no complete gzip file, or holds more than {MAX_MIDI_BYTES} bytes"
+        )
+    return content
 
 
 def parse_note_sequence(data: bytes, name: str) -> music_pb2.NoteSequence:

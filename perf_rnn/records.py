@@ -163,8 +163,8 @@ class EventRecords(Sequence[EventSequence]):
         self._ends = np.cumsum([len(file) for file in self._files])
         if not len(self):
             raise RecordError(
-                f"{pattern}: holds no examples; make the records from more performances, or with "
-                "another --eval_ratio or --seed"
+                f"{pattern}: holds no examples; make the records from more performances, or "
+                "divide them otherwise"
             )
 
     def __len__(self) -> int:
@@ -213,8 +213,8 @@ def _parse_example(
         made_for = b"".join(context["config"].bytes_list.value).decode(errors="replace")
         if made_for != config.key:
             raise RecordError(
-                f"{name}: made for config {made_for!r}, not {config.key!r}; "
-                f"make the records with --config={config.key}"
+                f"{name}: made for config {made_for!r}, not {config.key!r}; give that config, or "
+                "records of this one"
             )
     if "num_classes" in context:
         num_classes = list(context["num_classes"].int64_list.value)

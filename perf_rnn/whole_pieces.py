@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ class WholePieces:
 
 
 def read_whole_pieces(
-    path: str, config: PerformanceRnnConfig, names: Container[str] | None = None
+    path: str, config: PerformanceRnnConfig, names: Collection[str] | None = None
 ) -> WholePieces:
     """Reads performances whole.
 
@@ -85,10 +85,11 @@ def read_whole_pieces(
         given for SequenceExamples.
     """
     if not os.path.exists(path) or _holds_examples(path):
+        kind, left_out = "SequenceExamples", {"too_short": 0}
+        records = EventRecords(path, config)
         if names is not None:
             raise ValueError(f"{path}: SequenceExamples are divided already, and not by file names")
-        kind, left_out = "SequenceExamples", {"too_short": 0}
-        pieces = _from_records(EventRecords(path, config), config)
+        pieces = _from_records(records, config)
     else:
         is_midi = os.path.isdir(path) or path.lower().endswith(MIDI_SUFFIXES)
         kind = "MIDI" if is_midi else "NoteSequences"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import zlib
 
 from absl import logging
 
@@ -15,11 +14,6 @@ from pipelines import statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
 from pipelines.note_seq_parts import NoteSequence
 from pipelines.note_sequence_pipelines import NOTE_ARRAYS
-
-# What a MIDI file's name ends in, in lower case.
-SUFFIXES = (".mid", ".midi", ".mid.gz", ".midi.gz")
-
-MAX_MIDI_BYTES = 10**8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +48,10 @@ def find_midi_files(root_dir: str) -> list[MidiFile]:
         os.path.relpath(os.path.join(directory, name), root_dir).replace(os.sep, "/")
         for directory, _, names in os.walk(root_dir, onerror=fail)
         for name in names
-        if name.lower().endswith(SUFFIXES)
+        if name.lower().endswith(midi_files.MIDI_SUFFIXES)
     ]
     if not paths:
-        raise ValueError(f"{root_dir}: no file in it ends in {', '.join(SUFFIXES)}")
+        raise ValueError(f"{root_dir}: no file in it ends in {', '.join(midi_files.MIDI_SUFFIXES)}")
     return [MidiFile(os.path.join(root_dir, path), path, collection_name) for path in sorted(paths)]
 
 
@@ -103,8 +97,10 @@ class MidiReader(ArrayPipeline):
 
 
 def _reason(filename: str, error: Exception) -> str:
-    """What an error says, without the name of the file, or else what kind it is."""
-    return str(error).removeprefix(f"{filename}: ") or type(error).__name__
+    """What an error says, without the name of the file."""
+    if isinstance(error, ValueError):
+        return str(error).removeprefix(f"{filename}: ")
+    return f"{type(error).__name__}: {error}"
 
 
 def read_midi_file(file: MidiFile) -> NoteArrays:
@@ -116,8 +112,7 @@ def read_midi_file(file: MidiFile) -> NoteArrays:
     """
     with open(file.path, "rb") as opened:
         data = opened.read()
-    if data.startswith(b"\x1f\x8b"):
-        data = _decompress(data, file.filename)
+    data = midi_files.unpack(data, file.filename)
     arrays = midi_arrays.read_midi(data)
     if arrays is None:
         arrays = from_note_sequence(midi_files.parse_note_sequence(data, file.filename))
@@ -126,17 +121,3 @@ def read_midi_file(file: MidiFile) -> NoteArrays:
         filename=file.filename,
         collection_name=file.collection_name,
     )
-
-
-def _decompress(data: bytes, name: str) -> bytes:
-    """Unpacks gzip, but no more than any piece of music needs: a bomb must not fill the memory."""
-    try:
-        unpacked = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        content = unpacked.decompress(data, MAX_MIDI_BYTES)
-    except zlib.error as error:
-        raise ValueError(f"{name}: is no complete gzip file ({error})") from error
-    if not unpacked.eof:
-        raise ValueError(
-            f"{name}: is no complete gzip file, or holds more than {MAX_MIDI_BYTES} bytes"
-        )
-    return content

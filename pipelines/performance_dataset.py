@@ -68,7 +68,8 @@ def create_dataset(
 ) -> dict[str, int]:
     """Makes `{training,eval}_performances.tfrecord` and logs what was counted on the way.
 
-    `split.csv` beside them has the side of each file that could be read; see `splits.read_splits`.
+    `split.csv` beside them has the split of each file that has notes, also where the notes are
+    discarded later; see `splits.read_splits`.
 
     A performance that is there twice, the same notes under another name, is found and stays on one
     side, together with what else is grouped with either.
@@ -113,6 +114,9 @@ def create_dataset(
         )
 
     make_pipeline(None)  # Arguments that make no sense are found before files are read.
+    written_csv = os.path.join(output_dir, SPLIT_CSV)
+    if split_csv and os.path.realpath(split_csv) == os.path.realpath(written_csv):
+        raise ValueError(f"{split_csv}: would be written over; move it, or write elsewhere")
     table = partitions.read_split_csv(split_csv, eval_splits) if split_csv else None
     inputs = _Inputs(input_path)
     if table is not None:
@@ -143,11 +147,12 @@ def create_dataset(
     for name, count in examples.items():
         if is_divided and not count:
             logging.warning(
-                "%s holds no examples: all that there is fell to the other side. Another --seed or "
-                "--eval_ratio divides otherwise; --partition_by=folder wants many folders.",
+                "%s holds no examples: all that there is fell to the other side. Unless a CSV "
+                "divides it, another --seed or --eval_ratio does so otherwise; "
+                "--partition_by=folder wants many folders.",
                 name,
             )
-    splits.write_splits(os.path.join(output_dir, SPLIT_CSV), _splits(sides))
+    splits.write_splits(written_csv, _splits(sides))
     shard = "" if num_shards == 1 else f"-*-of-{num_shards:05}"
     return {os.path.join(output_dir, f"{name}{shard}.tfrecord"): n for name, n in examples.items()}
 
@@ -233,12 +238,13 @@ def _partition(
 
 
 def _splits(sides: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """{filename: split} of (filename, side), without names that several collections have."""
+    """{filename: split} of (filename, side), without the nameless and names on both sides."""
     names = {partitions.SIDES[0]: "validation", partitions.SIDES[1]: splits.TRAIN}
     found: dict[str, set[str]] = collections.defaultdict(set)
     for filename, side in sides:
         found[filename].add(names[side])
-    found.pop("", None)  # NoteSequences need not have a name.
+    if found.pop("", None):
+        logging.warning("%s leaves out NoteSequences that have no filename", SPLIT_CSV)
     if ambiguous := sorted(filename for filename, both in found.items() if len(both) > 1):
         logging.warning(
             "%s leaves out %s (and %d more): files of that name are on both sides",

@@ -280,7 +280,7 @@ def check_written(
     """Checks that some output was written.
 
     Raises:
-      ValueError: none was; it says what `stats` counted as skipped, discarded or crashed.
+      ValueError: none was; it says what `stats` counted as left out.
     """
     if any(written.values()):
         return
@@ -289,7 +289,7 @@ def check_written(
         for stat in stats
         if isinstance(stat, statistics.Counter)
         and stat.count
-        and re.search("skipped|discarded|crashed", stat.name)
+        and re.search("skipped|discarded|crashed|not_in_the_table", stat.name)
     ]
     shown = f" ({', '.join(reasons)})" if reasons else ""
     raise ValueError(f"nothing to write to {output_dir}: every input was discarded{shown}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ class MeasuredSet:
 class TrainingSet:
     """The training pieces: their names, in order, and their passages."""
 
-    def __init__(self, path: str, names: Container[str] | None = None) -> None:
+    def __init__(self, path: str, names: Collection[str] | None = None) -> None:
         """Reads the pieces of `path`.
 
         Args:
@@ -93,7 +93,7 @@ def measure(
     path: str,
     segment_seconds: float | None = None,
     training: TrainingSet | None = None,
-    names: Container[str] | None = None,
+    names: Collection[str] | None = None,
 ) -> MeasuredSet:
     """Measures the pieces of `path`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from absl import logging
@@ -61,7 +61,7 @@ class PieceSet:
       counts: what became of the pieces iterated over so far.
     """
 
-    def __init__(self, path: str, names: Container[str] | None = None) -> None:
+    def __init__(self, path: str, names: Collection[str] | None = None) -> None:
         """Finds the pieces; a directory's are those below it too, in sorted order.
 
         Args:
@@ -80,7 +80,14 @@ class PieceSet:
         if os.path.isdir(path):
             found = _midi_files(path)
             if not found:
-                raise ValueError(f"{path}: no file in it ends in {' or '.join(MIDI_SUFFIXES)}")
+                raise ValueError(f"{path}: no file in it ends in .mid or .midi, or these with .gz")
+            if missing := sorted(set(names or ()) - set(found)):
+                logging.warning(
+                    "%s: %s (and %d more asked for) is not in it; names are paths below it",
+                    path,
+                    missing[0],
+                    len(missing) - 1,
+                )
             self._sources = [
                 (name, functools.partial(read_note_sequence, os.path.join(path, name)))
                 for name in found
@@ -148,7 +155,7 @@ def _midi_files(directory: str) -> list[str]:
         raise error
 
     return sorted(
-        os.path.relpath(os.path.join(folder, name), directory)
+        os.path.relpath(os.path.join(folder, name), directory).replace(os.sep, "/")
         for folder, _, names in os.walk(directory, onerror=fail)
         for name in names
         if name.lower().endswith(MIDI_SUFFIXES)

@@ -75,7 +75,7 @@ def find_midi_files(source: str, recursive: bool = False) -> dict[str, str]:
       ValueError: it holds no MIDI file, or two whose names differ in their ending only.
     """
     if os.path.isfile(source):
-        return {os.path.splitext(os.path.basename(source))[0]: source}
+        return {_without_suffix(os.path.basename(source)): source}
 
     def fail(error: OSError) -> None:
         raise error
@@ -85,17 +85,22 @@ def find_midi_files(source: str, recursive: bool = False) -> dict[str, str]:
         if not recursive:
             subdirectories.clear()
         for path in (os.path.join(directory, file) for file in files):
-            stem, ending = os.path.splitext(path)
-            if ending.lower() not in MIDI_SUFFIXES:
+            if not path.lower().endswith(MIDI_SUFFIXES):
                 continue
-            name = os.path.relpath(stem, source).replace(os.sep, "/")
+            name = _without_suffix(os.path.relpath(path, source).replace(os.sep, "/"))
             if name in names:
                 raise ValueError(f"{path} and {names[name]} would share their files; rename one")
             names[name] = path
     if not names:
         hint = "" if recursive else " (--recursive looks into its subdirectories)"
-        raise ValueError(f"{source}: no file in it ends in {' or '.join(MIDI_SUFFIXES)}{hint}")
+        raise ValueError(f"{source}: no file in it ends in .mid or .midi, or these with .gz{hint}")
     return dict(sorted(names.items()))
+
+
+def _without_suffix(path: str) -> str:
+    if path.lower().endswith(".gz"):
+        path = path[: -len(".gz")]
+    return os.path.splitext(path)[0]
 
 
 def read_piece(path: str, name: str = "", facts: Mapping[str, Fact] | None = None) -> Piece:

@@ -5,7 +5,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -22,7 +22,8 @@ def run(main: Callable[[], None]) -> None:
 
     Foreseen are bad flags, ValueError (a value that makes no sense; bundles and datasets raise
     subclasses), and OSError and TensorFlow's errors (a file that cannot be read or written).
-    Anything else is a defect of ours and keeps its traceback.
+    Anything else is a defect of ours and keeps its traceback. Output that is no longer read, as
+    after `| head`, ends the tool with status 1 and without a word.
     """
 
     def parse_flags(argv: list[str]) -> list[str]:
@@ -41,12 +42,11 @@ def run(main: Callable[[], None]) -> None:
         except KeyboardInterrupt:
             print("ERROR: interrupted", file=sys.stderr)
             sys.exit(130)
-        except BrokenPipeError:
-            # Who read the output, such as `head`, has had enough. The interpreter flushes once more
-            # as it ends, and would complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and _is_unread(sys.stdout):
+                # The interpreter flushes once more as it ends, and would complain.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(1)
             # TensorFlow's errors can only come up where it has been imported.
             tensorflow = sys.modules.get("tensorflow")
             if not isinstance(error, (ValueError, OSError)) and not (
@@ -68,6 +68,14 @@ def run(main: Callable[[], None]) -> None:
     if "--help" in sys.argv:  # absl itself would exit with 1, as if asking were an error.
         app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
     app.run(absl_main, flags_parser=parse_flags)
+
+
+def _is_unread(stream: TextIO) -> bool:
+    try:
+        print(file=stream, flush=True)
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def _fail(error: Exception) -> NoReturn:

@@ -70,9 +70,10 @@ def main() -> None:
             raise IsADirectoryError(f"{output_file}: is a directory, not a file")
         record_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
     result = _evaluate()
-    _show(result)
     if output_file:
         json_files.write_json(output_file, result)
+    _show(result)
+    if output_file:
         print(f"Wrote {output_file}")
 
 
@@ -85,10 +86,10 @@ def _evaluate() -> dict[str, Any]:
     bundle, config, name = trained_models.choose_model(
         FLAGS.config, FLAGS.bundle_file, FLAGS.run_dir
     )
-    names = FLAGS.split_csv and splits.names_in(
-        os.path.expanduser(FLAGS.split_csv), splits.HELD_BACK
-    )
-    whole = read_whole_pieces(os.path.expanduser(FLAGS.input), config, names or None)
+    names = None
+    if FLAGS.split_csv:
+        names = splits.names_in(os.path.expanduser(FLAGS.split_csv), splits.HELD_BACK)
+    whole = read_whole_pieces(os.path.expanduser(FLAGS.input), config, names)
     groups = None
     if FLAGS.resample_by == "folder":
         if whole.kind == "SequenceExamples":
@@ -114,6 +115,7 @@ def _evaluate() -> dict[str, Any]:
         "model": {"name": name, "config": config.key, "layers": list(bundle.layer_sizes)},
         "input": {
             "path": whole.path,
+            "split_csv": FLAGS.split_csv,
             "kind": whole.kind,
             "pieces": len(whole.pieces),
             "left_out": dict(whole.left_out),
@@ -133,7 +135,8 @@ def _evaluate() -> dict[str, Any]:
 def _show(result: dict[str, Any]) -> None:
     model, data = result["model"], result["input"]
     print(f"{model['name']}: config {model['config']}, layers {model['layers']}")
-    shown = f"{data['path']}: {data['kind']}, {data['pieces']} pieces"
+    held_back = f" (held back by {data['split_csv']})" if data["split_csv"] else ""
+    shown = f"{data['path']}{held_back}: {data['kind']}, {data['pieces']} pieces"
     for what, count in data["left_out"].items():
         if count:
             shown += f", {count} {what.replace('_', ' ')} left out"

@@ -61,31 +61,39 @@ def main() -> None:
         if os.path.isdir(output_file):
             raise IsADirectoryError(f"{output_file}: is a directory, not a file")
         record_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
-
-    def names_in(*of_splits: str) -> set[str] | None:
-        path = FLAGS.split_csv and os.path.expanduser(FLAGS.split_csv)
-        return splits.names_in(path, of_splits) if path else None
-
+    # Of each set the splits that it consists of, and the names of their files.
+    set_splits = (
+        {"reference": splits.HELD_BACK, "training": (splits.TRAIN,)} if FLAGS.split_csv else {}
+    )
+    set_splits = {name: found for name, found in set_splits.items() if FLAGS[name].value}
+    names = {
+        name: splits.names_in(os.path.expanduser(FLAGS.split_csv), found)
+        for name, found in set_splits.items()
+    }
     training = reference = None
     if FLAGS.training:
         path = os.path.expanduser(FLAGS.training)
-        training = music_report.TrainingSet(path, names_in(splits.TRAIN))
+        training = music_report.TrainingSet(path, names.get("training"))
     seconds = FLAGS.segment_seconds
     measured = music_report.measure(os.path.expanduser(FLAGS.input), seconds, training)
     if FLAGS.reference:
         path = os.path.expanduser(FLAGS.reference)
-        reference = music_report.measure(path, seconds, training, names_in(*splits.HELD_BACK))
+        reference = music_report.measure(path, seconds, training, names.get("reference"))
     result = music_report.report(measured, reference, training)
-    _show(result)
+    for name, found in set_splits.items():
+        result["sets"][name]["splits"] = f"{', '.join(found)} of {FLAGS.split_csv}"
     if output_file:
         json_files.write_json(output_file, result)
+    _show(result)
+    if output_file:
         print(f"Wrote {output_file}")
 
 
 def _show(result: dict[str, Any]) -> None:
     for name, facts in result["sets"].items():
         parts = result["parts"].get(name)
-        shown = f"{name}: {facts['path']}: {_counted(facts['pieces'], 'piece')}"
+        path = facts["path"] + (f" ({facts['splits']})" if "splits" in facts else "")
+        shown = f"{name}: {path}: {_counted(facts['pieces'], 'piece')}"
         if parts is not None and len(parts) != facts["pieces"]:
             shown += f" in {_counted(len(parts), 'part')}"
         for what in ("damaged", "without_notes"):

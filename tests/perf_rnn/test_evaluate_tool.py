@@ -54,6 +54,7 @@ def test_midi_directory(run_tool, fugue, tmp_path):
     assert result["model"] == {"name": str(bundle_file), "config": DYNAMICS, "layers": [32, 24]}
     assert result["input"] == {
         "path": str(fugue),
+        "split_csv": None,
         "kind": "MIDI",
         "pieces": 2,
         "left_out": {"damaged": 0, "without_notes": 0, "not_encodable": 0, "too_short": 0},
@@ -170,6 +171,7 @@ def test_only_what_a_split_holds_back(run_tool, fugue, tmp_path):
     part, _ = figures_of(run_tool, tmp_path, model, f"--input={fugue}", f"--split_csv={table}")
     alone, _ = figures_of(run_tool, tmp_path, model, f"--input={fugue / 'Ahfat01M.mid'}")
     assert part["input"]["pieces"] == 1
+    assert part["input"]["split_csv"] == str(table)
     assert part["results"] == alone["results"]
 
 
@@ -221,6 +223,7 @@ def bad(tmp_path):
         (["--input={midi}", "--resample_by=phrase"], "resample_by"),
         (["--input={midi}", "--split_csv={bad}/train"], "{bad}/train: no file in it is of split v"),
         (["--input={midi}", "--split_csv={bad}/other"], "no piece in it of the names asked for "),
+        (["--input={bad}/nowhere", "--split_csv={bad}/other"], "{bad}/nowhere: no such file"),
         (["--input={bad}/plain", "--split_csv={bad}/other"], "SequenceExamples are divided alread"),
         (
             ["--input={midi}", "--bundle_file={bad}/x.mag"],

@@ -1,5 +1,6 @@
 """Sets of pieces from MIDI files and TFRecords; what cannot be used is named and counted."""
 
+import gzip
 import logging
 import shutil
 
@@ -38,15 +39,17 @@ def test_directory(tmp_path, asap_dir, caplog):
     shutil.copy(next(asap_dir.rglob("LuoJ05M.mid")), tmp_path / "b.mid")
     write_midi(tmp_path / "deep" / "A.MIDI", sequence_of((0.5, 1.0, 60), (1.0, 2.0, 64)))
     write_midi(tmp_path / "drums.mid", sequence_of((0.0, 1.0, 36), drums=True))
+    packed = gzip.compress((tmp_path / "deep" / "A.MIDI").read_bytes())
+    (tmp_path / "packed.mid.gz").write_bytes(packed)
     (tmp_path / "bad.mid").write_bytes(b"MThd, but nothing more")
     (tmp_path / "empty.mid").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("no MIDI")
     pieces = PieceSet(str(tmp_path))
     with caplog.at_level(logging.WARNING):
         found = list(pieces)
-    assert [piece.name for piece in found] == ["b.mid", "deep/A.MIDI"]
-    assert found[1].notes.pitch.tolist() == [60, 64]
-    assert pieces.counts == ReadingCounts(pieces=2, damaged=2, without_notes=1)
+    assert [piece.name for piece in found] == ["b.mid", "deep/A.MIDI", "packed.mid.gz"]
+    assert [piece.notes.pitch.tolist() for piece in found[1:]] == [[60, 64]] * 2
+    assert pieces.counts == ReadingCounts(pieces=3, damaged=2, without_notes=1)
     assert [record.getMessage().split(": ")[0] for record in caplog.records] == [
         f"Skipped bad.mid of {tmp_path}",
         f"Skipped drums.mid of {tmp_path}",
@@ -57,7 +60,7 @@ def test_directory(tmp_path, asap_dir, caplog):
     assert f"{tmp_path}/empty.mid: is no MIDI file: it is empty" in caplog.messages[2]
     # Every iteration counts anew.
     list(pieces)
-    assert pieces.counts.pieces == 2
+    assert pieces.counts.pieces == 3
 
 
 def test_one_midi_file(asap_dir):

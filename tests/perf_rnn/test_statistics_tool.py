@@ -119,8 +119,10 @@ def test_a_split_divides_reference_and_training(run_tool, pieces, asap_dir, tmp_
         f"--split_csv={tmp_path / 'split.csv'}",
     )
     assert ended.status == 0, ended.err
-    assert f"reference: {asap_dir}: 2 pieces\n" in ended.out
-    assert f"training: {asap_dir}: 1 piece\n" in ended.out
+    table = tmp_path / "split.csv"
+    assert f"reference: {asap_dir} (validation, test of {table}): 2 pieces\n" in ended.out
+    assert f"training: {asap_dir} (train of {table}): 1 piece\n" in ended.out
+    assert f"{asap_dir}: Bach/Fugue/bwv_875/gone.mid (and 0 more asked for)" in ended.err
     assert f"input: {pieces}: 5 pieces\n" in ended.out
 
 

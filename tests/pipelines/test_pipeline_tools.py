@@ -156,6 +156,11 @@ def test_convert_on_bad_input(run_tool, asap_dir, tmp_path, flags, message):
         ),
         (["--output_dir={tmp}/text"], "{tmp}/text: is a file, not a directory"),
         (["--output_dir=/proc/none"], "/proc/none: No such file"),
+        (["--split_csv={tmp}/old/split.csv"], "{tmp}/old/split.csv: would be written over"),
+        (
+            ["--split_csv={tmp}/other.csv"],
+            "discarded (DAGPipeline_TablePartition_not_in_the_table: 2)",
+        ),
     ],
 )
 def test_create_dataset_on_bad_input(run_tool, note_sequences, tmp_path, flags, message):
@@ -163,6 +168,7 @@ def test_create_dataset_on_bad_input(run_tool, note_sequences, tmp_path, flags, 
     (tmp_path / "truncated").write_bytes(content[:-100])
     (tmp_path / "text").write_text("this is text and nothing else")
     (tmp_path / "nothing").touch()
+    (tmp_path / "other.csv").write_text("split,midi_filename\ntrain,other.mid\n")
     example = tf.train.SequenceExample()
     example.context.feature["config"].bytes_list.value.append(b"performance")
     for name, record in [("examples", example), ("silence", NoteSequence(id="x"))]:
