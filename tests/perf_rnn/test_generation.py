@@ -220,6 +220,7 @@ def test_shipped_bundles_play_by_config():
         "performance",
         "performance_with_dynamics",
         "performance_with_dynamics_compact",
+        "optional_multiconditioned_performance_with_dynamics",
     ):
         bundle, config = trained_models.load_model(key)
         assert (config.key, bundle.layer_sizes) == (key, [512, 512, 512])
