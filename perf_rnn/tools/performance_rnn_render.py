@@ -8,7 +8,7 @@ from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("input", None, "MIDI file, or directory of MIDI files (.mid, .midi).")
+flags.DEFINE_string("input", None, "MIDI file, or directory of MIDI files (.mid, .midi, .gz).")
 flags.DEFINE_bool("recursive", False, "Whether to look into subdirectories of --input too.")
 flags.DEFINE_string("output_dir", None, "Where the files go, beside the MIDI files if not given.")
 flags.DEFINE_string("render", "wav,png,html", "What to make, some of wav, png and html.")

@@ -1,6 +1,7 @@
 """performance_rnn_render and what writes its files."""
 
 import base64
+import gzip
 import pathlib
 import shutil
 import wave
@@ -170,3 +171,12 @@ def test_a_corrupt_time_takes_no_memory(tmp_path):
     path.write_bytes(data[: track + 4] + size.to_bytes(4, "big") + data[track + 8 :])
     with pytest.raises(ValueError, match=r"a\.mid: is no complete MIDI file"):
         rendering.read_piece(str(path))
+
+
+def test_packed_files(tmp_path):
+    plain = write_midi(tmp_path / "a.b.mid")
+    (tmp_path / "C.MIDI.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    assert list(rendering.find_midi_files(str(tmp_path))) == ["C", "a.b"]
+    paths = rendering.find_midi_files(str(tmp_path / "C.MIDI.gz"))
+    assert list(paths) == ["C"]
+    assert rendering.read_piece(paths["C"]).sequence == rendering.read_piece(str(plain)).sequence
