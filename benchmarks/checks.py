@@ -20,16 +20,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks import race
-from perf_rnn import background, midi_files, note_arrays, note_transforms, tensorflow_cpu
 from perf_rnn.configs import PerformanceRnnConfig, get_config
-from perf_rnn.events import STEPS_PER_SECOND
+from perf_rnn.data.examples import EventSequence
+from perf_rnn.events.one_hot import STEPS_PER_SECOND
+from perf_rnn.generation.cpu import worker_threads
+from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.hparams import HParams
-from perf_rnn.network import network_from_bundle, zero_states
-from perf_rnn.records import EventSequence
-from perf_rnn.run_dir import RunSettings
-from perf_rnn.step_network import StepNetwork
-from perf_rnn.trained_models import load_model
-from perf_rnn.training import Trainer
+from perf_rnn.models import load_model
+from perf_rnn.network import tensorflow_cpu
+from perf_rnn.network.network import network_from_bundle, zero_states
+from perf_rnn.notes import arrays as note_arrays
+from perf_rnn.notes import midi_files
+from perf_rnn.notes import transforms as note_transforms
+from perf_rnn.training.run_dir import RunSettings
+from perf_rnn.training.trainer import Trainer
 
 CONFIG = "performance_with_dynamics"
 EVENTS, ROWS = 10_000, (10, 50)
@@ -57,7 +61,7 @@ def largest_difference(rows: int) -> float:
     events = np.resize(real_events(config), (rows, EVENTS // rows))
     controls = np.zeros((rows, 0), np.float32)
     fast = StepNetwork(bundle, config, rows)
-    with background.all_cores():
+    with worker_threads.all_cores():
         logits = np.stack([fast.step(column, controls) for column in events.T], axis=1)
     with stock_layer():
         network = network_from_bundle(bundle, config)

@@ -27,9 +27,9 @@ from note_seq import midi_io, performance_lib, sequences_lib
 from note_seq.performance_encoder_decoder import PerformanceOneHotEncoding
 from note_seq.protobuf import music_pb2
 
-from perf_rnn import note_transforms
-from perf_rnn.events import STEPS_PER_SECOND, EventCodec
-from perf_rnn.note_arrays import NoteArrays, from_note_sequence, to_note_sequence
+from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventCodec
+from perf_rnn.notes import transforms as note_transforms
+from perf_rnn.notes.arrays import NoteArrays, from_note_sequence, to_note_sequence
 
 MAX_NOTE_DURATION = 5.0  # seconds, what generation decodes with
 

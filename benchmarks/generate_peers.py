@@ -36,8 +36,9 @@ def random_weights() -> tuple[list[tuple[np.ndarray, np.ndarray, np.ndarray]], n
 def perf_rnn() -> Callable[..., Any]:
     """The library's sampler with everything it does by default."""
     import bundles
-    from perf_rnn import background, sampling
     from perf_rnn.configs import get_config
+    from perf_rnn.generation import sampler as sampling
+    from perf_rnn.generation.cpu import worker_threads
 
     config = get_config("performance_with_dynamics")
     layers, output_kernel = random_weights()
@@ -59,7 +60,7 @@ def perf_rnn() -> Callable[..., Any]:
                 sampler.step()
             return 8 * batch
 
-        with background.all_cores():
+        with worker_threads.all_cores():
             take()
             for _ in range(after):
                 sampler.step()

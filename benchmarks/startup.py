@@ -62,7 +62,7 @@ def train() -> None:
 def generate() -> None:
     """Generates 64 pieces of ten minutes; prints the most memory before and after, in MB."""
     import perf_rnn
-    from perf_rnn.trained_models import load_model
+    from perf_rnn.models import load_model
 
     perf_rnn.generate(seconds=1, seed=0)  # Imports all that it needs.
     model, _ = load_model("performance_with_dynamics")

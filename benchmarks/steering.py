@@ -13,7 +13,7 @@ import numpy as np
 
 import bundles
 import perf_rnn
-from perf_rnn.controls import PitchHistogram
+from perf_rnn.events.controls import PitchHistogram
 
 DENSITIES = (1, 4, 16)
 SCALES = ("c_major", "f_sharp_major", "c_whole_tone")

@@ -42,10 +42,10 @@ def _measuring(make: Callable[[int, int], Callable[[], int]]) -> Callable[..., r
 def perf_rnn(products: str) -> Callable[..., Any]:
     """The library's trainer, batches included."""
     from perf_rnn.configs import get_config
+    from perf_rnn.data.examples import EventSequence
     from perf_rnn.hparams import HParams
-    from perf_rnn.records import EventSequence
-    from perf_rnn.run_dir import RunSettings
-    from perf_rnn.training import Trainer
+    from perf_rnn.training.run_dir import RunSettings
+    from perf_rnn.training.trainer import Trainer
 
     config = get_config("performance_with_dynamics")
     policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[products]

@@ -4,11 +4,11 @@ import dataclasses
 import types
 from collections.abc import Mapping
 
-from perf_rnn.controls import Conditioning, NoteDensity, PitchHistogram
-from perf_rnn.encodings import EventEncoding, modulo_vectors
-from perf_rnn.events import NUM_VELOCITY_BINS, EventCodec
+from perf_rnn.events.controls import Conditioning, NoteDensity, PitchHistogram
+from perf_rnn.events.encodings import EventEncoding, modulo_vectors
+from perf_rnn.events.note_events import NoteCodec
+from perf_rnn.events.one_hot import NUM_VELOCITY_BINS, EventCodec
 from perf_rnn.hparams import HParams
-from perf_rnn.note_events import NoteCodec
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from perf_rnn import record_files
+from perf_rnn.data import tfrecord
 from pipelines import pipeline as pipelines
 from pipelines import statistics
 
@@ -47,7 +47,7 @@ def run_pipeline_beam(
       OSError: `output_dir` cannot be made.
     """
     pipelines.check_serializable(pipeline)
-    record_files.make_directory(output_dir)
+    tfrecord.make_directory(output_dir)
     prefix = f"{output_file_base}_" if output_file_base else ""
     names = list(pipeline.output_type_as_dict)
     if options is None:

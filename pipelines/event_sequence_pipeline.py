@@ -16,7 +16,7 @@ class EncoderPipeline(pipeline.Pipeline):
           encoder_decoder: a `note_seq.EventSequenceEncoderDecoder`.
           name: name in statistics and messages.
         """
-        from perf_rnn import records
+        from perf_rnn.data import examples as records
 
         super().__init__(input_type, records.example_protos().SequenceExample, name)
         self._encoder_decoder = encoder_decoder

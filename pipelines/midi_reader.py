@@ -8,8 +8,8 @@ import os
 
 from absl import logging
 
-from perf_rnn import midi_arrays, midi_files
-from perf_rnn.note_arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes import midi_arrays, midi_files
+from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
 from pipelines import statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
 from pipelines.note_seq_parts import NoteSequence

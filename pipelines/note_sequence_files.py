@@ -8,7 +8,9 @@ from absl import logging
 from note_seq import abc_parser, midi_io, musicxml_reader
 from note_seq.protobuf import music_pb2
 
-from perf_rnn import midi_files, progress, record_files
+from perf_rnn import progress
+from perf_rnn.data import tfrecord
+from perf_rnn.notes import midi_files
 from pipelines.midi_reader import note_sequence_id
 
 # What a file is, by the end of its name (in lower case).
@@ -61,9 +63,9 @@ def convert_directory(root_dir: str, output_file: str, recursive: bool = False) 
     if not paths:
         hint = "" if recursive else " (--recursive looks into its subdirectories)"
         raise ValueError(f"{root_dir}: no file in it ends in {', '.join(FORMATS)}{hint}")
-    record_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
+    tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))
     counts = ConversionCounts()
-    with record_files.open_writers([output_file]) as (writer,):
+    with tfrecord.open_writers([output_file]) as (writer,):
         for path in progress.show(paths, "converting", vars(counts), len(paths), unit="files"):
             try:
                 sequences = list(_read_file(root_dir, path, counts))

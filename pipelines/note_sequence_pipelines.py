@@ -7,8 +7,9 @@ parts, voices) does not survive it.
 
 from collections.abc import Sequence
 
-from perf_rnn import note_arrays, note_transforms
-from perf_rnn.note_arrays import NoteArrays
+from perf_rnn.notes import arrays as note_arrays
+from perf_rnn.notes import transforms as note_transforms
+from perf_rnn.notes.arrays import NoteArrays
 from pipelines import pipeline, statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
 from pipelines.note_seq_parts import NoteSequence, sequences_lib

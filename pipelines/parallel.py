@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from perf_rnn import progress, record_files
+from perf_rnn import progress
+from perf_rnn.data import tfrecord
 from pipelines import pipeline as pipelines
 from pipelines import statistics
 
@@ -93,13 +94,13 @@ def run_pipeline_parallel(
     num_workers = default_num_workers() if num_workers is None else num_workers
     check_numbers(num_workers, num_shards)
     pipelines.check_serializable(pipeline)
-    record_files.make_directory(output_dir)
+    tfrecord.make_directory(output_dir)
     written = dict.fromkeys(pipeline.output_type_as_dict, 0)
     names = [(name, shard) for name in written for shard in range(num_shards)]
     prefix = f"{output_file_base}_" if output_file_base else ""
     paths = [os.path.join(output_dir, prefix + shard_name(*name, num_shards)) for name in names]
     stats: list[statistics.Statistic] = []
-    with record_files.open_writers(paths) as opened:
+    with tfrecord.open_writers(paths) as opened:
         writers = dict(zip(names, opened, strict=True))
         results = map_in_order(_Transform(pipeline), input_iterator, num_workers)
         for number, (_, result) in enumerate(progress.show(results, pipeline.name, written)):
@@ -204,7 +205,7 @@ class _Transform:
         records = {}
         for name, objects in outputs.items():
             file = io.BytesIO()
-            writer = record_files.RecordWriter(file)
+            writer = tfrecord.RecordWriter(file)
             for output in objects:
                 writer.write(pipelines.serialize(output))
             records[name] = (file.getvalue(), len(objects))

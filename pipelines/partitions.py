@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from perf_rnn import splits
-from perf_rnn.note_arrays import NoteArrays
+from perf_rnn.data import splits
+from perf_rnn.notes.arrays import NoteArrays
 from pipelines import pipelines_common, statistics
 from pipelines.array_pipeline import ArrayPipeline
 from pipelines.note_seq_parts import NoteSequence

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from perf_rnn import record_files, splits
 from perf_rnn.configs import PerformanceRnnConfig
-from perf_rnn.note_arrays import from_note_sequence
+from perf_rnn.data import splits, tfrecord
+from perf_rnn.notes.arrays import from_note_sequence
 from pipelines import midi_reader, parallel, partitions, performance_pipeline, pipeline
 from pipelines.note_seq_parts import NoteSequence
 
@@ -166,7 +166,7 @@ class _Inputs:
             self._files: Any = midi_reader.find_midi_files(path)
             return
         paths = [path] if os.path.exists(path) else sorted(glob.glob(path))
-        self._files = [record_files.RecordFile(path) for path in paths or [path]]
+        self._files = [tfrecord.RecordFile(path) for path in paths or [path]]
         if not any(map(len, self._files)):
             raise ValueError(f"{path}: holds no NoteSequences")
 

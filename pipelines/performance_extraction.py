@@ -9,11 +9,11 @@ import dataclasses
 
 import numpy as np
 
-from perf_rnn.augmentation import transpose
-from perf_rnn.events import STEPS_PER_SECOND, EventCodec, EventIndices
-from perf_rnn.note_arrays import NoteArrays
-from perf_rnn.note_events import DurationTooLongError, NoteCodec, ShiftTooLongError
-from perf_rnn.note_transforms import MAX_PITCH, MIN_PITCH
+from perf_rnn.data.augmentation import transpose
+from perf_rnn.events.note_events import DurationTooLongError, NoteCodec, ShiftTooLongError
+from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventCodec, EventIndices
+from perf_rnn.notes.arrays import NoteArrays
+from perf_rnn.notes.transforms import MAX_PITCH, MIN_PITCH
 from pipelines import statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
 from pipelines.note_seq_parts import NoteSequence, performance_lib, sequences_lib

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from perf_rnn import records
 from perf_rnn.configs import PerformanceRnnConfig
-from perf_rnn.events import STEPS_PER_SECOND
-from perf_rnn.note_events import NoteCodec
+from perf_rnn.data import examples as records
+from perf_rnn.events.note_events import NoteCodec
+from perf_rnn.events.one_hot import STEPS_PER_SECOND
 from pipelines import dag_pipeline, pipeline
 from pipelines import note_sequence_pipelines as units
 from pipelines.array_pipeline import ArrayPipeline
@@ -58,7 +58,7 @@ class EncoderPipeline(ArrayPipeline):
         Args:
           config: whose events the examples hold.
           name: name in statistics and messages.
-          example_format: one of `perf_rnn.records.EXAMPLE_FORMATS`.
+          example_format: one of `perf_rnn.data.examples.EXAMPLE_FORMATS`.
           augmented: whether the performances were stretched and transposed.
         """
         super().__init__(performance_lib.BasePerformance, SequenceExample, name)
@@ -123,7 +123,7 @@ def get_pipeline(
         such as recordings of one piece, on one side.
       augmentation: whether training data is stretched and transposed here, into many copies,
         instead of while it is read for training (`perf_rnn.augmentation`).
-      example_format: one of `perf_rnn.records.EXAMPLE_FORMATS`.
+      example_format: one of `perf_rnn.data.examples.EXAMPLE_FORMATS`.
       reader: what makes NoteSequences of the pipeline's inputs, such as a
         `midi_reader.MidiReader`; None where they are NoteSequences.
       partition: divides the sequences, instead of eval_ratio, seed and partition_by, into

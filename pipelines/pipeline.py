@@ -15,7 +15,8 @@ from typing import Any
 
 from absl import logging
 
-from perf_rnn import progress, record_files
+from perf_rnn import progress
+from perf_rnn.data import tfrecord
 from pipelines import statistics
 
 # The name of what a pipeline with a single output yields.
@@ -182,7 +183,7 @@ def tf_record_iterator(tfrecord_file: str, proto: Any) -> Iterator[Any]:
     """
     from google.protobuf import message
 
-    for number, record in enumerate(record_files.RecordFile(tfrecord_file)):
+    for number, record in enumerate(tfrecord.RecordFile(tfrecord_file)):
         try:
             yield proto.FromString(record)
         except message.DecodeError as error:
@@ -220,11 +221,11 @@ def run_pipeline_serial(
       OSError: `output_dir` cannot be made, or a file in it cannot be written.
     """
     check_serializable(pipeline)
-    record_files.make_directory(output_dir)
+    tfrecord.make_directory(output_dir)
     prefix = f"{output_file_base}_" if output_file_base else ""
     written = dict.fromkeys(pipeline.output_type_as_dict, 0)
     paths = [os.path.join(output_dir, f"{prefix}{name}.tfrecord") for name in written]
-    with record_files.open_writers(paths) as opened:
+    with tfrecord.open_writers(paths) as opened:
         writers = dict(zip(written, opened, strict=True))
         stats: list[statistics.Statistic] = []
         for outputs in _transform_all(pipeline, input_iterator, written, stats):

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from perf_rnn.records import make_sequence_example
+from perf_rnn.data.examples import make_sequence_example
 from pipelines import pipeline, statistics
 
 __all__ = ["HashPartition", "RandomPartition", "make_sequence_example"]

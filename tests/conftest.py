@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from perf_rnn import background
+from perf_rnn.generation.cpu import worker_threads
 
 TESTDATA = pathlib.Path(__file__).parent / "testdata"
 
@@ -75,7 +75,7 @@ def use_cores(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Says how many cores there are for work in the background: use_cores(count)."""
 
     def use(count: int) -> None:
-        monkeypatch.setattr(background, "num_cores", lambda: count)
-        monkeypatch.setattr(background, "_workers", background._Workers())
+        monkeypatch.setattr(worker_threads, "num_cores", lambda: count)
+        monkeypatch.setattr(worker_threads, "_workers", worker_threads._Workers())
 
     return use

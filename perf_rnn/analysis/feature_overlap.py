@@ -18,7 +18,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
-from perf_rnn.note_arrays import Floats
+from perf_rnn.notes.arrays import Floats
 
 GRID_POINTS = 4096
 # The kernels' share beyond so many bandwidths, 6e-5, is left out.

@@ -11,8 +11,8 @@ from absl import logging
 
 from perf_rnn.analysis import feature_overlap, music_statistics
 from perf_rnn.analysis.originality import Originality, TrainingPassages
-from perf_rnn.analysis.piece_sets import PieceSet
-from perf_rnn.note_arrays import Floats, NoteArrays
+from perf_rnn.data.collections import PieceSet
+from perf_rnn.notes.arrays import Floats, NoteArrays
 
 # Figures that only training pieces make possible, see `Originality`.
 ORIGINALITY_UNITS = {"longest_passage": "notes", "copied_share": "share"}

@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from perf_rnn.events import STEPS_PER_SECOND
-from perf_rnn.note_arrays import Int32s, Int64s, NoteArrays
-from perf_rnn.note_transforms import quantize, split
+from perf_rnn.events.one_hot import STEPS_PER_SECOND
+from perf_rnn.notes.arrays import Int32s, Int64s, NoteArrays
+from perf_rnn.notes.transforms import quantize, split
 
 SECONDS_PER_MINUTE = 60.0
 # Pianists spread the notes of a chord; onsets that follow within so many steps are one chord.

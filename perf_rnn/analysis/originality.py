@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perf_rnn.analysis.music_statistics import played_order
-from perf_rnn.events import STEPS_PER_SECOND
-from perf_rnn.note_arrays import Int64s, NoteArrays
-from perf_rnn.note_transforms import quantize
+from perf_rnn.events.one_hot import STEPS_PER_SECOND
+from perf_rnn.notes.arrays import Int64s, NoteArrays
+from perf_rnn.notes.transforms import quantize
 
 # Shorter passages are common property: scales, trills, broken chords, cadences.
 COPIED_NOTES = 16

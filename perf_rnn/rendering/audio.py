@@ -21,8 +21,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from bundles import light_imports
-from perf_rnn.note_arrays import NoteArrays, from_note_sequence, to_note_sequence
-from perf_rnn.note_transforms import apply_sustain
+from perf_rnn.notes.arrays import NoteArrays, from_note_sequence, to_note_sequence
+from perf_rnn.notes.transforms import apply_sustain
 
 SAMPLE_RATE = 48000  # midirenderer's only one.
 CHANNELS = 2

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from bundles.whole_files import written_whole
-from perf_rnn.record_files import make_directory
+from perf_rnn.data.tfrecord import make_directory
 from perf_rnn.rendering import audio, page, piano_roll
 from perf_rnn.rendering.piece import Piece
 

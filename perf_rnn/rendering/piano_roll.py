@@ -21,7 +21,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from perf_rnn.note_arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
 
 DPI = 100
 # All in pixels.
@@ -206,7 +206,7 @@ def _draw_pedal(axes: Axes, roll: _Roll) -> None:
 def _pedal_spans(notes: NoteArrays, seconds: float) -> list[tuple[float, float]]:
     """Returns (start, duration) of every time for which a sustain pedal is down.
 
-    >>> from perf_rnn.note_arrays import NoteArrays
+    >>> from perf_rnn.notes.arrays import NoteArrays
     >>> zeros = [0, 0, 0]
     >>> _pedal_spans(NoteArrays(control_time=[1.0, 2.5, 4.0], control_number=[64, 64, 64],
     ...                         control_value=[127, 0, 64], control_instrument=zeros,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bundles import light_imports
-from perf_rnn.midi_files import MIDI_SUFFIXES, read_note_sequence
+from perf_rnn.notes.midi_files import MIDI_SUFFIXES, read_note_sequence
 from perf_rnn.rendering import audio, piano_roll
 
 Fact = str | int | float | Sequence[float]

@@ -34,7 +34,7 @@ flags.DEFINE_string(
 
 def _inspect(path: str) -> None:
     import bundles
-    from perf_rnn import trained_models
+    from perf_rnn import models
 
     def show(facts: dict[str, str]) -> None:
         for label, text in facts.items():
@@ -42,7 +42,7 @@ def _inspect(path: str) -> None:
 
     show(bundles.describe_file(path))
     try:
-        config = trained_models.config_of_bundle(bundles.read_bundle(path)).key
+        config = models.config_of_bundle(bundles.read_bundle(path)).key
     except bundles.BundleError:
         raise
     except ValueError as error:
@@ -53,7 +53,7 @@ def _inspect(path: str) -> None:
 def _convert(path: str, kind: str, output: str) -> None:
     import bundles
     import perf_rnn
-    from perf_rnn import trained_models
+    from perf_rnn import models
 
     bundle = bundles.read_bundle(path)
     cli.load_libraries()
@@ -61,13 +61,13 @@ def _convert(path: str, kind: str, output: str) -> None:
         extra: dict[str, Any] = {"perf_rnn_version": perf_rnn.__version__, **bundle.extra}
         bundles.write_bundle(output, dataclasses.replace(bundle, extra=extra))
     else:
-        from perf_rnn import bundle_export
+        from perf_rnn.network import export
 
         save = {
-            "keras": bundle_export.save_keras_model,
-            "saved_model": bundle_export.save_saved_model,
+            "keras": export.save_keras_model,
+            "saved_model": export.save_saved_model,
         }[kind]
-        save(output, bundle, trained_models.config_of_bundle(bundle))
+        save(output, bundle, models.config_of_bundle(bundle))
     print(f"Wrote {output}")
 
 

@@ -61,14 +61,14 @@ def main() -> None:
     for name in ("split_csv", "output_file"):
         if FLAGS[name].value == "":
             raise ValueError(f"--{name} is empty")
-    from perf_rnn import json_files, record_files
+    from perf_rnn.data import json_files, tfrecord
 
     output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
     if output_file:
         # Before the work, not after it, is when to say that a file cannot be written.
         if os.path.isdir(output_file):
             raise IsADirectoryError(f"{output_file}: is a directory, not a file")
-        record_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
+        tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))
     result = _evaluate()
     if output_file:
         json_files.write_json(output_file, result)
@@ -78,14 +78,13 @@ def main() -> None:
 
 
 def _evaluate() -> dict[str, Any]:
-    from perf_rnn import splits, trained_models
-    from perf_rnn.whole_pieces import read_whole_pieces
+    from perf_rnn import models
+    from perf_rnn.data import splits
+    from perf_rnn.data.whole_pieces import read_whole_pieces
 
     if FLAGS.run_dir:
         cli.load_libraries()
-    bundle, config, name = trained_models.choose_model(
-        FLAGS.config, FLAGS.bundle_file, FLAGS.run_dir
-    )
+    bundle, config, name = models.choose_model(FLAGS.config, FLAGS.bundle_file, FLAGS.run_dir)
     names = None
     if FLAGS.split_csv:
         names = splits.names_in(os.path.expanduser(FLAGS.split_csv), splits.HELD_BACK)
@@ -99,8 +98,8 @@ def _evaluate() -> dict[str, Any]:
             )
         groups = [os.path.dirname(piece.name) for piece in whole.pieces]
     cli.load_libraries()
-    from perf_rnn import piece_evaluation
-    from perf_rnn.network import network_from_bundle
+    from perf_rnn.network.network import network_from_bundle
+    from perf_rnn.training import piece_evaluation
 
     network = network_from_bundle(bundle, config)
     told = {WITH_CONTROLS: False} if config.control_size else {UNCONDITIONED: False}

@@ -147,10 +147,10 @@ def _values(names: tuple[str, ...]) -> dict[str, Any]:
 
 def _model() -> Any:
     """Returns the bundle that the flags name and its config."""
-    from perf_rnn import trained_models
+    from perf_rnn import models
 
     bundle_file = None if FLAGS.save_generator_bundle else FLAGS.bundle_file
-    bundle, config, _ = trained_models.choose_model(FLAGS.config, bundle_file, FLAGS.run_dir)
+    bundle, config, _ = models.choose_model(FLAGS.config, bundle_file, FLAGS.run_dir)
     own = dataclasses.replace(config.hparams, rnn_layer_sizes=tuple(bundle.layer_sizes))
     asked = own.parse(FLAGS.hparams)
     if asked.rnn_layer_sizes != own.rnn_layer_sizes:
@@ -162,7 +162,7 @@ def _model() -> Any:
 
 
 def _primer() -> Any:
-    from perf_rnn import primers
+    from perf_rnn.generation import primers
 
     if FLAGS.primer_pitches:
         primer = primers.from_pitches(FLAGS.primer_pitches)
@@ -203,14 +203,16 @@ def _generate(bundle: Any, config: Any) -> None:
     from tqdm import tqdm
 
     from bundles import light_imports
-    from perf_rnn import generation, rendering, sampling
-    from perf_rnn.controls import parse_disabled
+    from perf_rnn import rendering
+    from perf_rnn.events.controls import parse_disabled
+    from perf_rnn.generation import generate as generation
+    from perf_rnn.generation import sampler
 
     midi_io = light_imports.import_module("note_seq.midi_io")
     primer = _primer()
     seed = random.randrange(2**31) if FLAGS.seed is None else FLAGS.seed
     steps, outputs = FLAGS.num_steps, FLAGS.num_outputs
-    options = sampling.SamplingOptions(
+    options = sampler.SamplingOptions(
         generation.parse_temperature(FLAGS.temperature), **_values(SAMPLING_FLAGS)
     )
     controls = generation.parse_controls(config.conditioning, _values(CONTROL_FLAGS))

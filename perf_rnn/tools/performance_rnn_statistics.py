@@ -53,14 +53,14 @@ def main() -> None:
     output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
     # note_seq is all that is needed here; TensorFlow would take seconds and half a gigabyte.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
-    from perf_rnn import json_files, record_files, splits
     from perf_rnn.analysis import music_report
+    from perf_rnn.data import json_files, splits, tfrecord
 
     if output_file:
         # Before the work, not after it, is when to say that a file cannot be written.
         if os.path.isdir(output_file):
             raise IsADirectoryError(f"{output_file}: is a directory, not a file")
-        record_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
+        tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))
     # Of each set the splits that it consists of, and the names of their files.
     set_splits = (
         {"reference": splits.HELD_BACK, "training": (splits.TRAIN,)} if FLAGS.split_csv else {}

@@ -90,7 +90,7 @@ def _settings(run: Any) -> Any:
     Of augmentation this is what the run has: what is asked for may depend on the data.
     """
     from perf_rnn.configs import get_config
-    from perf_rnn.run_dir import RunSettings
+    from perf_rnn.training.run_dir import RunSettings
 
     made_with = run.settings()
     config = get_config(FLAGS.config or (made_with.config if made_with else "performance"))
@@ -103,7 +103,7 @@ def _settings(run: Any) -> Any:
 
 
 def main() -> None:
-    from perf_rnn.run_dir import RunDir
+    from perf_rnn.training.run_dir import RunDir
 
     if not FLAGS.sequence_example_file:
         use = "evaluate" if FLAGS.eval else "train on"
@@ -141,7 +141,7 @@ def _augmentation(run: Any, records: Any) -> bool:
 
 def _segments(pattern: str, config_key: str, limit: int = 0) -> Any:
     from perf_rnn.configs import get_config
-    from perf_rnn.records import EventRecords
+    from perf_rnn.data.examples import EventRecords
 
     records = EventRecords(pattern, get_config(config_key))
     segments = [records[i] for i in range(min(limit, len(records)))] if limit else records
@@ -153,7 +153,7 @@ def _segments(pattern: str, config_key: str, limit: int = 0) -> Any:
 def _strategy() -> Any:
     import tensorflow as tf
 
-    from perf_rnn import training
+    from perf_rnn.training import trainer as training
 
     if FLAGS.tpu is not None:
         try:
@@ -179,9 +179,10 @@ def _train(run: Any, settings: Any) -> None:
         warm_start = bundles.read_bundle(os.path.expanduser(FLAGS.warm_start_bundle_file))
 
     cli.load_libraries()  # Takes seconds; what cannot be read has been found.
-    from perf_rnn import network, training
     from perf_rnn.configs import get_config
-    from perf_rnn.transfer import transfer_weights
+    from perf_rnn.network import network
+    from perf_rnn.network.warm_start import transfer_weights
+    from perf_rnn.training import trainer as training
 
     strategy = _strategy()
     products = network.fast_products() if FLAGS.mixed_precision == "auto" else "float32"
@@ -198,7 +199,7 @@ def _train(run: Any, settings: Any) -> None:
         logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
     samples = None
     if FLAGS.sample_seconds:
-        from perf_rnn.training_samples import SampleWriter
+        from perf_rnn.training.samples import SampleWriter
 
         config = get_config(settings.config)
         samples = SampleWriter(run, config, segments, FLAGS.sample_seconds)
@@ -250,7 +251,7 @@ def _print_what_next(run_dir: str) -> None:
 
 def _network_to_evaluate(settings: Any) -> Any:
     from perf_rnn.configs import get_config
-    from perf_rnn.network import build_network
+    from perf_rnn.network.network import build_network
 
     return build_network(get_config(settings.config), settings.hparams)
 
@@ -258,7 +259,7 @@ def _network_to_evaluate(settings: Any) -> Any:
 def _evaluate_checkpoints(run: Any) -> None:
     import tensorflow as tf
 
-    from perf_rnn.run_dir import restore_weights
+    from perf_rnn.training.run_dir import restore_weights
 
     if run.settings() is None:
         logging.warning("%s: no training run here yet; waiting for one.", run.path)
@@ -284,7 +285,7 @@ def _evaluate(run: Any, settings: Any, network: Any, segments: Any, step: int) -
 
     from perf_rnn import progress
     from perf_rnn.configs import get_config
-    from perf_rnn.evaluation import evaluate
+    from perf_rnn.training.evaluation import evaluate
 
     metrics = evaluate(
         network,

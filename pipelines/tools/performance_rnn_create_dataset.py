@@ -6,7 +6,7 @@ import os
 from absl import flags
 
 from perf_rnn.configs import get_config
-from perf_rnn.records import EXAMPLE_FORMATS
+from perf_rnn.data.examples import EXAMPLE_FORMATS
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS

@@ -7,7 +7,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from note_seq import NoteSequence
 
 from perf_rnn.configs import default_configs
-from perf_rnn.record_files import RecordFile
+from perf_rnn.data.tfrecord import RecordFile
 from pipelines import beam_runner, midi_reader, parallel
 from pipelines.performance_pipeline import get_pipeline
 from pipelines.pipeline import Pipeline

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from perf_rnn.configs import default_configs
-from perf_rnn.record_files import open_writers
-from perf_rnn.records import EventRecords
-from perf_rnn.run_dir import RunDir
+from perf_rnn.data.examples import EventRecords
+from perf_rnn.data.tfrecord import open_writers
+from perf_rnn.training.run_dir import RunDir
 
 CREATE = "pipelines.tools.performance_rnn_create_dataset"
 TRAIN = "perf_rnn.tools.performance_rnn_train"

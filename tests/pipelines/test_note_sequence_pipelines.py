@@ -5,7 +5,7 @@ import math
 import pytest
 from note_seq import NoteSequence, midi_io, sequences_lib
 
-from perf_rnn.note_arrays import NoteArrays
+from perf_rnn.notes.arrays import NoteArrays
 from pipelines.dag_pipeline import DagInput, DagOutput, DAGPipeline, InvalidTransformOutputError
 from pipelines.note_sequence_pipelines import (
     NoteFilter,

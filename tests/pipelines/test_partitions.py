@@ -8,11 +8,11 @@ import pytest
 from absl import logging
 
 from perf_rnn.configs import default_configs
-from perf_rnn.midi_files import read_note_sequence
-from perf_rnn.note_arrays import NoteArrays
-from perf_rnn.record_files import open_writers
-from perf_rnn.records import EventRecords
-from perf_rnn.splits import read_splits
+from perf_rnn.data.examples import EventRecords
+from perf_rnn.data.splits import read_splits
+from perf_rnn.data.tfrecord import open_writers
+from perf_rnn.notes.arrays import NoteArrays
+from perf_rnn.notes.midi_files import read_note_sequence
 from pipelines import partitions
 from pipelines.performance_dataset import create_dataset
 

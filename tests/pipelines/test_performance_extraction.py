@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from note_seq import NoteSequence, Performance, performance_lib, sequences_lib
 
-from perf_rnn.note_arrays import from_note_sequence
-from perf_rnn.note_transforms import quantize, split, transpose
+from perf_rnn.notes.arrays import from_note_sequence
+from perf_rnn.notes.transforms import quantize, split, transpose
 from pipelines.note_sequence_pipelines import Quantizer
 from pipelines.performance_extraction import PerformanceExtractor, extract_performances
 

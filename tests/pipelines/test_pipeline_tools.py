@@ -11,7 +11,7 @@ import tensorflow as tf
 from note_seq import NoteSequence, midi_io
 
 from perf_rnn.configs import default_configs
-from perf_rnn.records import EventRecords
+from perf_rnn.data.examples import EventRecords
 
 CONVERT = "pipelines.tools.convert_dir_to_note_sequences"
 CREATE = "pipelines.tools.performance_rnn_create_dataset"

@@ -1,0 +1,1 @@
+"""Data: TFRecord files, training examples, batches, augmentation, splits, collections."""

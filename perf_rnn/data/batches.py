@@ -1,0 +1,140 @@
+"""Batches of windows: each row plays one segment after another, window by window."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from perf_rnn.data.examples import EventSequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What one training or evaluation step reads.
+
+    Attributes:
+      inputs: int32 [batch, window, *event_shape], events.
+      controls: float32 [batch, window, control_size], the controls of the event after each.
+      labels: int32 [batch, window, *event_shape], the event after each.
+      weights: float32 [batch, window], 1 where there is an event to predict, 0 in padding.
+      keep_state: float32 [batch], 0 where a segment begins and the state must be zero, else 1.
+    """
+
+    inputs: np.ndarray
+    controls: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    keep_state: np.ndarray
+
+    @property
+    def num_events(self) -> int:
+        """Events to predict."""
+        return int(self.weights.sum())
+
+
+class WindowBatches:
+    """Cuts segments into windows that follow each other in their row of the batch.
+
+    A row that has finished its segment takes the next one that no row has taken. Where it stands
+    is a small array, so a training run can go on exactly where it was stopped.
+    """
+
+    def __init__(
+        self,
+        segments: Sequence[EventSequence],
+        batch_size: int,
+        window: int,
+        seed: int | None = None,
+        augment: Callable[[EventSequence, Sequence[int]], EventSequence] | None = None,
+    ):
+        """Starts at the first segment.
+
+        Args:
+          segments: one or more, read by number, never all at once.
+          batch_size: rows.
+          window: events a row advances in one batch.
+          seed: shuffles the segments anew for each of endless passes; None makes one pass in
+            order, after which rows without a segment are padding.
+          augment: with a seed: makes of each segment what this pass is to have in its place, from a
+            seed that depends on `seed`, pass and segment alone.
+        """
+        self.window = window
+        self._segments = segments
+        self._seed = seed
+        self._augment = augment
+        self._next = 0  # Counts the segments taken, over all passes.
+        # Of each row: which segment it took, by that count (-1: none), and where its window starts.
+        self._taken = np.full(batch_size, -1, np.int64)
+        self._start = np.zeros(batch_size, np.int64)
+        first = segments[0]
+        self._nothing = EventSequence(first.events[:0], first.controls[:0])
+        self._playing = [self._nothing] * batch_size
+        self._shuffled: tuple[int, np.ndarray] = (-1, np.empty(0))
+
+    @property
+    def position(self) -> np.ndarray:
+        """Where the batches stand, and of how many segments: int64 [2 + 2 * batch]."""
+        return np.concatenate([[len(self._segments), self._next], self._taken, self._start])
+
+    def seek(self, position: np.ndarray) -> None:
+        """Goes to a `position` that batches of the same segments, size, window and seed had.
+
+        Raises:
+          ValueError: they were of another number of segments.
+        """
+        if position[0] != len(self._segments):
+            raise ValueError(f"{len(self._segments)} examples, where there were {position[0]}")
+        self._next = int(position[1])
+        self._taken, self._start = np.split(np.array(position[2:], np.int64), 2)
+        for row, taken in enumerate(self._taken):
+            if taken >= 0:
+                self._playing[row] = self._segment(int(taken))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        batch, window = len(self._taken), self.window
+        keep_state = np.ones(batch, np.float32)
+        for row in range(batch):
+            if self._start[row] >= len(self._playing[row].events) - 1:
+                self._take_segment(row)
+                keep_state[row] = 0
+        if all(playing is self._nothing for playing in self._playing):
+            raise StopIteration
+        event_shape = self._nothing.events.shape[1:]
+        spans = np.zeros((batch, window + 1, *event_shape), np.int32)
+        controls = np.zeros((batch, window, self._nothing.controls.shape[1]), np.float32)
+        weights = np.zeros((batch, window), np.float32)
+        for row, (playing, start) in enumerate(zip(self._playing, self._start, strict=True)):
+            span = playing.events[start : start + window + 1]
+            spans[row, : len(span)] = span
+            steps = max(len(span) - 1, 0)
+            controls[row, :steps] = playing.controls[start + 1 : start + 1 + steps]
+            weights[row, :steps] = 1
+        self._start += window
+        return Batch(spans[:, :-1], controls, spans[:, 1:], weights, keep_state)
+
+    def _take_segment(self, row: int) -> None:
+        self._start[row] = 0
+        if self._seed is None and self._next >= len(self._segments):
+            self._taken[row] = -1
+            self._playing[row] = self._nothing
+            return
+        self._taken[row] = self._next
+        self._playing[row] = self._segment(self._next)
+        self._next += 1
+
+    def _segment(self, count: int) -> EventSequence:
+        if self._seed is None:
+            return self._segments[count]
+        epoch, place = divmod(count, len(self._segments))
+        if epoch != self._shuffled[0]:
+            order = np.random.default_rng([self._seed, epoch]).permutation(len(self._segments))
+            self._shuffled = epoch, order
+        number = int(self._shuffled[1][place])
+        segment = self._segments[number]
+        if self._augment is None:
+            return segment
+        # Not 0, which would make the seed that of the pass's order.
+        return self._augment(segment, [self._seed, epoch, number + 1])

@@ -1,0 +1,177 @@
+"""Sets of pieces as they sound, from MIDI files or a TFRecord of NoteSequences."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING
+
+from absl import logging
+
+from bundles import light_imports
+from perf_rnn import progress
+from perf_rnn.data.tfrecord import RecordError, RecordFile
+from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes.midi_files import MIDI_SUFFIXES, read_note_sequence
+from perf_rnn.notes.transforms import apply_sustain
+
+if TYPE_CHECKING:
+    from note_seq.protobuf import music_pb2
+
+# A day. One corrupt byte can make years of silence, which would be cut into millions of parts.
+MAX_SECONDS = 86400
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """One piece of a set.
+
+    Attributes:
+      name: a MIDI file's path in its set, or the filename or id that a NoteSequence carries.
+      notes: with the sustain pedal applied and drums left out, in seconds; at least one. The piece
+        lasts from time 0 to the end of its last note, whatever the file says.
+    """
+
+    name: str
+    notes: NoteArrays
+
+
+@dataclasses.dataclass
+class ReadingCounts:
+    """What became of a set's pieces.
+
+    Attributes:
+      pieces: those read.
+      damaged: those left out because they cannot be read.
+      without_notes: those left out because they hold no notes, or none but drums.
+    """
+
+    pieces: int = 0
+    damaged: int = 0
+    without_notes: int = 0
+
+
+class PieceSet:
+    """The pieces of a directory of MIDI files, of one MIDI file or of a TFRecord.
+
+    Attributes:
+      path: where they are.
+      counts: what became of the pieces iterated over so far.
+    """
+
+    def __init__(self, path: str, names: Collection[str] | None = None) -> None:
+        """Finds the pieces; a directory's are those below it too, in sorted order.
+
+        Args:
+          path: of a directory, a MIDI file or a TFRecord.
+          names: pieces of other names are passed over; None: all are there.
+
+        Raises:
+          OSError: `path` cannot be read.
+          ValueError: it holds no pieces, or is neither MIDI nor an intact TFRecord.
+        """
+        self.path = path
+        self.counts = ReadingCounts()
+        self._names = names
+        # Each piece's name, unless its NoteSequence knows better, and what reads it.
+        self._sources: list[tuple[str, Callable[[], music_pb2.NoteSequence]]]
+        if os.path.isdir(path):
+            found = _midi_files(path)
+            if not found:
+                raise ValueError(f"{path}: no file in it ends in .mid or .midi, or these with .gz")
+            if missing := sorted(set(names or ()) - set(found)):
+                logging.warning(
+                    "%s: %s (and %d more asked for) is not in it; names are paths below it",
+                    path,
+                    missing[0],
+                    len(missing) - 1,
+                )
+            self._sources = [
+                (name, functools.partial(read_note_sequence, os.path.join(path, name)))
+                for name in found
+                if names is None or name in names
+            ]
+        elif path.lower().endswith(MIDI_SUFFIXES):
+            os.stat(path)
+            self._sources = [(os.path.basename(path), functools.partial(read_note_sequence, path))]
+        else:
+            records = RecordFile(path)
+            if not len(records):
+                raise ValueError(f"{path}: holds no NoteSequences")
+            self._sources = [
+                (f"record {number}", functools.partial(_read_record, records, number))
+                for number in range(len(records))
+            ]
+
+    def __iter__(self) -> Iterator[Piece]:
+        """Yields the pieces, naming those that have to be left out in warnings.
+
+        Raises:
+          ValueError: none is left.
+        """
+        self.counts = counts = ReadingCounts()
+        for name, read in progress.show(
+            self._sources, f"reading {self.path}", vars(counts), len(self._sources), unit="pieces"
+        ):
+            try:
+                sequence = read()
+                notes = _as_they_sound(sequence)
+            except (ValueError, OSError) as error:
+                logging.warning("Skipped %s of %s: %s", name, self.path, error)
+                counts.damaged += 1
+                continue
+            name = sequence.filename or sequence.id or name
+            if self._names is not None and name not in self._names:
+                continue
+            if not notes.num_notes:
+                logging.warning("Skipped %s of %s: it has no notes", name, self.path)
+                counts.without_notes += 1
+                continue
+            counts.pieces += 1
+            yield Piece(name, notes)
+        if not counts.pieces:
+            asked = "" if self._names is None else " of the names asked for"
+            raise ValueError(
+                f"{self.path}: no piece in it{asked} can be used: {counts.damaged} damaged, "
+                f"{counts.without_notes} without notes"
+            )
+
+
+def _as_they_sound(sequence: music_pb2.NoteSequence) -> NoteArrays:
+    notes = apply_sustain(from_note_sequence(sequence))
+    notes = notes.take_notes(~notes.is_drum)
+    total_time = float(notes.end_time.max(initial=0.0))
+    if notes.start_time.min(initial=0.0) < 0 or total_time > MAX_SECONDS:
+        raise ValueError(f"it has notes outside 0 to {MAX_SECONDS} s")
+    return notes.replace(total_time=total_time)
+
+
+def _midi_files(directory: str) -> list[str]:
+    """The paths of all MIDI files below a directory, relative to it and sorted."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), directory).replace(os.sep, "/")
+        for folder, _, names in os.walk(directory, onerror=fail)
+        for name in names
+        if name.lower().endswith(MIDI_SUFFIXES)
+    )
+
+
+def _read_record(records: RecordFile, number: int) -> music_pb2.NoteSequence:
+    from google.protobuf.message import DecodeError
+
+    music_pb2 = light_imports.import_module("note_seq.protobuf.music_pb2")
+    try:
+        sequence = music_pb2.NoteSequence.FromString(records[number])
+    except DecodeError as error:
+        raise RecordError(f"record {number} is not a NoteSequence ({error})") from error
+    # Protos carry no name of their type: a tf.train example parses as a NoteSequence, its first
+    # message, which starts with the tag "\n", as the id or the filename.
+    if (sequence.id or sequence.filename).startswith("\n"):
+        raise RecordError(f"record {number} is not a NoteSequence")
+    return sequence

@@ -1,0 +1,1 @@
+"""Events: the encodings of notes as event indices, and control signals."""

@@ -1,0 +1,284 @@
+"""Performances as note events: one event a note, with its shift, velocity and duration.
+
+An event is six indices, one for each head of the network: the shift from the start of the note
+before (coarse, fine), the pitch, the velocity bin, and the duration (coarse, fine). They are those
+of note-seq 0.0.5's `NotePerformance` and `NotePerformanceEventSequenceEncoderDecoder`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perf_rnn.events.one_hot import (
+    MAX_VELOCITY,
+    MIN_VELOCITY,
+    NUM_PITCHES,
+    NUM_VELOCITY_BINS,
+    STEPS_PER_SECOND,
+    EventIndices,
+    check_values,
+    notes_of_steps,
+)
+from perf_rnn.notes.arrays import NoteArrays
+
+if TYPE_CHECKING:
+    from note_seq import performance_lib
+
+# A shift of 0 to 1000 steps is coarse * 77 + fine; a duration of 1 to 1000 is one more than
+# coarse * 40 + fine. The factors keep the two heads of each about equally wide.
+SHIFT_HEADS = (13, 77)
+DURATION_HEADS = (25, 40)
+MAX_NOTE_SHIFT_STEPS = SHIFT_HEADS[0] * SHIFT_HEADS[1] - 1
+MAX_DURATION_STEPS = DURATION_HEADS[0] * DURATION_HEADS[1]
+
+
+class NoteEventError(ValueError):
+    """Notes that note events cannot express."""
+
+
+class ShiftTooLongError(NoteEventError):
+    """A note starts more than `MAX_NOTE_SHIFT_STEPS` after the one before."""
+
+
+class DurationTooLongError(NoteEventError):
+    """A note lasts more than `MAX_DURATION_STEPS`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NoteCodec:
+    """Encodes quantised notes as note events, int32 [L, 6], and decodes those to notes.
+
+    >>> codec = NoteCodec(num_velocity_bins=32)
+    >>> codec.head_sizes
+    (13, 77, 128, 32, 25, 40)
+    >>> notes = codec.decode([[1, 23, 60, 24, 1, 9]])
+    >>> notes.start_step.tolist(), notes.end_step.tolist(), notes.velocity.tolist()
+    ([100], [150], [97])
+    >>> codec.encode(notes).tolist()
+    [[1, 23, 60, 24, 1, 9]]
+
+    Attributes:
+      num_velocity_bins: 1 to 127.
+    """
+
+    num_velocity_bins: int = NUM_VELOCITY_BINS
+
+    event_shape: ClassVar[tuple[int, ...]] = (6,)
+    default_label: ClassVar[tuple[int, ...]] = (0, 0, 60, 0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_velocity_bins <= MAX_VELOCITY:
+            raise ValueError(
+                f"num_velocity_bins {self.num_velocity_bins} is outside 1 to {MAX_VELOCITY}"
+            )
+
+    @property
+    def head_sizes(self) -> tuple[int, ...]:
+        """Classes of each output head of a network over these events."""
+        return *SHIFT_HEADS, NUM_PITCHES, self.num_velocity_bins, *DURATION_HEADS
+
+    @property
+    def velocity_bin_width(self) -> int:
+        """MIDI velocities per bin: 4 for 32 bins."""
+        return -(-MAX_VELOCITY // self.num_velocity_bins)
+
+    def encode(self, notes: NoteArrays, start_step: int = 0) -> EventIndices:
+        """The events of the notes that start at or after `start_step`.
+
+        Notes are taken in order of (start_time, pitch).
+
+        Args:
+          notes: quantised notes of all instruments.
+          start_step: the step the first shift counts from.
+
+        Returns:
+          int32 [L, 6] events, one a note.
+
+        Raises:
+          ShiftTooLongError, DurationTooLongError: whichever comes first in the notes' order.
+          ValueError: the notes are not quantised, or a pitch, velocity or duration is impossible.
+        """
+        if notes.start_step is None or notes.end_step is None:
+            raise ValueError("notes are not quantised; call note_transforms.quantize first")
+        order = np.lexsort((notes.pitch, notes.start_time))
+        order = order[notes.start_step[order] >= start_step]
+        start, end = notes.start_step[order], notes.end_step[order]
+        pitch, velocity = notes.pitch[order], notes.velocity[order]
+        shift = np.diff(start, prepend=start_step)
+        duration = end - start
+        self._check_lengths(shift, duration)
+        check_values("pitch", pitch, 0, NUM_PITCHES - 1)
+        check_values("velocity", velocity, MIN_VELOCITY, MAX_VELOCITY)
+        velocity_bin = (velocity - MIN_VELOCITY) // self.velocity_bin_width
+        return join_heads(shift, pitch, velocity_bin, duration)
+
+    def decode(
+        self,
+        events: Any,
+        start_step: int = 0,
+        *,
+        steps_per_second: int = STEPS_PER_SECOND,
+        max_note_duration: float | None = None,
+        instrument: int = 0,
+        program: int = 0,
+        is_drum: bool = False,
+    ) -> NoteArrays:
+        """The notes that events stand for, quantised, in the events' order.
+
+        Args:
+          events: [L, 6] events.
+          start_step: the step that the first shift counts from.
+          steps_per_second: how long a step is.
+          max_note_duration: seconds; longer notes are cut to it. None: no limit.
+          instrument, program, is_drum: given to every note.
+
+        Raises:
+          ValueError: an index is outside its head, or `max_note_duration` is not above 0.
+        """
+        events = self._check_indices(events)
+        first_step = np.cumsum(self.event_steps(events))
+        return notes_of_steps(
+            first_step,
+            first_step + note_durations(events),
+            events[:, 2],
+            MIN_VELOCITY + events[:, 3] * self.velocity_bin_width,
+            start_step=start_step,
+            steps_per_second=steps_per_second,
+            max_note_duration=max_note_duration,
+            instrument=instrument,
+            program=program,
+            is_drum=is_drum,
+        )
+
+    def event_steps(self, events: Any) -> NDArray[np.int64]:
+        """The steps by which each event moves on, int64 [...] for events [..., 6]: its shift.
+
+        A note's duration is none of them: the next note's shift counts from this one's start.
+        """
+        events = np.asarray(events)
+        return events[..., 0].astype(np.int64) * SHIFT_HEADS[1] + events[..., 1]
+
+    def num_steps(self, events: Any) -> int:
+        """The steps up to the end of the last note."""
+        events = self._check_indices(events)
+        return int(self.event_steps(events).sum() + note_durations(events)[-1:].sum())
+
+    def set_length(self, events: Any, steps: int) -> EventIndices:
+        """The events that start before `steps`, their notes cut to end there at the latest.
+
+        Note events cannot end with silence, so a shorter performance stays as it is.
+
+        Raises:
+          ValueError: `steps` is negative.
+        """
+        if steps < 0:
+            raise ValueError(f"length of {steps} steps is below 0")
+        events = self._check_indices(events)
+        starts = np.cumsum(self.event_steps(events))
+        events = events[starts < steps]
+        durations = np.minimum(note_durations(events), steps - starts[: len(events)])
+        return join_heads(self.event_steps(events), events[:, 2], events[:, 3], durations)
+
+    def to_performance(
+        self,
+        events: Any,
+        start_step: int = 0,
+        *,
+        steps_per_second: int = STEPS_PER_SECOND,
+        program: int | None = None,
+        is_drum: bool | None = None,
+    ) -> performance_lib.NotePerformance:
+        """The events as a note_seq NotePerformance."""
+        from note_seq import music_pb2, performance_lib
+
+        events = self._check_indices(events)
+        sequence = music_pb2.NoteSequence()
+        sequence.quantization_info.steps_per_second = steps_per_second
+        performance = performance_lib.NotePerformance(
+            sequence, num_velocity_bins=self.num_velocity_bins, start_step=start_step
+        )
+        # It takes these two from the sequence's notes only, and calls one without notes drums.
+        performance._program, performance._is_drum = program, is_drum
+        kind = performance_lib.PerformanceEvent
+        columns = (self.event_steps(events), events[:, 2], events[:, 3] + 1, note_durations(events))
+        for shift, pitch, velocity_bin, duration in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
+            performance.append(
+                (
+                    kind(kind.TIME_SHIFT, shift),
+                    kind(kind.NOTE_ON, pitch),
+                    kind(kind.VELOCITY, velocity_bin),
+                    kind(kind.DURATION, duration),
+                )
+            )
+        return performance
+
+    def from_performance(self, performance: performance_lib.NotePerformance) -> EventIndices:
+        """The events of a note_seq NotePerformance, int32 [L, 6].
+
+        Raises:
+          ValueError: a shift, velocity bin or duration is more than this codec holds.
+        """
+        values = np.array(
+            [[part.event_value for part in event] for event in performance], np.int64
+        ).reshape(-1, 4)
+        shift, pitch, velocity_bin, duration = values.T
+        self._check_lengths(shift, duration)
+        check_values("velocity bin", velocity_bin, 1, self.num_velocity_bins)
+        return join_heads(shift, pitch, velocity_bin - 1, duration)
+
+    def _check_lengths(self, shift: NDArray[np.int64], duration: NDArray[np.int64]) -> None:
+        too_long = (shift > MAX_NOTE_SHIFT_STEPS) | (duration > MAX_DURATION_STEPS)
+        if too_long.any():
+            note = int(np.argmax(too_long))
+            if shift[note] > MAX_NOTE_SHIFT_STEPS:
+                raise ShiftTooLongError(
+                    f"note {note} starts {shift[note]} steps after the one before; note events "
+                    f"hold at most {MAX_NOTE_SHIFT_STEPS}"
+                )
+            raise DurationTooLongError(
+                f"note {note} lasts {duration[note]} steps; note events hold at most "
+                f"{MAX_DURATION_STEPS}"
+            )
+        check_values("shift", shift, 0, MAX_NOTE_SHIFT_STEPS)
+        check_values("duration", duration, 1, MAX_DURATION_STEPS)
+
+    def _check_indices(self, events: Any) -> EventIndices:
+        array = np.asarray(events)
+        if array.size == 0:
+            array = array.astype(np.int32).reshape(-1, *self.event_shape)
+        if array.ndim != 2 or array.shape[1:] != self.event_shape or array.dtype.kind not in "iu":
+            raise ValueError(
+                f"expected [L, 6] integer note events, got {array.dtype} of shape {array.shape}"
+            )
+        for head, size in enumerate(self.head_sizes):
+            check_values(f"index of head {head}", array[:, head], 0, size - 1)
+        return array.astype(np.int32, copy=False)
+
+
+def join_heads(
+    shift: NDArray[Any],
+    pitch: NDArray[Any],
+    velocity_bin: NDArray[Any],
+    duration: NDArray[Any],
+) -> EventIndices:
+    """int32 [L, 6] events; steps as they are, velocity bins from 0."""
+    return np.stack(
+        [
+            *np.divmod(shift, SHIFT_HEADS[1]),
+            pitch,
+            velocity_bin,
+            *np.divmod(duration - 1, DURATION_HEADS[1]),
+        ],
+        axis=-1,
+    ).astype(np.int32)
+
+
+def note_durations(events: NDArray[Any]) -> NDArray[np.int64]:
+    """int64 [...], the steps that the notes of events [..., 6] last."""
+    return events[..., 4].astype(np.int64) * DURATION_HEADS[1] + events[..., 5] + 1

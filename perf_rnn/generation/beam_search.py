@@ -1,0 +1,172 @@
+"""Beam search: of several ways in which a piece may go on, those that the network finds likeliest.
+
+It is the search of Magenta 2.1.4, whose branches are sampled. A beam holds `beam_size` pieces. Each
+iteration copies every one of them `branch_factor` times, extends all copies by the same number of
+sampled events, and keeps the `beam_size` likeliest; the best one of the last is the result. The
+first iteration is as long as is needed for the others to take `steps_per_iteration` events each.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundles import Bundle
+from perf_rnn.configs import PerformanceRnnConfig
+from perf_rnn.generation.cpu.worker_threads import all_cores
+from perf_rnn.generation.sampler import (
+    DEFAULT_OPTIONS,
+    Controls,
+    Sampler,
+    SamplingOptions,
+    Seed,
+    check_primer_length,
+    log_likelihood,
+)
+
+
+def beam_search(
+    bundle: Bundle,
+    config: PerformanceRnnConfig,
+    primer: NDArray[np.int32],
+    num_events: int | None,
+    seeds: Sequence[Seed],
+    options: SamplingOptions = DEFAULT_OPTIONS,
+    controls: Controls | None = None,
+    beam_size: int = 1,
+    branch_factor: int = 1,
+    steps_per_iteration: int = 1,
+    *,
+    num_steps: int | None = None,
+    on_progress: Callable[[int], object] = lambda steps: None,
+    num_unheard: int = 0,
+) -> list[tuple[NDArray[np.int32], float]]:
+    """Continues `primer` once for each seed, all searches in one batch.
+
+    With a beam of one piece and no branches the events are those of `sample_events`.
+
+    Args:
+      bundle, config, primer, seeds, options, controls, num_unheard: as `Sampler` takes them.
+      num_events: events of each piece, primer included. None: until the best piece of the beam is
+        `num_steps` long, to which it is then cut; all iterations are of equal length.
+      beam_size: pieces kept after each iteration.
+      branch_factor: ways in which each of them is continued.
+      steps_per_iteration: events drawn between one choice and the next. These steps are events, as
+        in Magenta, not times.
+      num_steps: length of the piece in steps of 10 ms, primer included; a list of temperatures is
+        spread over it.
+      on_progress: called after some iterations with the steps that the slowest piece has.
+
+    Returns:
+      For each seed the piece's events, primer included, and the log-likelihood of those that
+      follow the first one, which is that of `log_likelihood` at the temperature. What was cut off
+      is counted.
+
+    Raises:
+      ValueError: what `Sampler` refuses; a size below 1; the primer is not shorter than the piece;
+        or neither `num_events` nor `num_steps` is given.
+    """
+    sizes = {
+        "beam_size": beam_size,
+        "branch_factor": branch_factor,
+        "steps_per_iteration": steps_per_iteration,
+    }
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise ValueError(f"{name} {size!r} is not a whole number above 0")
+    by_events = num_events is not None
+    length = num_events if by_events else num_steps
+    if length is None:
+        raise ValueError("say how long the piece is to be, by num_events or num_steps")
+    count = steps_per_iteration
+    if not by_events:
+        check_primer_length(config.codec, primer[num_unheard:], length)
+    elif len(primer) < length:
+        count = (length - len(primer) - 1) % steps_per_iteration + 1
+    else:
+        raise ValueError(
+            f"the primer has {len(primer)} events, the piece only {length}; "
+            "shorten the primer or ask for more events"
+        )
+
+    width = beam_size * branch_factor
+    branches = [_branch_seed(seed, branch) for seed in seeds for branch in range(width)]
+    sampler = Sampler(bundle, config, primer, branches, options, controls, num_steps, num_unheard)
+    (start,) = log_likelihood(
+        bundle, config, [primer], controls, options.temperature, num_steps, num_unheard
+    )
+    scores = np.full(len(branches), start)
+    searches = np.arange(len(seeds))  # Those that go on; each has `width` rows.
+    trace = _Trace(len(branches))
+    found: dict[int, tuple[NDArray[np.int32], float]] = {}
+    while len(searches):
+        on_progress(int(sampler.clock.min()))
+        with all_cores():
+            for _ in range(count):
+                trace.extend(sampler.step())
+                scores = scores + sampler.log_probabilities()
+        order = np.argsort(-scores.reshape(-1, width), axis=1, kind="stable")
+        order += np.arange(0, len(scores), width)[:, np.newaxis]
+        best = order[:, 0]
+        if by_events:
+            done = np.full(len(searches), len(primer) + len(trace) == length)
+        else:
+            done = sampler.clock[best] >= length
+        for search, row in zip(searches[done], best[done], strict=True):
+            events = np.concatenate([primer, trace.events(row)]).astype(np.int32)
+            if not by_events:
+                unheard, heard = np.split(events, [num_unheard])
+                events = np.concatenate([unheard, config.codec.set_length(heard, length)])
+            found[search] = events, float(scores[row])
+
+        # Row i continues branches[i], with the random numbers of its own place.
+        rows = np.tile(order[:, :beam_size], (1, branch_factor)).ravel()
+        sampler.copy(rows)
+        going_on = np.repeat(~done, width)
+        sampler.keep(going_on)
+        rows = rows[going_on]
+        trace.take(rows)
+        scores, searches = scores[rows], searches[~done]
+        count = steps_per_iteration
+    return [found[search] for search in range(len(seeds))]
+
+
+class _Trace:
+    """The events that rows have drawn, of rows that are copied and dropped: a tree."""
+
+    def __init__(self, num_rows: int):
+        """Starts with rows without events."""
+        self._events: list[NDArray[np.int64]] = []
+        self._parents: list[NDArray[np.int64]] = []  # For each of those, the rows before it.
+        self._rows = np.arange(num_rows)
+
+    def __len__(self) -> int:
+        """How many events each row has."""
+        return len(self._events)
+
+    def extend(self, events: NDArray[np.int64]) -> None:
+        """Takes the next event of every row."""
+        self._events.append(events)
+        self._parents.append(self._rows)
+        self._rows = np.arange(len(events))
+
+    def take(self, rows: NDArray[np.int64]) -> None:
+        """Goes on with these rows, which may repeat."""
+        self._rows = self._rows[rows]
+
+    def events(self, row: int) -> NDArray[np.int64]:
+        """Returns what a row has drawn, before `take` if that came after it."""
+        drawn = []
+        for events, parents in zip(reversed(self._events), reversed(self._parents), strict=True):
+            drawn.append(events[row])
+            row = parents[row]
+        return np.array(drawn[::-1])
+
+
+def _branch_seed(seed: Seed, branch: int) -> Seed:
+    """The first branch draws as a sampled piece does; the others have seeds made of its own."""
+    if branch == 0:
+        return seed
+    if isinstance(seed, np.random.SeedSequence):
+        return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, branch))
+    return np.random.SeedSequence(seed, spawn_key=(branch,))

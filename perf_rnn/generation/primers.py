@@ -1,0 +1,173 @@
+"""Primers: what a piece begins with, from pitches, a melody, a MIDI file or a NoteSequence."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import logging
+
+from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes.midi_files import read_note_sequence
+from perf_rnn.notes.transforms import apply_sustain
+
+if TYPE_CHECKING:
+    from note_seq.protobuf import music_pb2
+
+PRIMER_VELOCITY = 100
+CHORD_SECONDS = 0.5
+# Melodies are in sixteenth notes at 120 quarter notes a minute.
+MELODY_STEP_SECONDS = 0.125
+MELODY_HOLD = -2  # Any other negative number, that is -1, ends a note.
+
+
+def from_any(primer: Any) -> NoteArrays | None:
+    """Returns the notes of a NoteSequence, of a MIDI file's path or of a list of pitches.
+
+    They are as they sound, see `playable`. NoteArrays, and None, stay what they are.
+
+    Raises:
+      ValueError: there is no note in it other than drums, or it is none of these.
+      OSError: the file cannot be read.
+    """
+    if primer is None or isinstance(primer, NoteArrays):
+        return primer
+    if isinstance(primer, (str, os.PathLike)):
+        return from_midi(primer)
+    if isinstance(primer, (list, tuple)):
+        return from_pitches(primer)
+    if hasattr(primer, "quantization_info"):
+        return from_sequence(primer)
+    raise ValueError(
+        f"a {type(primer).__name__} is no primer; give a NoteSequence, NoteArrays, the path of a "
+        "MIDI file or a list of pitches"
+    )
+
+
+def from_pitches(pitches: str | Sequence[int]) -> NoteArrays:
+    """Returns the chord of a list of MIDI pitches, or of its text '[60, 64, 67]', half a second.
+
+    Raises:
+      ValueError: it is no such list.
+    """
+    pitches = _parse_integers("primer_pitches", pitches, 0, "[60,64,67]")
+    starts = np.zeros(len(pitches))
+    return _notes(pitches, starts, starts + CHORD_SECONDS)
+
+
+def from_melody(text: str) -> NoteArrays:
+    """Returns the melody of a list in sixteenths, such as '[60, -2, 62, -1]'.
+
+    A pitch from 0 to 127 strikes a note and ends the one before, -1 ends it, -2 lets things be.
+
+    Raises:
+      ValueError: the text is no such list, or holds no note.
+    """
+    events = _parse_integers("primer_melody", text, MELODY_HOLD, "[60,-2,62,-1]")
+    changes = [place for place, event in enumerate(events) if event != MELODY_HOLD]
+    ends = [*changes, len(events)][1:]
+    notes = [(events[a], a, b) for a, b in zip(changes, ends, strict=True) if events[a] >= 0]
+    if not notes:
+        raise ValueError(f"primer_melody {text!r} holds no note")
+    pitches, starts, stops = zip(*notes, strict=True)
+    step = MELODY_STEP_SECONDS
+    notes_of_melody = _notes(pitches, np.array(starts) * step, np.array(stops) * step)
+    return notes_of_melody.replace(total_time=len(events) * step)
+
+
+def from_midi(path: str | os.PathLike[str]) -> NoteArrays:
+    """Returns the notes of a MIDI file as they sound, see `playable`.
+
+    Raises:
+      ValueError: the file is not MIDI, or has no notes other than drums.
+      OSError: it cannot be read.
+    """
+    return playable(from_note_sequence(read_note_sequence(os.fspath(path))), str(path))
+
+
+def from_sequence(sequence: music_pb2.NoteSequence) -> NoteArrays:
+    """Returns the notes of a NoteSequence as they sound, see `playable`.
+
+    Raises:
+      ValueError: it is quantised by its tempo, or has no notes other than drums.
+    """
+    return playable(from_note_sequence(sequence), "the primer")
+
+
+def playable(notes: NoteArrays, name: str) -> NoteArrays:
+    """Returns notes as a piano plays them: with the pedal applied, drums left out, not quantised.
+
+    Args:
+      notes: of a performance.
+      name: what messages call it.
+
+    Raises:
+      ValueError: there is no note other than drums.
+    """
+    notes = apply_sustain(notes.unquantized())
+    melodic = notes.take_notes(~notes.is_drum)
+    if not melodic.num_notes:
+        raise ValueError(f"{name}: has no notes{' but drums' if notes.num_notes else ''}")
+    if melodic.num_notes < notes.num_notes:
+        dropped = notes.num_notes - melodic.num_notes
+        logging.warning("%s: %d drum notes are left out of the primer.", name, dropped)
+    programs = np.unique(melodic.program)
+    if len(programs) > 1:
+        logging.warning("%s: %d programs are played by one piano.", name, len(programs))
+    return melodic
+
+
+def program_of(notes: NoteArrays) -> int:
+    """Returns the MIDI program of notes; 0, a piano, where there are several."""
+    programs = np.unique(notes.program)
+    return int(programs[0]) if len(programs) == 1 else 0
+
+
+def cut(notes: NoteArrays, seconds: float) -> NoteArrays:
+    """Returns the notes that start before `seconds`, ended there at the latest.
+
+    Raises:
+      ValueError: there are notes, but none starts so early.
+    """
+    kept = notes.take_notes(notes.start_time < seconds)
+    if notes.num_notes and not kept.num_notes:
+        raise ValueError(f"no note of the primer starts in its first {seconds:g} s")
+    return kept.replace(
+        end_time=np.minimum(kept.end_time, seconds),
+        total_time=min(kept.total_time, seconds),
+    )
+
+
+def _notes(pitches: Sequence[int], starts: np.ndarray, ends: np.ndarray) -> NoteArrays:
+    count = len(pitches)
+    zeros = np.zeros(count, np.int32)
+    return NoteArrays(
+        start_time=starts,
+        end_time=ends,
+        pitch=np.array(pitches, np.int32),
+        velocity=np.full(count, PRIMER_VELOCITY, np.int32),
+        instrument=zeros,
+        program=zeros,
+        is_drum=np.zeros(count, np.bool_),
+        total_time=float(max(ends)),
+    )
+
+
+def _parse_integers(name: str, text: str | Sequence[int], lowest: int, example: str) -> list[int]:
+    try:
+        values: Any = ast.literal_eval(text) if isinstance(text, str) else text
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        values = None
+    if (
+        not isinstance(values, list | tuple)
+        or not values
+        or any(type(v) is not int for v in values)
+    ):
+        raise ValueError(f"{name} {text!r} is not a list of integers such as {example}")
+    for value in values:
+        if not lowest <= value <= 127:
+            raise ValueError(f"{name}: {value} is outside {lowest} to 127")
+    return list(values)

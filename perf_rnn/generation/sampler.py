@@ -1,0 +1,347 @@
+"""Sampling: a batch of performances drawn event by event from a bundle's network.
+
+A tight NumPy loop: on a CPU one step of the network is a few matrix products, and everything a
+framework adds around them costs more than they do. Inside `worker_threads.all_cores` they are
+shared among the cores.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundles import Bundle
+from perf_rnn.configs import PerformanceRnnConfig
+from perf_rnn.events.note_events import NoteCodec
+from perf_rnn.events.one_hot import NUM_PITCHES, EventCodec
+from perf_rnn.generation.control_schedule import ControlSchedule, spread_index
+from perf_rnn.generation.cpu.step_network import StepNetwork
+from perf_rnn.generation.cpu.worker_threads import all_cores
+from perf_rnn.generation.legal_events import new_rules
+from perf_rnn.generation.logits import (
+    DEFAULT_OPTIONS,
+    RandomNumbers,
+    SamplingOptions,
+    Seed,
+    draw,
+    leave_out_improbable,
+)
+
+_EVENTS_BETWEEN_REPORTS = 512
+_PITCH_HEAD = 2  # Of note events.
+
+# For steps int64 [B] the control vectors float32 [B, control_size], as a ControlSchedule gives.
+Controls = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+
+class Sampler:
+    """A batch of rows, a piece each, drawn event by event for ever.
+
+    A row's random numbers come from its own seed alone, and its piece is the same whatever the
+    others are. The one exception: where `tiled_matmul.has_small_kernels` is False, products of more
+    than `tiled_matmul.MAX_INDEPENDENT_ROWS` rows are rounded differently with their number, which
+    now and then changes a draw.
+
+    Attributes:
+      options: may be replaced at any time, but for legal_events.
+      controls: for a conditioned model, the control vectors at given steps; may be replaced.
+      clock: int64 [B], the steps that each row has.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        config: PerformanceRnnConfig,
+        primer: NDArray[np.int32],
+        seeds: Sequence[Seed],
+        options: SamplingOptions = DEFAULT_OPTIONS,
+        controls: Controls | None = None,
+        num_steps: int | None = None,
+        num_unheard: int = 0,
+    ):
+        """Reads the primer.
+
+        Args:
+          bundle: the network.
+          config: of the model.
+          primer: the events that every row begins with, int32 [length, *event_shape], at least
+            one.
+          seeds: one for each row.
+          options: how events are drawn.
+          controls: at a step, those of the events that follow it. None: the signals' defaults.
+          num_steps: length of the piece that a list of temperatures is spread over.
+          num_unheard: events of the primer, from the first on, that are no part of the piece: they
+            take no time, and no rule looks at them.
+
+        Raises:
+          ValueError: the primer is empty, the bundle's classes are not the config's, or
+            temperatures are a list and `num_steps` is None.
+        """
+        codec = config.codec
+        primer = np.asarray(primer)
+        if not len(primer):
+            raise ValueError("the primer is empty")
+        self.controls = controls or ControlSchedule(config.conditioning)
+        self._codec = codec
+        self._num_steps = num_steps
+        self._options = options
+        self._set_temperatures()
+        self._heads = _head_slices(config)
+        is_one_hot = isinstance(codec, EventCodec)
+        self._pitches = slice(NUM_PITCHES) if is_one_hot else self._heads[_PITCH_HEAD]
+        self._random = RandomNumbers(seeds, len(self._heads))
+        self._rules = new_rules(codec, primer[num_unheard:], len(seeds), options.legal_events)
+
+        # The rows have the primer in common. Its last event is fed when the next one is asked for,
+        # as every event is, so that what controls say until then holds for the next one.
+        rows = np.zeros(len(seeds), np.int64)
+        self._network = StepNetwork(bundle, config, len(rows))
+        self._network.take(rows[:1])
+        clocks = _clocks(codec, primer, num_unheard)
+        with all_cores():
+            for place in range(len(primer) - 1):
+                now = slice(place, place + 1)
+                self._network.step(primer[now], self.controls(clocks[now]))
+        self._network.take(rows)
+        self._events: NDArray[Any] = primer[-1:][rows]
+        self.clock = clocks[-1:][rows]
+
+    @property
+    def options(self) -> SamplingOptions:
+        """How events are drawn."""
+        return self._options
+
+    @options.setter
+    def options(self, options: SamplingOptions) -> None:
+        if options.legal_events != self._options.legal_events:
+            raise ValueError("legal_events cannot change within a piece")
+        self._options = options
+        self._set_temperatures()
+
+    def _set_temperatures(self) -> None:
+        self._temperatures = np.array(self._options.temperatures, np.float64)
+        # An impossible list is refused at once.
+        _temperature_at(np.zeros(0, np.int64), self._temperatures, self._num_steps)
+
+    def step(self) -> NDArray[np.int64]:
+        """Draws the next event of every row, [B, *event_shape]; see `all_cores`."""
+        self._logits = self._network.step(self._events, self.controls(self.clock))
+        self._temperature = _temperature_at(self.clock, self._temperatures, self._num_steps)
+        choice = self._logits.astype(np.float64)
+        self._rules.forbid(choice, self.clock)
+        if self._options.legal_events and self._options.pitch_min_p:
+            leave_out_improbable(choice[:, self._pitches], self._options.pitch_min_p)
+        uniforms = self._random.next()
+        drawn = [
+            draw(choice[:, head], uniforms[:, i], self._temperature, self._options)
+            for i, head in enumerate(self._heads)
+        ]
+        events = np.stack(drawn, axis=1) if self._codec.event_shape else drawn[0]
+        self._rules.update(events, self.clock)
+        self._events = events
+        self.clock = self.clock + self._codec.event_steps(events)
+        return events
+
+    def log_probabilities(self) -> NDArray[np.float64]:
+        """Returns the log-probability of each row's last drawn event, [B].
+
+        It is the network's own at the temperature, whatever else was left out of the draw.
+        """
+        return _log_probabilities(self._logits, self._events, self._heads, self._temperature)
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Drops the other rows; bool [B]."""
+        self._take(rows)
+        self._random.keep(rows)
+
+    def copy(self, rows: NDArray[np.int64]) -> None:
+        """Lets row i go on from where row rows[i] is, with its own random numbers; int [B]."""
+        self._take(rows)
+
+    def _take(self, rows: NDArray[Any]) -> None:
+        self._network.take(rows)
+        self._rules.take(rows)
+        self._events = self._events[rows]
+        self.clock = self.clock[rows]
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Returns all that the next events depend on, but for `options` and `controls`.
+
+        Only plain arrays: `numpy.savez(path, **sampler.state())` saves them.
+        """
+        return {
+            "events": self._events,
+            "clock": self.clock,
+            **self._random.state(),
+            **{f"rules_{name}": array.copy() for name, array in self._rules.arrays.items()},
+            **{f"network_{i}": array for i, array in enumerate(self._network.states)},
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Goes on from a state that a sampler of the same bundle and config gave.
+
+        Raises:
+          ValueError: it is a state of something else.
+        """
+        own = self.state()
+        if state.keys() != own.keys() or any(
+            state[f"network_{i}"].shape[1:] != part.shape[1:]
+            for i, part in enumerate(self._network.states)
+        ):
+            raise ValueError("the state is that of another model, or of other legal_events")
+        self._events, self.clock = state["events"], state["clock"]
+        self._random.restore(state)
+        self._rules.arrays = {name: state[f"rules_{name}"].copy() for name in self._rules.arrays}
+        self._network.states = [state[f"network_{i}"] for i in range(len(self._network.states))]
+
+
+def sample_events(
+    bundle: Bundle,
+    config: PerformanceRnnConfig,
+    primer: NDArray[np.int32],
+    num_steps: int,
+    seeds: Sequence[Seed],
+    options: SamplingOptions = DEFAULT_OPTIONS,
+    controls: Controls | None = None,
+    on_progress: Callable[[int], object] = lambda steps: None,
+    num_unheard: int = 0,
+) -> list[NDArray[np.int32]]:
+    """Continues `primer` once for each seed until each piece is `num_steps` long.
+
+    Args:
+      bundle, config, primer, seeds, options, controls, num_unheard: as `Sampler` takes them.
+      num_steps: length of the pieces, primer included (10 ms each).
+      on_progress: called now and then with the steps that the slowest piece has.
+
+    Returns:
+      For each seed its events, primer included, cut to exactly `num_steps`.
+
+    Raises:
+      ValueError: what `Sampler` refuses, or the primer is not shorter than the piece.
+    """
+    codec = config.codec
+    unheard, heard = np.split(primer, [num_unheard])
+    check_primer_length(codec, heard, num_steps)
+    sampler = Sampler(bundle, config, primer, seeds, options, controls, num_steps, num_unheard)
+    rows = np.arange(len(seeds))  # The pieces not finished yet.
+    drawn: list[NDArray[np.int32]] = []  # For each step of the loop, the events of all pieces.
+    with all_cores():
+        while len(rows):
+            if len(drawn) % _EVENTS_BETWEEN_REPORTS == 0:
+                on_progress(int(sampler.clock.min()))
+            column = np.full((len(seeds), *codec.event_shape), -1, np.int32)
+            column[rows] = sampler.step()
+            drawn.append(column)
+            going_on = sampler.clock < num_steps
+            if not going_on.all():
+                rows = rows[going_on]
+                sampler.keep(going_on)
+    pieces = []
+    for row in np.stack(drawn, axis=1):
+        is_drawn = row.reshape(len(row), -1)[:, 0] >= 0
+        played = codec.set_length(np.concatenate([heard, row[is_drawn]]), num_steps)
+        pieces.append(np.concatenate([unheard, played]))
+    return pieces
+
+
+def log_likelihood(
+    bundle: Bundle,
+    config: PerformanceRnnConfig,
+    pieces: Sequence[NDArray[np.int32]],
+    controls: Controls | None = None,
+    temperature: float | list[float] | tuple[float, ...] = 1.0,
+    num_steps: int | None = None,
+    num_unheard: int = 0,
+) -> NDArray[np.float64]:
+    """Returns the log-likelihood of each piece's events after its first, float64 [pieces].
+
+    Args:
+      bundle, config, controls: as `Sampler` takes them.
+      pieces: their events, int32 [length, *event_shape], of any lengths above 0.
+      temperature: logits are divided by it; or a list, spread over `num_steps`.
+      num_steps: length of the pieces, needed for a list of temperatures only.
+      num_unheard: events that each begins with and that take no time.
+
+    Raises:
+      ValueError: a piece has no event, or a temperature is out of range.
+    """
+    temperatures = np.array(SamplingOptions(temperature).temperatures, np.float64)
+    if not all(map(len, pieces)):
+        raise ValueError("a piece without events has no likelihood")
+    heads = _head_slices(config)
+    lengths = np.array([len(piece) for piece in pieces])
+    order = np.argsort(-lengths, kind="stable")  # Those that go on longest come first.
+    events = np.zeros((len(pieces), lengths.max(initial=0), *config.codec.event_shape), np.int32)
+    for row, piece in enumerate(order):
+        events[row, : lengths[piece]] = pieces[piece]
+    clocks = _clocks(config.codec, events.swapaxes(0, 1), num_unheard).T
+    controls = controls or ControlSchedule(config.conditioning)
+    network = StepNetwork(bundle, config, len(pieces))
+    total = np.zeros(len(pieces))
+    going_on = len(pieces)
+    with all_cores():
+        for place in range(events.shape[1] - 1):
+            still = int((lengths > place + 1).sum())
+            if still < going_on:
+                network.take(np.arange(still))
+            going_on = still
+            clock = clocks[:going_on, place]
+            logits = network.step(events[:going_on, place], controls(clock))
+            total[order[:going_on]] += _log_probabilities(
+                logits,
+                events[:going_on, place + 1],
+                heads,
+                _temperature_at(clock, temperatures, num_steps),
+            )
+    return total
+
+
+def _clocks(
+    codec: EventCodec | NoteCodec, events: NDArray[Any], num_unheard: int
+) -> NDArray[np.int64]:
+    """The steps that pieces have after each of their events [L, ...], of which some take none."""
+    steps = codec.event_steps(events)
+    steps[:num_unheard] = 0
+    return np.cumsum(steps, axis=0)
+
+
+def _temperature_at(
+    clock: NDArray[np.int64], temperatures: NDArray[np.float64], num_steps: int | None
+) -> NDArray[np.float64]:
+    """The temperatures spread over a piece, at steps [B]: [B, 1], or [1] if there is but one."""
+    if len(temperatures) == 1:
+        return temperatures
+    return temperatures[spread_index(clock, len(temperatures), num_steps), np.newaxis]
+
+
+def _log_probabilities(
+    logits: NDArray[np.float32],
+    events: NDArray[Any],
+    heads: Sequence[slice],
+    temperature: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The log-probabilities of events [B, *event_shape], float64 [B], summed over the heads."""
+    indices = events.reshape(len(events), -1)
+    total = np.zeros(len(events))
+    for head, index in zip(heads, indices.T, strict=True):
+        scaled = logits[:, head].astype(np.float64) / temperature
+        scaled -= scaled.max(axis=1, keepdims=True)
+        total += scaled[np.arange(len(index)), index] - np.log(np.exp(scaled).sum(axis=1))
+    return total
+
+
+def _head_slices(config: PerformanceRnnConfig) -> list[slice]:
+    sizes = config.encoding.head_sizes
+    ends = np.cumsum(sizes).tolist()
+    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+
+
+def check_primer_length(codec: EventCodec | NoteCodec, primer: Any, num_steps: int) -> None:
+    """Raises ValueError if the primer is not shorter than a piece of `num_steps`."""
+    primer_steps = codec.num_steps(primer)
+    if primer_steps >= num_steps:
+        raise ValueError(
+            f"the primer lasts {primer_steps} steps of 10 ms, the piece only {num_steps}; shorten "
+            "the primer (--max_primer_seconds) or ask for more steps (--num_steps)"
+        )

@@ -1,0 +1,176 @@
+"""How the network reads events and controls, and the base of its layers: the first one does."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from perf_rnn.configs import PerformanceRnnConfig
+from perf_rnn.network import tensorflow_cpu
+
+
+class EventInput:
+    """Controls ++ the event's vector, and its product with a kernel without forming it."""
+
+    def __init__(
+        self,
+        head_sizes: Sequence[int],
+        control_size: int,
+        vectors: Sequence[Sequence[float]] | np.ndarray | None = None,
+    ):
+        """Takes plain numbers, so that Keras can save the layer that holds this.
+
+        Args:
+          head_sizes: classes of each head.
+          control_size: width of the controls.
+          vectors: [classes, width], the vector of each class; None: one-hot vectors of the heads'
+            indices, concatenated.
+        """
+        self.head_sizes = tuple(head_sizes)
+        self.control_size = control_size
+        self.vectors = None if vectors is None else np.asarray(vectors, np.float32)
+
+    @classmethod
+    def of(cls, config: PerformanceRnnConfig) -> "EventInput":
+        """Returns how networks of `config` read."""
+        encoding = config.encoding
+        return cls(encoding.head_sizes, config.control_size, encoding.vectors)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the arguments of this as JSON can hold them."""
+        vectors = None if self.vectors is None else self.vectors.tolist()
+        return {
+            "head_sizes": self.head_sizes,
+            "control_size": self.control_size,
+            "vectors": vectors,
+        }
+
+    @property
+    def size(self) -> int:
+        """Width of the vectors that a kernel is applied to."""
+        width = sum(self.head_sizes) if self.vectors is None else self.vectors.shape[1]
+        return self.control_size + width
+
+    @property
+    def kernel_initializer(self) -> keras.initializers.Initializer:
+        """What a kernel for these inputs starts with.
+
+        The scale must not shrink with the kernel's number of rows as Keras's defaults have it: an
+        event is made of a few rows, and if these are small they leave the layers above next to
+        nothing to tell events apart by, and training stands still at first. Here the events'
+        products with a column vary by 0.5.
+        """
+        if self.vectors is None:
+            squared_length = len(self.head_sizes)
+        else:
+            squared_length = np.square(self.vectors).sum(axis=1).mean()
+        return keras.initializers.RandomNormal(stddev=0.5 / float(squared_length) ** 0.5)
+
+    def times(self, inputs: Sequence[Any], kernel: Any, dtype: str) -> Any:
+        """Returns the product with a kernel.
+
+        Args:
+          inputs: events, int32 [a, b, *event_shape], and controls, float32 [a, b, control_size].
+          kernel: float32 [size, n], the controls' rows first.
+          dtype: in which large products are taken.
+
+        Returns:
+          float32 [a, b, n].
+        """
+        if not tensorflow_cpu.is_used():
+            return product(self.vectors_of(inputs), kernel, dtype)
+        events, controls = inputs
+        table = keras.ops.convert_to_tensor(kernel)
+        if self.control_size:
+            control_kernel, table = table[: self.control_size], table[self.control_size :]
+        if self.vectors is not None:
+            table = keras.ops.matmul(self.vectors, table)
+        rows = [tensorflow_cpu.look_up(table, indices) for indices in self._places(events)]
+        if self.control_size:
+            rows.append(keras.ops.matmul(controls, control_kernel))
+        return functools.reduce(keras.ops.add, rows)
+
+    def vectors_of(self, inputs: Sequence[Any]) -> Any:
+        """Returns controls ++ the events' vectors, float32 [a, b, size]."""
+        events, controls = inputs
+        if self.vectors is not None:
+            vectors = keras.ops.take(self.vectors, events, axis=0)
+        else:
+            width = sum(self.head_sizes)
+            ones = [keras.ops.one_hot(indices, width) for indices in self._places(events)]
+            vectors = functools.reduce(keras.ops.add, ones)
+        if not self.control_size:
+            return vectors
+        return keras.ops.concatenate([controls, vectors], axis=-1)
+
+    def _places(self, events: Any) -> list[Any]:
+        """Where the ones of the one-hot vectors are, or the rows of `vectors`, for each head."""
+        if len(self.head_sizes) == 1:
+            return [events]
+        firsts = np.cumsum([0, *self.head_sizes[:-1]]).tolist()
+        return [events[..., head] + first for head, first in enumerate(firsts)]
+
+
+class EventLayer(keras.layers.Layer):
+    """Base of the layers whose inputs may be events and controls.
+
+    Call argument: `inputs`, float [batch, time, features], or, given an `event_input`, the list of
+    events, int32 [batch, time, *event_shape], and controls, float [batch, time, control_size]. What
+    enters and leaves a layer is float32 whatever its products are taken in.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        event_input: EventInput | None = None,
+        products: str = "float32",
+        **kwargs: Any,
+    ):
+        """Creates the layer.
+
+        Args:
+          units: width of its outputs.
+          event_input: how events and controls are read, if those are the inputs.
+          products: dtype policy of the matrix products; `mixed_bfloat16` is fast where the
+            processor has it.
+          **kwargs: of `keras.layers.Layer`.
+        """
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.units = units
+        self.event_input = event_input
+        self.products = products
+        self.kernel_initializer = (
+            event_input.kernel_initializer if event_input else keras.initializers.LecunNormal()
+        )
+
+    def features(self, input_shape: Any) -> int:
+        """Returns the width of what a kernel is applied to."""
+        return self.event_input.size if self.event_input else input_shape[-1]
+
+    def times(self, inputs: Any, kernel: Any) -> Any:
+        """Returns the inputs' product with a kernel, in float32."""
+        dtype = keras.DTypePolicy(self.products).compute_dtype
+        if self.event_input:
+            return self.event_input.times(inputs, kernel, dtype)
+        return product(inputs, kernel, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "event_input": self.event_input and self.event_input.to_dict(),
+            "products": self.products,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "EventLayer":
+        arguments = config["event_input"]
+        return cls(**{**config, "event_input": arguments and EventInput(**arguments)})
+
+
+def product(x: Any, kernel: Any, dtype: str) -> Any:
+    """Returns x @ kernel in float32, the product taken in `dtype`."""
+    x, kernel = keras.ops.cast(x, dtype), keras.ops.cast(kernel, dtype)
+    return keras.ops.cast(keras.ops.matmul(x, kernel), "float32")

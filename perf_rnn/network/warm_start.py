@@ -1,0 +1,163 @@
+"""Warm start: a bundle's weights as the beginning of a network, of another config if need be."""
+
+import dataclasses
+from collections.abc import Hashable
+
+import keras
+import numpy as np
+
+from bundles import Attention, Bundle, LstmLayer, Projection
+from perf_rnn.configs import PerformanceRnnConfig
+from perf_rnn.events.encodings import EventEncoding
+from perf_rnn.events.note_events import NoteCodec
+from perf_rnn.models import config_of_bundle
+from perf_rnn.network.network import bundle_from_network, load_bundle
+
+
+def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle: Bundle) -> None:
+    """Sets `network`'s weights to those of `bundle`, as far as they mean the same.
+
+    Where the configs differ, the classes that both have carry over, and so do the control signals:
+    `performance` has all classes of `performance_with_dynamics` but the velocities. What the bundle
+    lacks begins as follows: controls without an effect, classes with the weights that `network`
+    has. From the modulo encoding to one-hot events, predictions stay the same.
+
+    Args:
+      network: what `build_network` made.
+      config: the network's.
+      bundle: of any config, found by its id.
+
+    Raises:
+      ValueError: the bundle is another model's, its layers are not the network's, or its events
+        cannot be mapped to the network's.
+    """
+    source = config_of_bundle(bundle)
+    fresh = bundle_from_network(network, config)
+    _check_layers(fresh, bundle)
+    names = _class_names(source.encoding), _class_names(config.encoding)
+    if not set(names[0]) & set(names[1]) or (
+        source.encoding.vectors is None and config.encoding.vectors is not None
+    ):
+        raise ValueError(
+            f"the bundle's config {source.key!r} cannot be a start for {config.key!r}: its events "
+            "are encoded in another way"
+        )
+    first = _transfer_first_layer(bundle.layers[0], fresh.layers[0], source, config)
+    merged = dataclasses.replace(
+        fresh,
+        layers=(first, *bundle.layers[1:]),
+        output_kernel=_carry_over(bundle.output_kernel.T, fresh.output_kernel.T, *names).T,
+        output_bias=_carry_over(bundle.output_bias, fresh.output_bias, *names),
+    )
+    load_bundle(network, merged)
+
+
+def _check_layers(fresh: Bundle, bundle: Bundle) -> None:
+    def hparams(bundle: Bundle) -> dict[str, str]:
+        return {
+            "rnn_layer_sizes": str(bundle.layer_sizes).replace(" ", ""),
+            "attn_length": str(bundle.attn_length),
+            "residual_connections": str(bundle.residual_connections).lower(),
+        }
+
+    ours = hparams(fresh)
+    needed = [f"{name}={value}" for name, value in hparams(bundle).items() if value != ours[name]]
+    if needed:
+        raise ValueError(
+            f"the bundle's layers are not the network's; give --hparams={','.join(needed)}"
+        )
+
+
+def _class_names(encoding: EventEncoding) -> list[Hashable]:
+    """What each of the network's classes means."""
+    bins = encoding.codec.num_velocity_bins
+    if isinstance(encoding.codec, NoteCodec):
+        heads = enumerate(encoding.head_sizes)
+        return [("note", bins, head, index) for head, size in heads for index in range(size)]
+    others = encoding.codec.num_classes - bins
+    velocities = [("velocity", bins, index) for index in range(bins)]
+    return [*(("event", index) for index in range(others)), *velocities]
+
+
+def _input_names(config: PerformanceRnnConfig) -> list[Hashable]:
+    """What each of the network's inputs means."""
+    conditioning, encoding = config.conditioning, config.encoding
+    flag = ["disabled"] if conditioning.optional else []
+    signals = [(signal.name, n) for signal in conditioning.signals for n in range(signal.size)]
+    if encoding.vectors is None:
+        return [*flag, *signals, *_class_names(encoding)]
+    return [*flag, *signals, *(("vector", encoding.codec, n) for n in range(encoding.width))]
+
+
+def _carry_over(
+    old: np.ndarray, fresh: np.ndarray, old_names: list[Hashable], names: list[Hashable]
+) -> np.ndarray:
+    """Returns `fresh` with the rows whose names `old` has too replaced by those."""
+    places = {name: place for place, name in enumerate(old_names)}
+    result = fresh.copy()
+    for row, name in enumerate(names):
+        if name in places:
+            result[row] = old[places[name]]
+    return result
+
+
+def _input_kernel(
+    old: np.ndarray,
+    fresh: np.ndarray,
+    source: PerformanceRnnConfig,
+    config: PerformanceRnnConfig,
+) -> np.ndarray:
+    """Returns the kernel [inputs of `config`, n] from one of `source` and a fresh one."""
+    encoding = source.encoding
+    if encoding.vectors is not None and config.encoding.vectors is None:
+        controls, rows = np.split(old, [source.control_size])
+        old = np.concatenate([controls, encoding.vectors @ rows])
+        source = dataclasses.replace(source, encoding=EventEncoding(encoding.codec))
+    fresh = fresh.copy()
+    fresh[: config.control_size] = 0
+    return _carry_over(old, fresh, _input_names(source), _input_names(config))
+
+
+def _transfer_first_layer(
+    layer: LstmLayer,
+    fresh: LstmLayer,
+    source: PerformanceRnnConfig,
+    config: PerformanceRnnConfig,
+) -> LstmLayer:
+    """Returns `layer` with the inputs of `config`."""
+    if layer.input_projection and fresh.input_projection:
+        old, new = layer.input_projection, fresh.input_projection
+        projection = Projection(_input_kernel(old.kernel, new.kernel, source, config), old.bias)
+        return dataclasses.replace(layer, input_projection=projection)
+    if layer.attention and fresh.attention:
+        attention = layer.attention, fresh.attention
+        return _transfer_attention(layer, fresh, *attention, source, config)
+    kernel = _input_kernel(layer.kernel, fresh.kernel, source, config)
+    return dataclasses.replace(layer, kernel=kernel)
+
+
+def _transfer_attention(
+    layer: LstmLayer,
+    fresh: LstmLayer,
+    old: Attention,
+    new: Attention,
+    source: PerformanceRnnConfig,
+    config: PerformanceRnnConfig,
+) -> LstmLayer:
+    """Returns `layer`, whose attention has no projection around it, with the inputs of `config`."""
+    width, needed = len(layer.kernel), len(fresh.kernel)
+    if width > needed:
+        raise ValueError(
+            f"the bundle's attention is as wide as its {width} inputs and cannot be narrowed to "
+            f"the {needed} of config {config.key!r}"
+        )
+    rows, context_rows = np.split(old.input.kernel, [width])
+    kernel, bias = new.input.kernel.copy(), new.input.bias.copy()
+    kernel[:needed, :width] = _input_kernel(rows, kernel[:needed, :width], source, config)
+    kernel[needed:, :width] = context_rows
+    bias[:width] = old.input.bias
+    # What makes it wider has no effect at first.
+    lstm_kernel = np.zeros_like(fresh.kernel)
+    lstm_kernel[:width] = layer.kernel
+    attention = dataclasses.replace(old, input=Projection(kernel, bias))
+    return dataclasses.replace(layer, kernel=lstm_kernel, attention=attention)

@@ -1,0 +1,1 @@
+"""Training and evaluation: the trainer, run directories, metrics and samples."""

@@ -1,0 +1,351 @@
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from note_seq.protobuf import music_pb2
+
+import perf_rnn
+from bundles import BundleError, read_bundle
+from perf_rnn import models
+from perf_rnn.configs import default_configs, get_config
+from perf_rnn.generation import generate as generation
+from perf_rnn.generation import pieces, primers
+from perf_rnn.generation.sampler import SamplingOptions, sample_events
+from perf_rnn.notes.arrays import NoteArrays
+
+ROOT = pathlib.Path(__file__).parent.parent.parent.parent
+MAGENTA = ROOT / "tests" / "testdata" / "magenta_bundles"
+CONFIG = get_config("performance_with_dynamics")
+NOTE_CONFIG = get_config("performance_with_dynamics_and_note_encoding")
+MULTI = MAGENTA / "multiconditioned_performance_with_dynamics.mag"
+OPTIONAL = MAGENTA / "optional_multiconditioned_performance_with_dynamics.mag"
+
+
+def fixture(key=CONFIG.key):
+    return MAGENTA / f"{key}.mag"
+
+
+def notes_of(sequence):
+    return [(n.pitch, n.start_time, n.end_time, n.velocity) for n in sequence.notes]
+
+
+def test_pieces():
+    pieces = perf_rnn.generate(fixture(), 7, num_outputs=3, seed=4)
+    assert [piece.total_time for piece in pieces] == [7.0] * 3
+    for piece in pieces:
+        assert all(0 <= n.start_time < n.end_time <= 7.0 for n in piece.notes)
+        assert all(n.end_time - n.start_time <= 5.0 + 1e-9 for n in piece.notes)
+        assert {n.velocity % 4 for n in piece.notes} == {1}
+        assert {(n.program, n.is_drum) for n in piece.notes} == {(0, False)}
+    again = perf_rnn.generate(fixture(), 7, num_outputs=2, seed=4)
+    assert [notes_of(p) for p in again] == [notes_of(p) for p in pieces[:2]]
+    (other,) = perf_rnn.generate(fixture(), 7, seed=5)
+    assert notes_of(other) != notes_of(pieces[0])
+
+
+@pytest.mark.parametrize("key", default_configs)
+def test_every_config_plays_from_magentas_bundle(key):
+    pieces = perf_rnn.generate(fixture(key), 20, seed=1, num_outputs=2)
+    for piece in pieces:
+        assert piece.total_time == 20.0
+        assert min(n.start_time for n in piece.notes) >= 0
+        assert max(n.start_time for n in piece.notes) > 15
+        assert max(n.end_time for n in piece.notes) <= 20.0
+
+
+@pytest.mark.parametrize("name", ["attention", "residual", "attention_residual"])
+def test_every_stack_plays(name):
+    (piece,) = perf_rnn.generate(MAGENTA / f"{name}.mag", 20, seed=1)
+    assert max(n.start_time for n in piece.notes) > 15
+
+
+def test_without_primer_music_begins_at_once():
+    assert pieces.silence(CONFIG).events.tolist() == [355]
+    for piece in perf_rnn.generate(fixture(), 5, num_outputs=4, seed=1):
+        assert min(n.start_time for n in piece.notes) == 0.0
+        assert piece.total_time == 5.0
+    beams = perf_rnn.generate(fixture(), 5, seed=1, beam_size=2, branch_factor=2)
+    assert min(n.start_time for n in beams[0].notes) == 0.0
+    stream = perf_rnn.stream(fixture(), seed=1)
+    assert min(next(stream).start_time for _ in range(20)) == 0.0
+
+
+def test_the_silence_nobody_hears_is_what_the_network_goes_on_from():
+    """Freely drawn events are those that follow a primer of a second of silence."""
+    bundle, config = models.load_model(fixture())
+    options, seeds = SamplingOptions(legal_events=False), [(1, 0), (1, 1)]
+    unheard = sample_events(bundle, config, np.array([355]), 500, seeds, options, num_unheard=1)
+    heard = sample_events(bundle, config, np.array([355]), 600, seeds, options)
+    assert list(map(list, unheard)) == list(map(list, heard))
+
+
+def test_the_label_that_note_events_start_with_is_not_played():
+    assert pieces.silence(NOTE_CONFIG).events.tolist() == [[0, 0, 60, 0, 0, 0]]
+    (piece,) = perf_rnn.generate(fixture(NOTE_CONFIG.key), 20, seed=1)
+    assert (60, 0.0, 0.01, 1) not in notes_of(piece)
+
+
+@pytest.mark.parametrize("key", [CONFIG.key, NOTE_CONFIG.key])
+def test_primer_is_played_first(key):
+    (piece,) = perf_rnn.generate(
+        fixture(key), 5, primer=primers.from_melody("[60, -2, 64, -1]"), seed=1
+    )
+    # Velocity 100 falls into bin 25, which plays 97.
+    assert [n for n in notes_of(piece) if n[1] < 0.375] == [
+        (60, 0.0, 0.25, 97),
+        (64, 0.25, 0.38, 97),
+    ]
+
+
+def test_primers_of_every_kind(asap_dir):
+    midi = asap_dir / "Bach" / "Fugue" / "bwv_875" / "CaoJ01M.mid"
+    sequence = music_pb2.NoteSequence(total_time=0.5)
+    for pitch in (60, 64):
+        sequence.notes.add(pitch=pitch, velocity=100, start_time=0, end_time=0.5)
+    chord = primers.from_pitches([60, 64])
+    by_kind = [
+        notes_of(perf_rnn.generate(fixture(), 4, primer=primer, seed=1)[0])
+        for primer in (chord, [60, 64], sequence)
+    ]
+    assert by_kind[0] == by_kind[1] == by_kind[2]
+    with pytest.raises(
+        ValueError, match=r"the primer lasts \d+ steps of 10 ms, the piece only 400"
+    ):
+        perf_rnn.generate(fixture(), 4, primer=str(midi))
+    with pytest.raises(ValueError, match="a set is no primer; give a NoteSequence"):
+        perf_rnn.generate(fixture(), 4, primer={60})
+
+
+def test_a_primers_only_program_is_kept():
+    sequence = music_pb2.NoteSequence(total_time=0.5)
+    for pitch, program in ((60, 4), (64, 4)):
+        sequence.notes.add(pitch=pitch, velocity=100, start_time=0, end_time=0.5, program=program)
+    (piece,) = perf_rnn.generate(fixture(), 4, primer=sequence, seed=1)
+    assert {n.program for n in piece.notes} == {4}
+    sequence.notes[1].program = 0
+    (piece,) = perf_rnn.generate(fixture(), 4, primer=sequence, seed=1)
+    assert {n.program for n in piece.notes} == {0}
+
+
+@pytest.mark.parametrize("melody", ["[60]", "[60,-2,62,-2,64]", "[60,-2,-2,-2]"])
+def test_a_primers_notes_are_all_released(melody):
+    events = pieces.encode_primer(primers.from_melody(melody), CONFIG).events
+    on, off = events < 128, (events >= 128) & (events < 256)
+    assert sorted(events[on]) == sorted(events[off] - 128)
+
+
+def test_notes_too_long_for_note_events_are_cut():
+    notes = NoteArrays([0.0], [30.0], [60], [80], [0], [0], [False], total_time=30.0)
+    assert pieces.encode_primer(notes, NOTE_CONFIG).events.tolist() == [[0, 0, 60, 19, 24, 39]]
+
+
+def test_controls_change_what_is_played():
+    plain, steered, again = (
+        notes_of(perf_rnn.generate(MULTI, 20, seed=1, **controls)[0])
+        for controls in (
+            {},
+            {"notes_per_second": [1, 64], "pitch_class_histogram": "c_major"},
+            {"notes_per_second": 2**3.5, "pitch_class_histogram": [1] * 12},
+        )
+    )
+    assert steered != plain
+    assert again == plain  # The defaults, spelt out: 2**3.5 is the middle of the class of 15.
+    disabled = perf_rnn.generate(
+        OPTIONAL, 20, seed=1, disable_conditioning=True, notes_per_second=[1, 64]
+    )
+    assert notes_of(disabled[0]) == notes_of(
+        perf_rnn.generate(OPTIONAL, 20, seed=1, disable_conditioning=True)[0]
+    )
+
+
+def test_options_reach_the_sampler():
+    plain = notes_of(perf_rnn.generate(fixture(), 10, seed=1)[0])
+    for options in (
+        {"temperature": [0.5, 2.0]},
+        {"top_k": 5},
+        {"top_p": 0.5},
+        {"min_p": 0.5},
+        {"legal_events": False},
+    ):
+        assert notes_of(perf_rnn.generate(fixture(), 10, seed=1, **options)[0]) != plain
+
+
+def test_beam_search():
+    beam = {"beam_size": 2, "branch_factor": 2, "steps_per_iteration": 3}
+    pieces = perf_rnn.generate(fixture(), 6, seed=1, num_outputs=2, **beam)
+    assert [piece.total_time for piece in pieces] == [6.0, 6.0]
+    assert max(n.start_time for n in pieces[0].notes) > 4
+    assert notes_of(pieces[0]) != notes_of(perf_rnn.generate(fixture(), 6, seed=1)[0])
+    (again,) = perf_rnn.generate(fixture(), 6, seed=1, **beam)
+    assert notes_of(again) == notes_of(pieces[0])
+
+
+@pytest.mark.parametrize("primer", [None, [60, 64]])
+def test_streams_play_what_generate_does(primer):
+    options = {"primer": primer, "seed": 5, "temperature": 1.1, "notes_per_second": 4}
+    (piece,) = perf_rnn.generate(MULTI, 30, **options)
+    notes = perf_rnn.stream(MULTI, **options)
+    decided = []
+    while notes.seconds < 26:
+        decided.append(next(notes))
+    expected = [n for n in notes_of(piece) if n[2] < 20]
+    assert set(expected) == {
+        (n.pitch, n.start_time, n.end_time, n.velocity) for n in decided if n.end_time < 20
+    }
+    assert len(expected) > 10
+
+
+def test_a_stream_has_no_end_to_spread_a_list_over():
+    with pytest.raises(ValueError, match="a list of 2 values needs a piece of known length"):
+        perf_rnn.stream(fixture(), temperature=[1, 2])
+    with pytest.raises(ValueError, match="seed -1 is not a whole number of at least 0"):
+        perf_rnn.stream(fixture(), seed=-1)
+
+
+def test_config_of_bundle():
+    dense, compact = (
+        read_bundle(fixture(key)) for key in (CONFIG.key, "performance_with_dynamics_compact")
+    )
+    compact_config = get_config("performance_with_dynamics_compact")
+    assert models.config_of_bundle(dense) is CONFIG
+    assert models.config_of_bundle(compact) is compact_config
+    # Either plays as either.
+    for bundle in (dense, compact):
+        assert models.load_model(bundle, CONFIG.key)[1] is CONFIG
+        assert models.load_model(bundle, compact_config.key)[1] is compact_config
+
+
+def test_shipped_bundles_play_by_config():
+    for key in (
+        "performance",
+        "performance_with_dynamics",
+        "performance_with_dynamics_compact",
+        "optional_multiconditioned_performance_with_dynamics",
+    ):
+        bundle, config = models.load_model(key)
+        assert (config.key, bundle.layer_sizes) == (key, [512, 512, 512])
+
+
+@pytest.mark.parametrize(
+    ("source", "key", "message"),
+    [
+        (fixture(), "performance", "config performance is asked for, but the model is of config p"),
+        (fixture(), "nothing", "unknown config 'nothing'; known: performance, "),
+        ("nothing", None, "nothing: no such file, nor a config; configs are performance, "),
+        (ROOT / "tests", None, "no checkpoint of a training run here"),
+        (ROOT / "setup.py", None, "not a bundle: it is something else"),
+    ],
+)
+def test_models_that_cannot_be_loaded(source, key, message):
+    with pytest.raises(ValueError, match=message):
+        models.load_model(source, key)
+
+
+def test_a_config_that_no_bundle_is_shipped_for():
+    with pytest.raises(BundleError, match="no bundle is shipped for config 'pitch_conditioned_p"):
+        perf_rnn.generate("pitch_conditioned_performance_with_dynamics")
+
+
+def test_bundles_of_other_models():
+    bundle = read_bundle(fixture())
+    object.__setattr__(bundle, "id", "attention_rnn")
+    with pytest.raises(
+        ValueError, match="'attention_rnn', which is no Performance RNN; known are: performance, p"
+    ):
+        perf_rnn.generate(bundle)
+    object.__setattr__(bundle, "id", "performance")
+    with pytest.raises(ValueError, match="'performance' reads inputs of 388 numbers"):
+        perf_rnn.generate(bundle)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seconds": 0}, "seconds 0 is not a number from 0.02 to 604800"),
+        ({"seconds": float("nan")}, "seconds nan is not a number from 0.02"),
+        ({"seconds": 0.01}, "seconds 0.01 is not a number from 0.02"),
+        ({"num_outputs": 0}, "num_outputs 0 is not a whole number of at least 1"),
+        ({"temperature": 0.0}, "temperature 0.0 is not a number above 0"),
+        ({"temperature": []}, "temperature is an empty list"),
+        ({"top_p": 2}, "top_p 2 is not a number above 0 and at most 1"),
+        ({"beam_size": 0}, "beam_size 0 is not a whole number of at least 1"),
+        ({"branch_factor": 0}, "branch_factor 0 is not a whole number of at least 1"),
+        ({"steps_per_iteration": 0}, "steps_per_iteration 0 is not a whole number of at least 1"),
+        ({"seconds": 0.4, "primer": [60]}, "the primer lasts 50 steps"),
+        ({"notes_per_second": 4}, "has no notes_per_second; those of these configs have: density_"),
+        (
+            {"disable_conditioning": True},
+            "has no disable_conditioning; .*: optional_multicondition",
+        ),
+        ({"tempo": 4}, "there is no control 'tempo'; known: notes_per_second, pitch_class_histogr"),
+        ({"config_or_bundle": MULTI, "notes_per_second": -5}, "notes_per_second -5 is not a numbe"),
+        ({"config_or_bundle": MULTI, "notes_per_second": []}, "notes_per_second is an empty list"),
+        ({"config_or_bundle": MULTI, "pitch_class_histogram": [1] * 11}, "is neither 12 numbers"),
+        ({"config_or_bundle": MULTI, "pitch_class_histogram": [0] * 12}, "is neither 12 numbers"),
+    ],
+)
+def test_bad_values(values, message):
+    with pytest.raises(ValueError, match=message):
+        perf_rnn.generate(**{"config_or_bundle": fixture(), "seconds": 5, **values})
+
+
+def test_nll_is_that_of_the_generated_part():
+    bundle, config = models.load_model(MULTI)
+    asked = {"controls": {"notes_per_second": [2, 8]}, "primer": primers.from_pitches([60, 64])}
+    plain, measured = (
+        generation.generate_pieces(bundle, config, 1000, 2, 5, with_nll=with_nll, **asked)
+        for with_nll in (False, True)
+    )
+    assert [piece.nll for piece in plain] == [None, None]
+    assert [piece.sequence for piece in plain] == [piece.sequence for piece in measured]
+    # Of a network with random weights: about that of 388 classes that are equally probable.
+    assert [piece.nll for piece in measured] == pytest.approx([np.log(388)] * 2, abs=0.3)
+
+
+def test_progress_is_told():
+    told: list[int] = []
+    bundle, config = models.load_model(fixture())
+    generation.generate_pieces(bundle, config, 2000, 1, 0, on_progress=told.append)
+    assert told[0] == 0
+    assert told == sorted(told)
+    assert np.all(np.array(told) < 2000)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1.5", 1.5), (" [0.8, 1.2] ", [0.8, 1.2]), ("[1]", [1.0]), ("1e-3", 0.001)],
+)
+def test_temperatures_that_users_write(text, value):
+    assert generation.parse_temperature(text) == value
+    SamplingOptions(generation.parse_temperature(text))
+
+
+@pytest.mark.parametrize("text", ["", "warm", "nan", "1,2", "[1", "[[1]]"])
+def test_what_is_no_temperature(text):
+    with pytest.raises(ValueError, match="is neither a number nor a list such as"):
+        generation.parse_temperature(text)
+
+
+def test_import_is_light():
+    code = (
+        "import sys, perf_rnn; "
+        "assert not {'numpy', 'tensorflow', 'keras', 'note_seq'} & sys.modules.keys(); "
+        "assert 'perf_rnn.generation.generate' not in sys.modules; "
+        "perf_rnn.generate; "
+        "assert not {'tensorflow', 'keras', 'note_seq'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        perf_rnn.nothing  # noqa: B018
+
+
+def test_a_bundle_plays_without_slow_libraries():
+    code = (
+        "import sys, perf_rnn; "
+        f"(piece,) = perf_rnn.generate({str(fixture())!r}, 2, primer=[60, 64], seed=1); "
+        "assert len(piece.notes) >= 2; "
+        "assert not {'tensorflow.python', 'keras', 'pandas', 'scipy'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+from note_seq import midi_io
+from note_seq.protobuf import music_pb2
+
+from perf_rnn.generation import primers
+
+
+def notes_of(arrays):
+    columns = arrays.pitch, arrays.start_time, arrays.end_time, arrays.velocity
+    return [tuple(map(float, note)) for note in zip(*columns, strict=True)]
+
+
+def test_pitches():
+    chord = primers.from_pitches("[60, 64]")
+    assert notes_of(chord) == [(60, 0, 0.5, 100), (64, 0, 0.5, 100)]
+    assert chord.total_time == 0.5
+
+
+def test_melody():
+    melody = primers.from_melody("[60, -2, 62, -1, -1, 64, -2, -2]")
+    assert notes_of(melody) == [
+        (60, 0, 0.25, 100),
+        (62, 0.25, 0.375, 100),
+        (64, 0.625, 1.0, 100),
+    ]
+    assert melody.total_time == 1.0
+
+
+def test_melody_ends_with_silence():
+    assert primers.from_melody("[60, -1, -2, -2]").total_time == 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "text", "message"),
+    [
+        (primers.from_pitches, "60", "primer_pitches '60' is not a list of integers"),
+        (primers.from_pitches, "[]", "is not a list of integers"),
+        (primers.from_pitches, "[60,", "is not a list of integers"),
+        (primers.from_pitches, "[60.5]", "is not a list of integers"),
+        (primers.from_pitches, "[True]", "is not a list of integers"),
+        (primers.from_pitches, "__import__('os')", "is not a list of integers"),
+        (primers.from_pitches, "[128]", "primer_pitches: 128 is outside 0 to 127"),
+        (primers.from_pitches, "[-1]", "-1 is outside 0 to 127"),
+        (primers.from_melody, "[60, -3]", "primer_melody: -3 is outside -2 to 127"),
+        (primers.from_melody, "[-1, -2]", "holds no note"),
+        (primers.from_melody, "[-2, -2]", "holds no note"),
+    ],
+)
+def test_malformed_text(make, text, message):
+    with pytest.raises(ValueError, match=message):
+        make(text)
+
+
+def write_midi(path, notes, pedal=()):
+    sequence = music_pb2.NoteSequence(ticks_per_quarter=220)
+    for pitch, start, end, program, is_drum in notes:
+        sequence.notes.add(
+            pitch=pitch,
+            start_time=start,
+            end_time=end,
+            velocity=80,
+            program=program,
+            is_drum=is_drum,
+            instrument=9 if is_drum else program,
+        )
+        sequence.total_time = max(sequence.total_time, end)
+    for time, value in pedal:
+        sequence.control_changes.add(time=time, control_number=64, control_value=value)
+    midi_io.sequence_proto_to_midi_file(sequence, str(path))
+    return str(path)
+
+
+def test_midi_with_pedal(tmp_path):
+    path = write_midi(tmp_path / "a.mid", [(60, 0, 0.5, 0, False)], pedal=[(0.25, 127), (1.5, 0)])
+    arrays = primers.from_midi(path)
+    assert arrays.pitch.tolist() == [60]
+    np.testing.assert_allclose(arrays.end_time, [1.5], atol=0.01)
+
+
+def test_midi_with_programs_and_drums(tmp_path):
+    notes = [(60, 0, 1, 0, False), (40, 0, 1, 33, False), (36, 0, 1, 0, True)]
+    arrays = primers.from_midi(write_midi(tmp_path / "a.mid", notes))
+    assert sorted(arrays.pitch.tolist()) == [40, 60]
+
+
+def test_midi_without_notes(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.mid: has no notes$"):
+        primers.from_midi(write_midi(tmp_path / "a.mid", []))
+    with pytest.raises(ValueError, match=r"b\.mid: has no notes but drums"):
+        primers.from_midi(write_midi(tmp_path / "b.mid", [(36, 0, 1, 0, True)]))
+
+
+def test_not_midi(tmp_path):
+    (tmp_path / "a.mid").write_bytes(b"<html>")
+    with pytest.raises(ValueError, match=r"a\.mid: is no MIDI file: it does not begin as one"):
+        primers.from_midi(str(tmp_path / "a.mid"))
+
+
+def make_sequence(*notes):
+    sequence = music_pb2.NoteSequence()
+    for pitch, start, end, program in notes:
+        sequence.notes.add(
+            pitch=pitch, velocity=80, start_time=start, end_time=end, program=program
+        )
+        sequence.total_time = max(sequence.total_time, end)
+    return sequence
+
+
+def test_from_any(tmp_path):
+    sequence = make_sequence((60, 0, 0.5, 0), (64, 0.5, 1.0, 0))
+    sequence.control_changes.add(time=0.25, control_number=64, control_value=127)
+    sequence.control_changes.add(time=0.75, control_number=64, control_value=0)
+    notes = primers.from_any(sequence)
+    assert notes_of(notes) == [(60, 0, 0.75, 80), (64, 0.5, 1.0, 80)]
+    assert primers.from_any(notes) is notes
+    assert primers.from_any(None) is None
+    assert notes_of(primers.from_any([60])) == [(60, 0, 0.5, 100)]
+    path = write_midi(tmp_path / "a.mid", [(60, 0, 0.5, 0, False)])
+    assert notes_of(primers.from_any(path))[0][0] == 60
+    assert notes_of(primers.from_any(tmp_path / "a.mid"))[0][0] == 60
+    for bad, message in (
+        (make_sequence(), "the primer: has no notes"),
+        ([60, "a"], "is not a list of integers"),
+        (60, "a int is no primer; give a NoteSequence"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            primers.from_any(bad)
+
+
+def test_quantised_sequences_are_primers_too():
+    sequence = make_sequence((60, 0, 0.5, 0))
+    sequence.quantization_info.steps_per_second = 100
+    assert not primers.from_any(sequence).is_quantized
+
+
+def test_program():
+    for programs, expected in (((4, 4), 4), ((4, 5), 0), ((0, 0), 0)):
+        notes = primers.from_any(make_sequence(*((60, 0, 1, program) for program in programs)))
+        assert primers.program_of(notes) == expected
+
+
+def test_cut():
+    notes = primers.from_any(make_sequence((60, 0, 0.5, 0), (62, 0.5, 2.0, 0), (64, 1.0, 2.0, 0)))
+    short = primers.cut(notes, 1.0)
+    assert notes_of(short) == [(60, 0, 0.5, 80), (62, 0.5, 1.0, 80)]
+    assert short.total_time == 1.0
+    assert notes_of(primers.cut(notes, 9.0)) == notes_of(notes)
+    assert primers.cut(notes, 9.0).total_time == 2.0
+
+
+@pytest.mark.parametrize("seconds", [0.2, float("nan")])
+def test_a_cut_that_leaves_no_note_is_refused(seconds):
+    with pytest.raises(ValueError, match="no note of the primer starts in its first"):
+        primers.cut(primers.from_melody("[-1,-1,-1,-1,60]"), seconds)

@@ -1,0 +1,505 @@
+"""The page of pieces: what is written, and how it behaves in a real browser."""
+
+import base64
+import contextlib
+import hashlib
+import html.parser
+import json
+import os
+import pathlib
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from note_seq.protobuf import music_pb2
+
+from perf_rnn import rendering
+from perf_rnn.notes.arrays import from_note_sequence
+from perf_rnn.notes.transforms import apply_sustain
+from perf_rnn.rendering import page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def piece(name: str, facts=None, seconds=2.0, primer_seconds=0.0) -> rendering.Piece:
+    sequence = music_pb2.NoteSequence(total_time=seconds)
+    for number in range(round(2 * seconds)):
+        start = number / 2
+        sequence.notes.add(start_time=start, end_time=start + 0.4, pitch=60 + number, velocity=80)
+    return rendering.Piece(sequence, name, facts or {}, primer_seconds)
+
+
+class Elements(html.parser.HTMLParser):
+    """The tags and attributes of a page, and what its scripts and styles hold."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        self.tags.append((f"/{tag}", {}))
+
+    def handle_data(self, data):
+        if self.tags:
+            self.texts.append((self.tags[-1][0], data))
+
+
+def test_the_file(tmp_path):
+    path = tmp_path / "index.html"
+    facts = {"seed": np.int64(3), "temperature": [0.9, 1.1], "NLL": float("nan"), "bundle": HOSTILE}
+    made = piece("a", facts, 2.0, 0.5)
+    rendering.write_page(path, [made, piece(HOSTILE)], title="<Études> & more")
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"https?:|@import|url\(", text)
+    elements = Elements(text)
+    assert not [tag for tag in elements.tags if tag[1].keys() & {"src", "href", "onerror"}]
+    tags = [tag for tag, _ in elements.tags]
+    assert tags.count("script") == 2
+    assert "img" not in tags
+    assert ("title", "<Études> & more") in elements.texts
+    # The policy lets just this script and this style run.
+    policy = next(a["content"] for t, a in elements.tags if "content-security" in str(a).lower())
+    for tag in ("script", "style"):
+        body = "".join(data for name, data in elements.texts if name == tag)
+        body = body[body.index('"use strict"') :] if tag == "script" else body
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    entries = page.read_entries(path)
+    assert [entry["name"] for entry in entries] == ["a", HOSTILE]
+    first = entries[0]
+    assert (first["seconds"], first["notes"], first["primer"], first["wav"]) == (2, 4, 0.5, None)
+    facts = {"seed": 3, "temperature": "0.9, 1.1", "NLL": "nan", "bundle": HOSTILE}
+    assert first["facts"] == facts
+    assert base64.b64decode(first["midi"]) == made.midi
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_wav_beside_the_page_is_named(tmp_path):
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "c#%.wav").write_bytes(b"")
+    rendering.write_page(tmp_path / "index.html", [piece("a b/c#%"), piece("d")])
+    wavs = [entry["wav"] for entry in page.read_entries(tmp_path / "index.html")]
+    assert wavs == ["a%20b/c%23%25.wav", None]
+
+
+def test_other_pages_are_not_taken_for_ours(tmp_path):
+    path = tmp_path / "index.html"
+    for text in ("<html>my own</html>", page._DATA_START + "[{]</script>"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"index\.html: is no page of pieces"):
+            page.read_entries(path)
+        with pytest.raises(ValueError, match="choose another directory"):
+            rendering.Renderer(tmp_path, ["html"])
+        assert path.read_text() == text
+
+
+class Browser:
+    """A headless Chromium, spoken to in the DevTools protocol over two pipes."""
+
+    def __init__(self, program: str, directory: pathlib.Path):
+        theirs_in, self._to = os.pipe()
+        self._from, theirs_out = os.pipe()
+        options = [
+            "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--mute-audio",
+            "--disable-dev-shm-usage", "--remote-debugging-pipe", f"--user-data-dir={directory}",
+        ]  # fmt: skip
+        # The protocol is spoken on descriptors 3 and 4.
+        launcher = (
+            "import os, sys; ends = [os.dup(int(end)) for end in sys.argv[1:3]]; "
+            "[os.set_inheritable(os.dup2(end, to), True) for to, end in enumerate(ends, 3)]; "
+            "os.execv(sys.argv[3], sys.argv[3:])"
+        )
+        ends = [str(theirs_in), str(theirs_out)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", launcher, *ends, program, *options, "about:blank"],
+            pass_fds=(theirs_in, theirs_out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self._received = b""
+        self._calls = 0
+        self._session: str | None = None
+        self.events: list[dict] = []
+
+    @contextlib.contextmanager
+    def tab(self) -> Iterator[None]:
+        """A new tab, which all calls are about."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Runtime", "Network", "Log", "Page"):
+            self.call(f"{domain}.enable")
+        self.events.clear()
+        yield
+        self._session = None
+        self.call("Target.closeTarget", targetId=target)
+
+    def _message(self, deadline: float) -> dict:
+        while b"\0" not in self._received:
+            if not select.select([self._from], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError("the browser does not answer")
+            data = os.read(self._from, 2**20)
+            if not data:
+                raise ConnectionError("the browser has ended")
+            self._received += data
+        message, _, self._received = self._received.partition(b"\0")
+        return json.loads(message)
+
+    def call(self, method: str, **parameters):
+        self._calls += 1
+        message = {"id": self._calls, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + 60
+        while True:
+            answer = self._message(deadline)
+            if answer.get("id") == self._calls:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
+
+    def wait_for(self, method: str, **wanted) -> dict:
+        """The parameters of the first event of a kind whose parameters are as wanted."""
+        deadline = time.monotonic() + 60
+        seen = 0
+        while True:
+            for event in self.events[seen:]:
+                parameters = event.get("params", {})
+                if event.get("method") == method and wanted.items() <= parameters.items():
+                    return parameters
+            seen = len(self.events)
+            self.events.append(self._message(deadline))
+
+    def run(self, script: str):
+        """What an expression is, once it is settled."""
+        answer = self.call(
+            "Runtime.evaluate",
+            expression=script,
+            awaitPromise=True,
+            returnByValue=True,
+            userGesture=True,
+        )
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def until(self, condition: str) -> None:
+        """Waits until an expression is true, looking once a frame."""
+        assert self.run(
+            "new Promise((done) => { const end = performance.now() + 30000; const look = () => "
+            f"({condition}) ? done(true) : performance.now() > end ? done(false) : "
+            "requestAnimationFrame(look); look(); })"
+        ), condition
+
+    def press(self, key: str, code: int) -> None:
+        text = "\r" if key == "Enter" else key if len(key) == 1 else ""
+        for kind in ("keyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key if key != " " else "Space",
+                windowsVirtualKeyCode=code,
+                text=text if kind == "keyDown" else "",
+            )
+
+    def close(self) -> None:
+        self._session = None
+        with contextlib.suppress(OSError, ConnectionError):
+            self.call("Browser.close")
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not program:
+        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)} is installed")
+    started = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Shows pieces; at the end nothing may have gone wrong nor been fetched."""
+    allowed = set()
+
+    def show(*pieces, wavs=()):
+        path = tmp_path / "index.html"
+        for name in wavs:
+            (tmp_path / f"{name}.wav").write_bytes(rendering.to_wav(pieces[0].sequence))
+            allowed.add((tmp_path / f"{name}.wav").as_uri())
+        rendering.write_page(path, pieces)
+        allowed.add(path.as_uri())
+        size = {"width": 1000, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        browser.call("Emulation.setDeviceMetricsOverride", **size)
+        browser.call("Page.navigate", url=path.as_uri())
+        browser.wait_for("Page.loadEventFired")
+        return browser
+
+    with browser.tab():
+        yield show
+    faults = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+    assert not [event for event in browser.events if event.get("method") in faults]
+    assert not [e for e in browser.events if e.get("method") == "Page.javascriptDialogOpening"]
+    requests = {
+        event["params"]["request"]["url"]
+        for event in browser.events
+        if event.get("method") == "Network.requestWillBeSent"
+    }
+    assert {url for url in requests if not url.startswith("blob:")} <= allowed
+
+
+NAMES = "[...document.querySelectorAll('h2')].map((h) => h.textContent)"
+POSITION = "Number(document.querySelector('.roll').getAttribute('aria-valuenow'))"
+LABEL = "document.querySelector('.play').getAttribute('aria-label')"
+
+
+def test_it_loads_and_shows_what_is_known(show):
+    facts = {"seed": 12345678, "temperature": 0.9, "NLL": 1.23456789, HOSTILE: HOSTILE}
+    browser = show(piece("nocturne", facts), piece(HOSTILE))
+    assert browser.run(NAMES) == sorted(["nocturne", HOSTILE])
+    shown = browser.run("document.querySelectorAll('.piece')[1].innerText")
+    for text in ("seed\n12345678", "temperature\n0.9", "NLL\n1.235", "4 notes", "0:00 / 0:02"):
+        assert text in shown
+    assert browser.run("document.querySelector('dl div:last-child').textContent") == HOSTILE * 2
+    assert browser.run("document.images.length") == 0
+    assert browser.run("document.getElementById('summary').textContent") == "2 pieces, 0:04 in all"
+
+
+def test_the_roll_shows_the_notes(show):
+    browser = show(piece("a", primer_seconds=1.0))
+    # A canvas is 300 wide until it is drawn.
+    browser.until(
+        "document.querySelector('canvas').width === document.querySelector('.roll').clientWidth"
+    )
+    colors = browser.run(
+        """(() => {
+          const canvas = document.querySelector('canvas'), pen = canvas.getContext('2d');
+          const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+          const counts = {};
+          for (let i = 0; i < pixels.length; i += 4) {
+            const color = pixels.slice(i, i + 3).join();
+            counts[color] = (counts[color] ?? 0) + 1;
+          }
+          return counts;
+        })()"""
+    )
+    # Two notes of the primer and two generated ones, 0.4 of 2 s each, of velocity 80.
+    width = (browser.run("document.querySelector('.roll').clientWidth") - 30) * 0.4 / 2
+    height = browser.run("document.querySelector('.roll').clientHeight")
+    area = 2 * width * ((height - 18 - 4) / 30 - 1)
+    assert colors["144,37,104"] == pytest.approx(area, rel=0.2)  # #902568
+    assert colors["120,126,134"] == pytest.approx(area, rel=0.2)  # #787e86
+
+
+def test_play_moves_the_cursor_and_pause_holds_it(show):
+    browser = show(piece("a", seconds=30.0), piece("b"))
+    cursor = "document.querySelector('.cursor').getBoundingClientRect().x"
+    assert browser.run(LABEL) == "Play a"
+    start = browser.run(cursor)
+    browser.run("document.querySelector('.play').click()")
+    browser.until(f"{POSITION} > 0.3")
+    assert browser.run(LABEL) == "Pause a"
+    assert browser.run(cursor) > start
+    # Another piece takes over.
+    browser.run("document.querySelectorAll('.play')[1].click()")
+    assert browser.run(LABEL) == "Play a"
+    held = browser.run(POSITION)
+    assert held >= 0.3
+    # It plays to its end and begins anew.
+    second = POSITION.replace("querySelector('.roll')", "querySelectorAll('.roll')[1]")
+    browser.until(f"{second} > 1")
+    browser.until(f"{second} === 0")
+    assert browser.run(POSITION) == held
+
+
+def test_keys_do_what_the_pointer_does(show):
+    browser = show(piece("a", seconds=30.0))
+    # Tab goes through sorting, play, download and the roll.
+    reached = []
+    for _ in range(5):
+        browser.press("Tab", 9)
+        reached.append(browser.run("document.activeElement.className || document.activeElement.id"))
+        if reached[-1] == "play":
+            browser.press("Enter", 13)
+            assert browser.run(LABEL) == "Pause a"
+            browser.press(" ", 32)
+            assert browser.run(LABEL) == "Play a"
+    assert reached == ["sort", "direction", "play", "download", "roll"]
+    browser.press("Home", 36)
+    browser.press("ArrowRight", 39)
+    browser.press("ArrowRight", 39)
+    browser.press("ArrowLeft", 37)
+    assert browser.run(POSITION) == 2
+    assert browser.run("document.activeElement.getAttribute('aria-valuetext')") == "0:02 of 0:30"
+    browser.press(" ", 32)
+    browser.until(f"{POSITION} > 2.1")
+    assert browser.run(LABEL) == "Pause a"
+    browser.press("Home", 36)
+    browser.until(f"{POSITION} < 2")
+    browser.press(" ", 32)
+    assert browser.run(LABEL) == "Play a"
+    box = browser.run(
+        "(({x, y, width}) => [x, y, width])(document.querySelector('.roll')"
+        ".getBoundingClientRect())"
+    )
+    place = {"x": box[0] + 30 + (box[2] - 30) / 2, "y": box[1] + 20, "button": "left"}
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.call("Input.dispatchMouseEvent", type=kind, clickCount=1, **place)
+    assert browser.run(POSITION) == pytest.approx(15, abs=0.1)
+
+
+def test_download_gives_the_midi(show, tmp_path):
+    made = piece("folder/a")
+    browser = show(made)
+    target = tmp_path / "downloads"
+    browser.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(target))
+    browser.run("document.querySelector('.download').click()")
+    begun = browser.wait_for("Page.downloadWillBegin")
+    assert begun["suggestedFilename"] == "a.mid"
+    browser.wait_for("Page.downloadProgress", guid=begun["guid"], state="completed")
+    assert (target / "a.mid").read_bytes() == made.midi
+
+
+def test_sorting(show):
+    browser = show(
+        piece("p10", {"NLL": 2.5, "seed": 3}),
+        piece("p9", {"NLL": 10, "seed": 1}, 3.0),
+        piece("p1", {"seed": 2}),
+    )
+    options = browser.run("[...document.getElementById('sort').options].map((o) => o.text)")
+    assert options == ["name", "length", "number of notes", "NLL", "seed"]
+
+    def sort(by):
+        browser.run(
+            f"(() => {{ const sort = document.getElementById('sort'); sort.value = {by!r};"
+            " sort.dispatchEvent(new Event('change')); })()"
+        )
+        return browser.run(NAMES)
+
+    assert browser.run(NAMES) == ["p1", "p9", "p10"]
+    assert sort("seed") == ["p9", "p1", "p10"]
+    assert sort("NLL") == ["p10", "p9", "p1"]
+    browser.run("document.getElementById('direction').click()")
+    assert browser.run(NAMES) == ["p9", "p10", "p1"]
+    assert sort("length")[0] == "p9"
+
+
+def test_it_reads_midi_as_note_seq_does(show, asap_dir):
+    paths = sorted(asap_dir.rglob("*.mid"))
+    pieces = [rendering.read_piece(str(path), str(number)) for number, path in enumerate(paths)]
+    browser = show(*pieces)
+    read = browser.run(
+        """JSON.parse(document.getElementById('data').textContent).map((piece) => {
+          const bytes = Uint8Array.from(atob(piece.midi), (letter) => letter.charCodeAt(0));
+          const {notes, pedal} = readMidi(bytes, piece.seconds);
+          return [notes.map((n) => [n.start, n.end, n.release, n.pitch, n.velocity]), pedal];
+        })"""
+    )
+    assert len(read) == 3
+    for made, (notes, pedal) in zip(pieces, read, strict=True):
+        arrays = from_note_sequence(made.sequence)
+        sustained = apply_sustain(arrays)
+        wanted = np.stack([arrays.start_time, arrays.end_time, arrays.pitch, arrays.velocity], -1)
+        order = [0, 1, 3, 4]
+        np.testing.assert_allclose(_sorted(np.array(notes)[:, order]), _sorted(wanted), atol=1e-6)
+        released = np.stack([sustained.start_time, sustained.pitch, sustained.end_time], -1)
+        ours = _sorted(np.array(notes)[:, [0, 3, 2]])
+        same = np.abs(ours - _sorted(released)).max(-1) < 1e-6
+        assert same.mean() > 0.99
+        changes = arrays.control_value[arrays.control_number == 64] >= 64
+        assert len(pedal) == np.sum(np.diff(changes.astype(int), prepend=0) == 1)
+
+
+def _sorted(rows: np.ndarray) -> np.ndarray:
+    return rows[np.lexsort(np.round(rows.T[::-1], 6))]
+
+
+def test_the_piano_sounds_and_does_not_clip(show):
+    browser = show(piece("a", seconds=4.0))
+    peak, levels = browser.run(
+        """(async () => {
+          const [piece] = JSON.parse(document.getElementById('data').textContent);
+          const bytes = Uint8Array.from(atob(piece.midi), (letter) => letter.charCodeAt(0));
+          const context = new OfflineAudioContext(1, 48000 * 5, 48000);
+          const piano = new Piano(context), bus = piano.openBus();
+          for (const note of readMidi(bytes, piece.seconds).notes) {
+            piano.play(note, note.start + 0.5, bus);
+          }
+          const samples = (await context.startRendering()).getChannelData(0);
+          const levels = [];
+          for (let i = 0; i < samples.length; i += 4800) {
+            let sum = 0;
+            for (const sample of samples.subarray(i, i + 4800)) sum += sample * sample;
+            levels.push(10 * Math.log10(sum / 4800 + 1e-12));
+          }
+          return [samples.reduce((a, b) => Math.max(a, Math.abs(b)), 0), levels];
+        })()"""
+    )
+    assert 0.05 < peak < 0.98
+    assert max(levels[:5]) < -100
+    assert min(levels[5:40]) > -50
+    assert max(levels[5:40]) < -10
+    assert levels[-1] < -60
+
+
+def test_a_wav_beside_it_is_played_and_missed_when_lost(show, tmp_path):
+    browser = show(piece("a", seconds=4.0), wavs=["a"])
+    browser.run("document.querySelector('.play').click()")
+    browser.until(f"{POSITION} > 0.2")
+    assert browser.run("player.sound.constructor.name") == "FileSound"
+    browser.run("document.querySelector('.play').click()")
+    (tmp_path / "a.wav").unlink()
+    browser.events.clear()
+    browser.run("document.querySelector('.play').click()")
+    browser.until("player.sound.constructor.name === 'PianoSound'")
+    browser.until(f"{POSITION} > 0.5")
+    # That the file cannot be loaded is the only thing that the browser says.
+    browser.events = [e for e in browser.events if "a.wav" not in json.dumps(e)]
+
+
+def test_five_hundred_pieces_on_a_phone_in_the_dark(show, tmp_path):
+    one = piece("a", seconds=30.0)
+    names = [f"2026-11-25_211450_{number:03}" for number in range(500)]
+    browser = show(*(rendering.Piece(one.sequence, name, {"seed": 7}, 0, one.midi)
+                     for name in names))  # fmt: skip
+    assert (tmp_path / "index.html").stat().st_size < 1_000_000
+    light = browser.run("getComputedStyle(document.body).backgroundColor")
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=360, height=740, deviceScaleFactor=2, mobile=True,
+    )  # fmt: skip
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.call("Emulation.setEmulatedMedia", features=dark)
+    assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 26)"
+    assert light == "rgb(246, 245, 242)"
+    browser.call("Emulation.setEmulatedMedia", features=[])
+    assert browser.run("document.documentElement.scrollWidth") == 360
+    assert browser.run(NAMES) == names
+    # A name takes two lines, and neither its date nor its number is broken.
+    heights = "[...document.querySelectorAll('.piece')[0].querySelectorAll('h2, h2 span')]"
+    whole, *parts = browser.run(f"{heights}.map((element) => element.offsetHeight)")
+    assert parts == [whole / 2] * 3
+    drawn = "[...document.querySelectorAll('canvas')].map((c, i) => c.width && i).filter(Boolean)"
+    browser.run("scrollTo(0, document.body.scrollHeight / 2)")
+    browser.until(f"{drawn}.some((place) => place > 100) && {drawn}.length < 30")

@@ -1,0 +1,287 @@
+"""performance_rnn_generate, run as its console script runs it."""
+
+import pathlib
+
+import pytest
+from note_seq import midi_io
+
+from bundles import read_bundle, write_bundle
+from perf_rnn.configs import default_configs
+
+GENERATE = "perf_rnn.tools.performance_rnn_generate"
+MAGENTA = pathlib.Path(__file__).parent.parent.parent / "testdata" / "magenta_bundles"
+DYNAMICS = "performance_with_dynamics"
+MULTI = "multiconditioned_performance_with_dynamics"
+OPTIONAL = "optional_multiconditioned_performance_with_dynamics"
+
+
+@pytest.fixture
+def generate(run_tool, tmp_path):
+    """Runs the tool with the bundle that Magenta wrote for a config."""
+
+    def run(*arguments, key=DYNAMICS):
+        source = [f"--bundle_file={MAGENTA / key}.mag"] if key else []
+        return run_tool(GENERATE, f"--output_dir={tmp_path / 'out'}", *source, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def play(generate, tmp_path):
+    """Runs the tool for one piece of 10 s and returns the piece's bytes."""
+
+    def run(*arguments, key=DYNAMICS):
+        for path in (tmp_path / "out").glob("*"):
+            path.unlink()
+        ended = generate("--num_outputs=1", "--num_steps=1000", "--seed=1", *arguments, key=key)
+        assert ended.status == 0, ended.err
+        (path,) = (tmp_path / "out").iterdir()
+        return path.read_bytes()
+
+    return run
+
+
+@pytest.mark.parametrize("key", default_configs)
+def test_every_config(generate, tmp_path, key):
+    ended = generate("--num_outputs=2", "--num_steps=1000", "--seed=1", key=key)
+    assert ended.status == 0, ended.err
+    assert f"Wrote 2 piece(s) by {key} (layers [32, 24], temperature 1.0, seed 1) in" in ended.out
+    files = sorted((tmp_path / "out").iterdir())
+    assert len(files) == 2
+    for path in files:
+        notes = midi_io.midi_file_to_note_sequence(str(path)).notes
+        assert max(note.start_time for note in notes) > 7
+
+
+@pytest.mark.parametrize("saved", [DYNAMICS, "performance_with_dynamics_compact"])
+@pytest.mark.parametrize("asked", [DYNAMICS, "performance_with_dynamics_compact"])
+def test_a_compact_bundle_and_a_dense_one_load_by_either_config(generate, saved, asked):
+    ended = generate(f"--config={asked}", "--num_outputs=1", "--num_steps=200", key=saved)
+    assert f"Wrote 1 piece(s) by {asked} (" in ended.out, ended.err
+
+
+def test_shipped_bundles(generate):
+    for key in ("performance", "performance_with_dynamics_compact"):
+        ended = generate(f"--config={key}", "--num_outputs=1", "--num_steps=200", key=None)
+        assert f"Wrote 1 piece(s) by {key} (layers [512, 512, 512]" in ended.out, ended.err
+    ended = generate("--num_outputs=1", "--num_steps=200", key=None)
+    assert "Wrote 1 piece(s) by performance_with_dynamics (" in ended.out, ended.err
+
+
+@pytest.mark.parametrize(
+    ("primer", "pitches"),
+    [
+        ("--primer_pitches=[60,64,67]", [60, 64, 67]),
+        ("--primer_melody=[72,-2,-2,-2]", [72]),
+        ("--primer_midi={midi}", None),
+    ],
+)
+def test_primers(generate, asap_dir, tmp_path, primer, pitches):
+    midi = asap_dir / "Liszt" / "Transcendental_Etudes" / "1" / "LuoJ05M.mid"
+    arguments = ["--num_outputs=10", "--num_steps=1000", "--max_primer_seconds=5"]
+    ended = generate(primer.format(midi=midi), *arguments)
+    assert ended.status == 0, ended.err
+    files = sorted((tmp_path / "out").iterdir())
+    assert [path.name[-7:] for path in files] == [f"_{i:02d}.mid" for i in range(1, 11)]
+    assert all(f"{path}: " in ended.out for path in files)
+    played = midi_io.midi_file_to_note_sequence(str(files[0]))
+    if pitches is None:
+        human = midi_io.midi_file_to_note_sequence(str(midi))
+        pitches = [note.pitch for note in sorted(human.notes, key=lambda n: n.start_time)[:1]]
+    first = [n.pitch for n in sorted(played.notes, key=lambda n: (n.start_time, n.pitch))]
+    assert first[: len(pitches)] == pitches
+
+
+def test_the_beginning_of_a_primer(generate, asap_dir):
+    midi = asap_dir / "Bach" / "Fugue" / "bwv_875" / "CaoJ01M.mid"
+    arguments = [f"--primer_midi={midi}", "--num_outputs=1", "--num_steps=1000"]
+    ended = generate(*arguments)
+    assert "steps of 10 ms, the piece only 1000; shorten the primer" in ended.error
+    ended = generate(*arguments, "--max_primer_seconds=4.5")
+    assert "The primer takes 4.5 of 10.0 s." in ended.out, ended.err
+    assert ended.status == 0
+
+
+def test_render(generate, tmp_path):
+    ended = generate(
+        "--num_outputs=2",
+        "--num_steps=300",
+        "--seed=7",
+        "--notes_per_second=[2,4]",
+        "--render=png,html",
+        key=MULTI,
+    )
+    assert ended.status == 0, ended.err
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert [name.rpartition(".")[2] for name in files] == ["mid", "png", "mid", "png", "html"]
+    assert all(f"{tmp_path / 'out' / name}" in ended.out for name in files)
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    for fact in (MULTI, "[2,4]", "NLL"):
+        assert fact in page
+
+
+def test_what_cannot_be_rendered_is_found_before_anything_is_made(generate, tmp_path):
+    text = tmp_path / "text.sf2"
+    text.write_text("no soundfont")
+    cases = {
+        ("--render=mp3",): "--render=mp3: 'mp3' is none of wav, png, html",
+        ("--render=wav", "--soundfont=/no.sf2"): "/no.sf2: No such file or directory",
+        ("--render=wav", f"--soundfont={text}"): "text.sf2: is no soundfont (.sf2)",
+    }
+    for arguments, message in cases.items():
+        ended = generate("--num_outputs=1", "--num_steps=200", *arguments)
+        assert ended.status == 1
+        assert message in ended.error
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_runs_in_a_second_keep_their_files(generate, tmp_path):
+    for _ in range(3):
+        # As a script written for Magenta may call it.
+        ended = generate(
+            "--num_outputs=2",
+            "--num_steps=100",
+            "--beam_size=1",
+            "--hparams=batch_size=4,rnn_layer_sizes=[32,24]",
+        )
+        assert ended.status == 0
+    assert len(list((tmp_path / "out").iterdir())) == 6
+
+
+def test_sampling_flags_change_what_is_played(play):
+    plain = play()
+    assert play("--temperature=[1.0]", "--legal_events", "--beam_size=1") == plain
+    pieces = [
+        play(*flags)
+        for flags in (
+            ["--temperature=0.7"],
+            ["--temperature=[0.7,1.3]"],
+            ["--top_k=5"],
+            ["--top_p=0.5"],
+            ["--min_p=0.5"],
+            ["--nolegal_events"],
+            ["--beam_size=2", "--branch_factor=2", "--steps_per_iteration=5"],
+        )
+    ]
+    assert len({plain, *pieces}) == 1 + len(pieces)
+
+
+def test_control_flags_change_what_is_played(play):
+    plain = play(key=OPTIONAL)
+    scale = str([1.0, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1])
+    by_name = play("--pitch_class_histogram=c_major", key=OPTIONAL)
+    assert play(f"--pitch_class_histogram={scale}", key=OPTIONAL) == by_name
+    assert play("--pitch_class_histogram=[c_major, c_major]", key=OPTIONAL) == by_name
+    default = f"--notes_per_second={2**3.5}"  # The middle of the class of 15, the default.
+    assert play(default, "--disable_conditioning=False", key=OPTIONAL) == plain
+    pieces = [
+        play(*flags, key=OPTIONAL)
+        for flags in (
+            ["--pitch_class_histogram=[c_major,f_sharp_minor]"],
+            ["--notes_per_second=1"],
+            ["--notes_per_second=[1,16]"],
+            ["--disable_conditioning=True"],
+            ["--disable_conditioning=[True,False]"],
+        )
+    ]
+    assert len({plain, by_name, *pieces}) == 2 + len(pieces)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output_dir="], "--output_dir is empty"),
+        (["--temperature=0"], "temperature 0.0 is not a number above 0"),
+        (["--temperature=-1"], "temperature -1.0 is not a number above 0"),
+        (["--temperature=[]"], "temperature is an empty list"),
+        (["--temperature=nan"], "temperature 'nan' is neither a number nor a list"),
+        (["--top_k=0"], "top_k 0 is not a whole number above 0"),
+        (["--top_p=2"], "top_p 2.0 is not a number above 0 and at most 1"),
+        (["--min_p=-1"], "min_p -1.0 is not a number"),
+        (["--beam_size=0"], "flag --beam_size=0"),
+        (["--branch_factor=-1"], "flag --branch_factor=-1"),
+        (["--steps_per_iteration=0"], "flag --steps_per_iteration=0"),
+        (["--primer_pitches=sixty"], "primer_pitches 'sixty' is not a list of integers"),
+        (["--primer_melody=[60,500]"], "primer_melody: 500 is outside -2 to 127"),
+        (["--primer_midi=/nowhere/a.mid"], "/nowhere/a.mid: No such file or directory"),
+        (["--primer_pitches=[60]", "--num_steps=40"], "the primer lasts 50 steps of 10 ms, the"),
+        (["--max_primer_seconds=0"], "flag --max_primer_seconds=0"),
+        (["--config=performance"], "performance is asked for, but the model is of config perform"),
+        (["--config=nothing"], "unknown config 'nothing'"),
+        (["--output_dir=/proc/nothing"], "/proc/nothing: "),
+        (["--run_dir=/tmp"], "give --run_dir or --bundle_file, not both"),
+        (["--save_generator_bundle"], "--save_generator_bundle needs --run_dir and --bundle_file"),
+        (["--bundle_file=/nowhere/a.mag"], "/nowhere/a.mag: "),
+        (["--bundle_file="], "--bundle_file is empty"),
+        (["--output_dir=/proc"], "/proc/"),
+        (["--hparams=rnn_layer_sizes=[9]"], "[9], but the model's layers are [32, 24]"),
+        (["--num_outputs=0"], "flag --num_outputs=0"),
+        (["--num_steps=1"], "flag --num_steps=1"),
+        (["--seed=x"], "flag --seed=x"),
+        (["--seed=-1"], "flag --seed=-1"),
+        (["--nothing=1"], "Unknown command line flag 'nothing'"),
+        (["stray"], "unexpected argument 'stray'"),
+        (["--log=LOUD"], "--log=LOUD is not one of DEBUG, INFO"),
+        (
+            ["--notes_per_second=4"],
+            "has no notes_per_second; those of these configs have: density_conditioned_perform",
+        ),
+        (
+            ["--pitch_class_histogram=c_major"],
+            "has no pitch_class_histogram; those of these configs have: pitch_conditioned_per",
+        ),
+        (
+            ["--disable_conditioning=True"],
+            "has no disable_conditioning; those of these configs have: optional_multicondition",
+        ),
+    ],
+)
+def test_bad_input(generate, tmp_path, arguments, message):
+    ended = generate("--num_outputs=1", "--num_steps=200", *arguments)
+    assert ended.status == 1
+    assert message in ended.error
+    assert "Traceback" not in ended.err
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--pitch_class_histogram=[1,1,1,1,1,1,1,1,1,1,1]"],
+            "is neither 12 numbers of at least 0",
+        ),
+        (["--pitch_class_histogram=[-1,1,1,1,1,1,1,1,1,1,1,1]"], "is neither 12 numbers of at lea"),
+        (["--pitch_class_histogram=[0,0,0,0,0,0,0,0,0,0,0,0]"], "at least 0, not all of them 0"),
+        (["--pitch_class_histogram=h_major"], "pitch_class_histogram 'h_major' is neither 12"),
+        (["--pitch_class_histogram=[]"], "pitch_class_histogram is an empty list"),
+        (["--notes_per_second=-5"], "notes_per_second -5 is not a number of at least 0"),
+        (["--notes_per_second=[]"], "notes_per_second is an empty list"),
+        (["--notes_per_second=fast"], "notes_per_second 'fast' is not a number of at least 0"),
+        (["--notes_per_second=[1"], "notes_per_second '[1' is not a number of at least 0"),
+        (["--disable_conditioning=maybe"], "disable_conditioning 'maybe' is not True or False"),
+    ],
+)
+def test_controls_that_make_no_sense(generate, tmp_path, arguments, message):
+    ended = generate("--num_outputs=1", "--num_steps=200", *arguments, key=OPTIONAL)
+    assert ended.status == 1
+    assert message in ended.error
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_bundle_of_another_model(run_tool, tmp_path):
+    bundle = read_bundle(MAGENTA / f"{DYNAMICS}.mag")
+    object.__setattr__(bundle, "id", "attention_rnn")
+    write_bundle(tmp_path / "melody.mag", bundle)
+    ended = run_tool(GENERATE, f"--bundle_file={tmp_path / 'melody.mag'}")
+    assert ended.status == 1
+    assert "of generator 'attention_rnn', which is no Performance RNN; known are" in ended.error
+
+
+def test_help(generate):
+    ended = generate("--help")
+    assert ended.status == 0
+    assert "Generates piano performances" in ended.out
+    help_text = " ".join(ended.out.split())
+    for example in ("'[2,16,4]'", "'[c_major,a_minor]'", "'[False,True]'", "'[0.8,1.2]'"):
+        assert example in help_text
