@@ -32,6 +32,7 @@ __all__ = [
     "BundleError",
     "GeneratorBundleParseError",
     "LstmLayer",
+    "PerfRnnError",
     "Projection",
     "bundle_from_proto",
     "describe_file",

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from bundles.errors import PerfRnnError
+
 # Far above any in use (40 in Magenta 2.1.4): a state of so many outputs of 512 units is 32 MiB.
 _MAX_ATTENTION_LENGTH = 1 << 14
 
 
-class BundleError(ValueError):
+class BundleError(PerfRnnError):
     """A bundle cannot be read, written or built; the message says which one and why."""
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import types
 from collections.abc import Mapping
 
+from bundles.errors import PerfRnnError
 from perf_rnn.events.controls import Conditioning, NoteDensity, PitchHistogram
 from perf_rnn.events.encodings import EventEncoding, modulo_vectors
 from perf_rnn.events.note_events import NoteCodec
@@ -130,7 +131,7 @@ def get_config(key: str) -> PerformanceRnnConfig:
       ValueError: there is none of that name.
     """
     if key not in default_configs:
-        raise ValueError(f"unknown config {key!r}; known: {', '.join(default_configs)}")
+        raise PerfRnnError(f"unknown config {key!r}; known: {', '.join(default_configs)}")
     return default_configs[key]
 
 

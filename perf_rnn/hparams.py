@@ -5,6 +5,8 @@ import dataclasses
 import re
 from typing import Any
 
+from bundles.errors import PerfRnnError
+
 _BOOLS = {"true": True, "True": True, "1": True, "false": False, "False": False, "0": False}
 # A name, then a bracketed list or anything up to the next comma.
 _ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*=\s*(?P<value>\[[^\]]*\]|[^,\[\]]*?)\s*(?:,|$)")
@@ -51,7 +53,7 @@ class HParams:
         }
         for name, valid in checks.items():
             if not valid:
-                raise ValueError(f"hparams: {name}={getattr(self, name)} is not supported")
+                raise PerfRnnError(f"hparams: {name}={getattr(self, name)} is not supported")
 
     def parse(self, text: str) -> "HParams":
         """Returns a copy with the assignments of `text`, in Magenta's syntax, applied.
@@ -67,14 +69,14 @@ class HParams:
         while position < len(text):
             match = _ASSIGNMENT.match(text, position)
             if not match:
-                raise ValueError(
+                raise PerfRnnError(
                     f"hparams: cannot read {text[position:]!r}; write name=value,name=[value,value]"
                 )
             name, value = match["name"], match["value"]
             if name in changes:
-                raise ValueError(f"hparams: {name} is given twice")
+                raise PerfRnnError(f"hparams: {name} is given twice")
             if name not in self.to_dict():
-                raise ValueError(
+                raise PerfRnnError(
                     f"hparams: unknown name {name!r}; known: {', '.join(self.to_dict())}"
                 )
             changes[name] = _parse_value(name, value, getattr(self, name))
@@ -99,7 +101,7 @@ def _parse_value(name: str, text: str, default: Any) -> Any:
     kind = type(default)
     if kind is bool:
         if text not in _BOOLS:
-            raise ValueError(f"hparams: {name}={text} is not a bool; write true or false")
+            raise PerfRnnError(f"hparams: {name}={text} is not a bool; write true or false")
         return _BOOLS[text]
     try:
         value = ast.literal_eval(text)
@@ -112,4 +114,4 @@ def _parse_value(name: str, text: str, default: Any) -> Any:
     if kind is tuple and type(value) is list and all(type(item) is int for item in value):
         return tuple(value)
     wanted = {int: "an integer", float: "a number", tuple: "a list of integers such as [256,256]"}
-    raise ValueError(f"hparams: {name}={text} is not {wanted[kind]}")
+    raise PerfRnnError(f"hparams: {name}={text} is not {wanted[kind]}")

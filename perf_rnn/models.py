@@ -4,6 +4,7 @@ import os
 
 import bundles
 from bundles import Bundle
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig, configs_of_id, default_configs, get_config
 from perf_rnn.generation.cpu.step_network import check_fits
 
@@ -30,7 +31,7 @@ def load_model(source: Source, key: str | None = None) -> tuple[Bundle, Performa
     if not isinstance(source, Bundle):
         path = os.path.expanduser(source)
         if not os.path.exists(path):
-            raise ValueError(
+            raise PerfRnnError(
                 f"{path}: no such file, nor a config; configs are {', '.join(default_configs)}"
             )
         source = bundle_of_run(path) if os.path.isdir(path) else bundles.read_bundle(path)
@@ -49,10 +50,10 @@ def choose_model(
       OSError: a file cannot be read.
     """
     if run_dir and bundle_file:
-        raise ValueError("give --run_dir or --bundle_file, not both")
+        raise PerfRnnError("give --run_dir or --bundle_file, not both")
     for flag, value in (("run_dir", run_dir), ("bundle_file", bundle_file)):
         if value == "":
-            raise ValueError(f"--{flag} is empty")
+            raise PerfRnnError(f"--{flag} is empty")
     if config is not None:
         get_config(config)
     source: Source
@@ -81,13 +82,13 @@ def config_of_bundle(bundle: Bundle, key: str | None = None) -> PerformanceRnnCo
     """
     same_id = configs_of_id(bundle.id)
     if not same_id:
-        raise ValueError(
+        raise PerfRnnError(
             f"the bundle is of generator {bundle.id!r}, which is no Performance RNN; known are: "
             f"{', '.join(dict.fromkeys(config.id for config in default_configs.values()))}"
         )
     asked = same_id if key is None else [get_config(key)]
     if asked[0] not in same_id:
-        raise ValueError(f"config {key} is asked for, but the model is of config {bundle.id}")
+        raise PerfRnnError(f"config {key} is asked for, but the model is of config {bundle.id}")
     for config in asked:
         check_fits(bundle, config)
     # Where two configs remain, the one whose graph reads an index is known by that.

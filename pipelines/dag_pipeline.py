@@ -12,40 +12,41 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
+from bundles.errors import PerfRnnError
 from pipelines import statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
 from pipelines.pipeline import Pipeline, PipelineKey, TypeSignature
 
 
-class InvalidDAGError(Exception):
+class InvalidDAGError(PerfRnnError):
     """The graph's keys or values are not what a graph is made of."""
 
 
-class TypeMismatchError(Exception):
+class TypeMismatchError(PerfRnnError):
     """A destination does not take the type that its source gives."""
 
 
-class DuplicateNameError(Exception):
+class DuplicateNameError(PerfRnnError):
     """Two units, or two outputs, have the same name."""
 
 
-class BadInputOrOutputError(Exception):
+class BadInputOrOutputError(PerfRnnError):
     """The graph has no input, inputs of different types, or no output."""
 
 
-class InvalidDictionaryOutputError(Exception):
+class InvalidDictionaryOutputError(PerfRnnError):
     """A DagOutput is named and has several sources, or is unnamed and has one."""
 
 
-class NotConnectedError(Exception):
+class NotConnectedError(PerfRnnError):
     """A unit is given no input, or nothing uses its output."""
 
 
-class BadTopologyError(Exception):
+class BadTopologyError(PerfRnnError):
     """The graph has a cycle."""
 
 
-class InvalidTransformOutputError(Exception):
+class InvalidTransformOutputError(PerfRnnError):
     """A unit returned something else than it declares."""
 
 

@@ -8,6 +8,7 @@ import os
 
 from absl import logging
 
+from bundles.errors import PerfRnnError
 from perf_rnn.notes import midi_arrays, midi_files
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
 from pipelines import statistics
@@ -51,7 +52,7 @@ def find_midi_files(root_dir: str) -> list[MidiFile]:
         if name.lower().endswith(midi_files.MIDI_SUFFIXES)
     ]
     if not paths:
-        raise ValueError(f"{root_dir}: no file in it ends in {', '.join(midi_files.MIDI_SUFFIXES)}")
+        raise PerfRnnError(f"{root_dir}: no file ends in {', '.join(midi_files.MIDI_SUFFIXES)}")
     return [MidiFile(os.path.join(root_dir, path), path, collection_name) for path in sorted(paths)]
 
 

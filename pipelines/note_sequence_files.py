@@ -8,6 +8,7 @@ from absl import logging
 from note_seq import abc_parser, midi_io, musicxml_reader
 from note_seq.protobuf import music_pb2
 
+from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.data import tfrecord
 from perf_rnn.notes import midi_files
@@ -62,7 +63,7 @@ def convert_directory(root_dir: str, output_file: str, recursive: bool = False) 
     paths = sorted(_find_files(root_dir, recursive))
     if not paths:
         hint = "" if recursive else " (--recursive looks into its subdirectories)"
-        raise ValueError(f"{root_dir}: no file in it ends in {', '.join(FORMATS)}{hint}")
+        raise PerfRnnError(f"{root_dir}: no file in it ends in {', '.join(FORMATS)}{hint}")
     tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))
     counts = ConversionCounts()
     with tfrecord.open_writers([output_file]) as (writer,):
@@ -81,7 +82,7 @@ def convert_directory(root_dir: str, output_file: str, recursive: bool = False) 
                     logging.warning("%s: has no notes", path)
                     counts.sequences_without_notes += 1
         if not counts.sequences_written:
-            raise ValueError(f"{root_dir}: none of its {len(paths)} files could be read")
+            raise PerfRnnError(f"{root_dir}: none of its {len(paths)} files could be read")
     return counts
 
 

@@ -7,6 +7,7 @@ parts, voices) does not survive it.
 
 from collections.abc import Sequence
 
+from bundles.errors import PerfRnnError
 from perf_rnn.notes import arrays as note_arrays
 from perf_rnn.notes import transforms as note_transforms
 from perf_rnn.notes.arrays import NoteArrays
@@ -112,7 +113,7 @@ class Quantizer(NoteArraysPipeline):
         """
         super().__init__(name)
         if (steps_per_quarter is None) == (steps_per_second is None):
-            raise ValueError("give exactly one of steps_per_quarter and steps_per_second")
+            raise PerfRnnError("give exactly one of steps_per_quarter and steps_per_second")
         self._steps_per_quarter = steps_per_quarter
         self._steps_per_second = steps_per_second
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
+from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.data import tfrecord
 from pipelines import pipeline as pipelines
@@ -52,9 +53,9 @@ def check_numbers(num_workers: int, num_shards: int) -> None:
       ValueError: one is below 1.
     """
     if num_workers < 1:
-        raise ValueError(f"num_workers {num_workers} is below 1")
+        raise PerfRnnError(f"num_workers {num_workers} is below 1")
     if num_shards < 1:
-        raise ValueError(f"num_shards {num_shards} is below 1")
+        raise PerfRnnError(f"num_shards {num_shards} is below 1")
 
 
 def run_pipeline_parallel(

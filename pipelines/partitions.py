@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bundles.errors import PerfRnnError
 from perf_rnn.data import splits
 from perf_rnn.notes.arrays import NoteArrays
 from pipelines import pipelines_common, statistics
@@ -36,14 +37,14 @@ def partition_key(partition_by: str, sequence: NoteSequence | NoteArrays) -> str
     key = sequence.id
     if partition_by == "folder":
         if not sequence.filename:
-            raise ValueError(
+            raise PerfRnnError(
                 f"sequence {sequence.id!r} has no filename to partition by folder; "
                 "partition by sequence, or convert the files again"
             )
         folder = posixpath.dirname(sequence.filename)
         key = posixpath.join(sequence.collection_name, folder)
     if not key:
-        raise ValueError(
+        raise PerfRnnError(
             "a sequence has no id to partition by; make the file with "
             "convert_dir_to_note_sequences, or set NoteSequence.id"
         )
@@ -128,7 +129,7 @@ def read_split_csv(path: str, eval_splits: Iterable[str]) -> dict[str, str]:
     """
     sides = {splits.TRAIN: SIDES[1]} | dict.fromkeys(eval_splits, SIDES[0])
     if unknown := set(sides) - set(splits.SPLITS):
-        raise ValueError(f"split {min(unknown)!r} is none of {', '.join(splits.SPLITS)}")
+        raise PerfRnnError(f"split {min(unknown)!r} is none of {', '.join(splits.SPLITS)}")
     return {
         name: sides[split] for name, split in splits.read_splits(path).items() if split in sides
     }

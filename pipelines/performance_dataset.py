@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data import splits, tfrecord
 from perf_rnn.notes.arrays import from_note_sequence
@@ -41,11 +42,11 @@ class NoteSequenceReader(pipeline.Pipeline):
         try:
             sequence = NoteSequence.FromString(data)
         except message.DecodeError as error:
-            raise ValueError(f"{path}: record {number} is not a NoteSequence") from error
+            raise PerfRnnError(f"{path}: record {number} is not a NoteSequence") from error
         # Protos carry no name of their type: a tf.train example parses as a NoteSequence, its first
         # message, which starts with the tag "\n", as the id or the filename.
         if (sequence.id or sequence.filename).startswith("\n"):
-            raise ValueError(f"{path}: record {number} is not a NoteSequence")
+            raise PerfRnnError(f"{path}: record {number} is not a NoteSequence")
         return [sequence]
 
 
@@ -96,7 +97,7 @@ def create_dataset(
       OSError: a file cannot be read or written.
     """
     if runner not in RUNNERS:
-        raise ValueError(f"runner {runner!r} is none of {', '.join(RUNNERS)}")
+        raise PerfRnnError(f"runner {runner!r} is none of {', '.join(RUNNERS)}")
     num_workers = parallel.default_num_workers() if num_workers is None else num_workers
     parallel.check_numbers(num_workers, num_shards)
 
@@ -116,7 +117,7 @@ def create_dataset(
     make_pipeline(None)  # Arguments that make no sense are found before files are read.
     written_csv = os.path.join(output_dir, SPLIT_CSV)
     if split_csv and os.path.realpath(split_csv) == os.path.realpath(written_csv):
-        raise ValueError(f"{split_csv}: would be written over; move it, or write elsewhere")
+        raise PerfRnnError(f"{split_csv}: would be written over; move it, or write elsewhere")
     table = partitions.read_split_csv(split_csv, eval_splits) if split_csv else None
     inputs = _Inputs(input_path)
     if table is not None:
@@ -129,7 +130,7 @@ def create_dataset(
         except ModuleNotFoundError as error:
             if error.name != "apache_beam":
                 raise
-            raise ValueError(
+            raise PerfRnnError(
                 "runner 'beam' needs Apache Beam: pip install 'perf_rnn[beam]'"
             ) from error
         run = beam_runner.run_pipeline_beam
@@ -168,7 +169,7 @@ class _Inputs:
         paths = [path] if os.path.exists(path) else sorted(glob.glob(path))
         self._files = [tfrecord.RecordFile(path) for path in paths or [path]]
         if not any(map(len, self._files)):
-            raise ValueError(f"{path}: holds no NoteSequences")
+            raise PerfRnnError(f"{path}: holds no NoteSequences")
 
     def __iter__(self) -> Iterator[Any]:
         for file in self._files:
@@ -182,7 +183,7 @@ class _Inputs:
         known = {file.filename for file in self._files if isinstance(file, midi_reader.MidiFile)}
         missing = sorted(set(names) - known)
         if known and missing:
-            raise ValueError(
+            raise PerfRnnError(
                 f"{source}: {missing[0]} (and {len(missing) - 1} more) is not among the MIDI files "
                 "of the input; names are paths below it"
             )

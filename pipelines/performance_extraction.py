@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from bundles.errors import PerfRnnError
 from perf_rnn.data.augmentation import transpose
 from perf_rnn.events.note_events import DurationTooLongError, NoteCodec, ShiftTooLongError
 from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventCodec, EventIndices
@@ -57,7 +58,7 @@ def _from_performance(performance: performance_lib.BasePerformance) -> EventArra
     elif isinstance(performance, performance_lib.NotePerformance):
         codec = NoteCodec(num_velocity_bins)
     else:
-        raise ValueError(
+        raise PerfRnnError(
             f"a {type(performance).__name__} has no event indices; give a Performance or a "
             "NotePerformance"
         )
@@ -121,7 +122,7 @@ class PerformanceExtractor(ArrayPipeline):
 
     def transform_arrays(self, arrays: NoteArrays) -> list[EventArrays]:
         if arrays.steps_per_second is None:
-            raise ValueError(f"sequence {arrays.id!r} is not quantised in steps per second")
+            raise PerfRnnError(f"sequence {arrays.id!r} is not quantised in steps per second")
         stats = _ExtractionStats(in_bars=False)
         self._set_stats(stats.all)
         if (arrays.program != arrays.program[:1]).any():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data import examples as records
 from perf_rnn.events.note_events import NoteCodec
@@ -69,14 +70,14 @@ class EncoderPipeline(ArrayPipeline):
     def transform_arrays(self, arrays: EventArrays) -> list[Any]:
         config, events = self._config, arrays.events
         if type(arrays.codec) is not type(config.codec):
-            raise ValueError(
+            raise PerfRnnError(
                 f"config {config.key} takes the events of {type(config.codec).__name__}, not those "
                 f"of {type(arrays.codec).__name__}"
             )
         by_head = events.reshape(-1, len(config.codec.head_sizes))
         outside = by_head >= config.codec.head_sizes
         if outside.any():
-            raise ValueError(
+            raise PerfRnnError(
                 f"event index {by_head[outside][0]} is outside config {config.key}, which has "
                 f"{', '.join(map(str, config.codec.head_sizes))} classes"
             )
@@ -133,17 +134,17 @@ def get_pipeline(
       ValueError: an argument is outside what is listed here.
     """
     if min_events < 2:
-        raise ValueError(f"min_events {min_events} is below 2: there is no next event to learn")
+        raise PerfRnnError(f"min_events {min_events} is below 2: there is no next event to learn")
     if max_events is not None and max_events < min_events:
-        raise ValueError(
+        raise PerfRnnError(
             f"max_events {max_events} is below min_events {min_events}: nothing would be left"
         )
     if not 0 <= eval_ratio <= 1:
-        raise ValueError(f"eval_ratio {eval_ratio} is not between 0 and 1")
+        raise PerfRnnError(f"eval_ratio {eval_ratio} is not between 0 and 1")
     if partition_by not in PARTITION_KEYS:
-        raise ValueError(f"partition_by {partition_by!r} is none of {', '.join(PARTITION_KEYS)}")
+        raise PerfRnnError(f"partition_by {partition_by!r} is none of {', '.join(PARTITION_KEYS)}")
     if example_format not in records.EXAMPLE_FORMATS:
-        raise ValueError(
+        raise PerfRnnError(
             f"example_format {example_format!r} is none of {', '.join(records.EXAMPLE_FORMATS)}"
         )
     partition = partition or SequencePartition(eval_ratio, seed, partition_by)

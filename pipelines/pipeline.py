@@ -15,6 +15,7 @@ from typing import Any
 
 from absl import logging
 
+from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.data import tfrecord
 from pipelines import statistics
@@ -25,11 +26,11 @@ DEFAULT_OUTPUT_NAME = "dataset"
 TypeSignature = type | Mapping[str, type]
 
 
-class InvalidTypeSignatureError(Exception):
+class InvalidTypeSignatureError(PerfRnnError):
     """A type signature is neither a class nor a dict from str to class."""
 
 
-class InvalidStatisticsError(Exception):
+class InvalidStatisticsError(PerfRnnError):
     """Statistics are not iterable, or not Statistics."""
 
 
@@ -50,7 +51,7 @@ class PipelineKey:
           KeyError: `unit` has no output of that name, or a single unnamed one.
         """
         if not isinstance(unit, Pipeline):
-            raise ValueError(f"an output can only be taken of a Pipeline, not of {unit!r}")
+            raise PerfRnnError(f"an output can only be taken of a Pipeline, not of {unit!r}")
         if not isinstance(unit.output_type, dict):
             raise KeyError(f"{key!r}: {unit.name} has a single, unnamed output")
         if key not in unit.output_type:
@@ -163,7 +164,7 @@ def file_iterator(
     if extension is not None:
         extension = "." + extension.lstrip(".").lower()
         if extension == ".":
-            raise ValueError("extension is empty; give None for files of any name")
+            raise PerfRnnError("extension is empty; give None for files of any name")
     for entry in sorted(os.scandir(root_dir), key=lambda entry: entry.name):
         if entry.is_dir():
             if recurse:
@@ -187,7 +188,7 @@ def tf_record_iterator(tfrecord_file: str, proto: Any) -> Iterator[Any]:
         try:
             yield proto.FromString(record)
         except message.DecodeError as error:
-            raise ValueError(
+            raise PerfRnnError(
                 f"{tfrecord_file}: record {number} is not a {proto.__name__}"
             ) from error
 
@@ -293,7 +294,7 @@ def check_written(
         and re.search("skipped|discarded|crashed|not_in_the_table", stat.name)
     ]
     shown = f" ({', '.join(reasons)})" if reasons else ""
-    raise ValueError(f"nothing to write to {output_dir}: every input was discarded{shown}")
+    raise PerfRnnError(f"nothing to write to {output_dir}: every input was discarded{shown}")
 
 
 def check_serializable(pipeline: Pipeline) -> None:
@@ -304,7 +305,7 @@ def check_serializable(pipeline: Pipeline) -> None:
     """
     for name, type_ in pipeline.output_type_as_dict.items():
         if not hasattr(type_, "SerializeToString"):
-            raise ValueError(
+            raise PerfRnnError(
                 f"output {name!r} of {pipeline.name} cannot be written to a TFRecord: "
                 f"{type_.__name__} has no SerializeToString method"
             )

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bundles.errors import PerfRnnError
 from perf_rnn.data.examples import make_sequence_example
 from pipelines import pipeline, statistics
 
@@ -37,7 +38,7 @@ class _Partition(pipeline.Pipeline):
         """
         super().__init__(type_, dict.fromkeys(partition_names, type_), name)
         if len(partition_probabilities) != len(partition_names) - 1:
-            raise ValueError(
+            raise PerfRnnError(
                 f"{len(partition_names)} partitions need {len(partition_names) - 1} probabilities, "
                 f"got {len(partition_probabilities)}"
             )

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from absl import logging
 
+from bundles.errors import PerfRnnError
 
-class MergeStatisticsError(Exception):
+
+class MergeStatisticsError(PerfRnnError):
     """Two statistics that differ in name, kind or buckets were merged."""
 
 

@@ -18,6 +18,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import Floats
 
 GRID_POINTS = 4096
@@ -98,11 +99,11 @@ def overlap_and_divergence(first: Floats, second: Floats) -> tuple[float, float]
 def _checked(values: ArrayLike, name: str) -> Floats:
     array = np.asarray(values, np.float64)
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} has a value that is not finite")
+        raise PerfRnnError(f"{name} has a value that is not finite")
     if len(array) < 3:
-        raise ValueError(f"{name} has {len(array)} piece(s), too few for a density of distances")
+        raise PerfRnnError(f"{name} has {len(array)} piece(s), too few for a density of distances")
     if np.ptp(array) == 0:
-        raise ValueError(f"all pieces of {name} have the value {array[0]:g}")
+        raise PerfRnnError(f"all pieces of {name} have the value {array[0]:g}")
     return array
 
 
@@ -115,7 +116,7 @@ def _intra_set_distances(values: Floats) -> Floats:
 def _bandwidth(sample: Floats) -> float:
     bandwidth = float(sample.std(ddof=1)) * len(sample) ** -0.2 if len(sample) > 1 else 0.0
     if not bandwidth > 0:
-        raise ValueError("the numbers are all the same, or there is only one: no density")
+        raise PerfRnnError("the numbers are all the same, or there is only one: no density")
     return bandwidth
 
 

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from bundles.errors import PerfRnnError
 from perf_rnn.events.one_hot import STEPS_PER_SECOND
 from perf_rnn.notes.arrays import Int32s, Int64s, NoteArrays
 from perf_rnn.notes.transforms import quantize, split
@@ -88,10 +89,10 @@ def music_statistics(notes: NoteArrays) -> MusicStatistics:
       ValueError: the notes are quantised, start before time 0, or last no time at all.
     """
     if notes.is_quantized:
-        raise ValueError("quantised notes cannot be measured; give those before quantize")
+        raise PerfRnnError("quantised notes cannot be measured; give those before quantize")
     quantized = quantize(notes, STEPS_PER_SECOND)
     if not quantized.total_steps:
-        raise ValueError("there is nothing to measure: no notes, and a total_time of 0")
+        raise PerfRnnError("there is nothing to measure: no notes, and a total_time of 0")
     assert quantized.start_step is not None
     assert quantized.end_step is not None
     start, end = quantized.start_step, quantized.end_step

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bundles.errors import PerfRnnError
 from perf_rnn.analysis.music_statistics import played_order
 from perf_rnn.events.one_hot import STEPS_PER_SECOND
 from perf_rnn.notes.arrays import Int64s, NoteArrays
@@ -129,16 +130,16 @@ class _Notes:
         pitches, steps = [], []
         for number, notes in enumerate(pieces):
             if not notes.num_notes:
-                raise ValueError(f"{what} {number} has no notes")
+                raise PerfRnnError(f"{what} {number} has no notes")
             if notes.is_quantized:
-                raise ValueError(f"{what} {number} is quantised; give it as it was before quantize")
+                raise PerfRnnError(f"{what} {number} is quantised; give it unquantised")
             step = quantize(notes, STEPS_PER_SECOND).start_step
             assert step is not None
             order = played_order(step, notes.pitch)
             pitches.append(notes.pitch[order])
             steps.append(step[order])
         if not pitches:
-            raise ValueError(f"there is no {what}")
+            raise PerfRnnError(f"there is no {what}")
         sizes = [len(pitch) for pitch in pitches]
         self.bounds = np.append(0, np.cumsum(sizes))
         self.piece = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)

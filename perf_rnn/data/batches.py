@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from bundles.errors import PerfRnnError
 from perf_rnn.data.examples import EventSequence
 
 
@@ -83,7 +84,7 @@ class WindowBatches:
           ValueError: they were of another number of segments.
         """
         if position[0] != len(self._segments):
-            raise ValueError(f"{len(self._segments)} examples, where there were {position[0]}")
+            raise PerfRnnError(f"{len(self._segments)} examples, where there were {position[0]}")
         self._next = int(position[1])
         self._taken, self._start = np.split(np.array(position[2:], np.int64), 2)
         for row, taken in enumerate(self._taken):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from absl import logging
 
 from bundles import light_imports
+from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.data.tfrecord import RecordError, RecordFile
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
@@ -80,7 +81,7 @@ class PieceSet:
         if os.path.isdir(path):
             found = _midi_files(path)
             if not found:
-                raise ValueError(f"{path}: no file in it ends in .mid or .midi, or these with .gz")
+                raise PerfRnnError(f"{path}: no file ends in .mid or .midi, or these with .gz")
             if missing := sorted(set(names or ()) - set(found)):
                 logging.warning(
                     "%s: %s (and %d more asked for) is not in it; names are paths below it",
@@ -99,7 +100,7 @@ class PieceSet:
         else:
             records = RecordFile(path)
             if not len(records):
-                raise ValueError(f"{path}: holds no NoteSequences")
+                raise PerfRnnError(f"{path}: holds no NoteSequences")
             self._sources = [
                 (f"record {number}", functools.partial(_read_record, records, number))
                 for number in range(len(records))
@@ -133,7 +134,7 @@ class PieceSet:
             yield Piece(name, notes)
         if not counts.pieces:
             asked = "" if self._names is None else " of the names asked for"
-            raise ValueError(
+            raise PerfRnnError(
                 f"{self.path}: no piece in it{asked} can be used: {counts.damaged} damaged, "
                 f"{counts.without_notes} without notes"
             )
@@ -144,7 +145,7 @@ def _as_they_sound(sequence: music_pb2.NoteSequence) -> NoteArrays:
     notes = notes.take_notes(~notes.is_drum)
     total_time = float(notes.end_time.max(initial=0.0))
     if notes.start_time.min(initial=0.0) < 0 or total_time > MAX_SECONDS:
-        raise ValueError(f"it has notes outside 0 to {MAX_SECONDS} s")
+        raise PerfRnnError(f"it has notes outside 0 to {MAX_SECONDS} s")
     return notes.replace(total_time=total_time)
 
 

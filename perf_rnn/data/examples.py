@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from bundles import light_imports
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data.tfrecord import RecordError, RecordFile
 from perf_rnn.events.encodings import EventEncoding
@@ -99,7 +100,7 @@ def make_example(
       ValueError: `example_format` is unknown.
     """
     if example_format not in EXAMPLE_FORMATS:
-        raise ValueError(
+        raise PerfRnnError(
             f"example format {example_format!r} is none of {', '.join(EXAMPLE_FORMATS)}"
         )
     if example_format == "sparse_one_hot":

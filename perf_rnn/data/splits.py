@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Mapping
 
+from bundles.errors import PerfRnnError
 from bundles.whole_files import written_whole
 
 # What a MAESTRO-style CSV calls the splits.
@@ -30,23 +31,23 @@ def read_splits(path: str) -> dict[str, str]:
             columns = rows.fieldnames or []
             for column in ("split", "midi_filename"):
                 if column not in columns:
-                    raise ValueError(
+                    raise PerfRnnError(
                         f"{path}: has no column {column!r}; its first line has "
                         f"{', '.join(columns) or 'nothing'}"
                     )
             for row in rows:
                 split, name = row["split"], row["midi_filename"]
                 if split not in SPLITS or not name:
-                    raise ValueError(
+                    raise PerfRnnError(
                         f"{path}: line {rows.line_num}: split {split!r} of file {name!r} is none "
                         f"of {', '.join(SPLITS)}"
                         if name
                         else f"{path}: line {rows.line_num}: has no midi_filename"
                     )
                 if splits.setdefault(name, split) != split:
-                    raise ValueError(f"{path}: {name} stands in {splits[name]} and in {split}")
+                    raise PerfRnnError(f"{path}: {name} stands in {splits[name]} and in {split}")
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: is no CSV file ({error})") from error
+            raise PerfRnnError(f"{path}: is no CSV file ({error})") from error
     return splits
 
 
@@ -59,7 +60,7 @@ def names_in(path: str, splits: Collection[str]) -> set[str]:
     """
     names = {name for name, split in read_splits(path).items() if split in splits}
     if not names:
-        raise ValueError(f"{path}: no file in it is of split {' or '.join(splits)}")
+        raise PerfRnnError(f"{path}: no file in it is of split {' or '.join(splits)}")
     return names
 
 

@@ -15,13 +15,14 @@ from typing import Any, BinaryIO
 import google_crc32c
 import numpy as np
 
+from bundles.errors import PerfRnnError
 from bundles.whole_files import written_whole
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 
 
-class RecordError(ValueError):
+class RecordError(PerfRnnError):
     """A TFRecord file or one of its examples cannot be used; the message says which and why."""
 
 

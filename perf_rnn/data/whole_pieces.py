@@ -11,6 +11,7 @@ import numpy as np
 from absl import logging
 
 from bundles import light_imports
+from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data.collections import PieceSet
@@ -88,7 +89,7 @@ def read_whole_pieces(
         kind, left_out = "SequenceExamples", {"too_short": 0}
         records = EventRecords(path, config)
         if names is not None:
-            raise ValueError(f"{path}: SequenceExamples are divided already, and not by file names")
+            raise PerfRnnError(f"{path}: SequenceExamples are not divided by file names")
         pieces = _from_records(records, config)
     else:
         is_midi = os.path.isdir(path) or path.lower().endswith(MIDI_SUFFIXES)
@@ -97,7 +98,7 @@ def read_whole_pieces(
     usable = [piece for piece in pieces if len(piece.events) > 1]
     left_out["too_short"] = len(pieces) - len(usable)
     if not usable:
-        raise ValueError(f"{path}: no piece in it has two events to predict one from the other")
+        raise PerfRnnError(f"{path}: no piece in it has two events to predict one from the other")
     return WholePieces(path, kind, usable, left_out)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundles.errors import PerfRnnError
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.events.one_hot import NUM_PITCHES, STEPS_PER_SECOND, EventCodec
 
@@ -91,7 +92,7 @@ class ControlSignal(abc.ABC):
         if self._is_single(request):
             return [self.validate(request)]
         if not request:
-            raise ValueError(f"{self.name} is an empty list; give a value or a list of values")
+            raise PerfRnnError(f"{self.name} is an empty list; give a value or a list of values")
         return [self.validate(value) for value in request]
 
     def parse(self, text: str) -> list[Any]:
@@ -127,7 +128,7 @@ class NoteDensity(ControlSignal):
     def validate(self, value: Any) -> float:
         density = _as_float(value)
         if not 0 <= density < math.inf:
-            raise ValueError(
+            raise PerfRnnError(
                 f"{self.name} {value!r} is not a number of at least 0; "
                 "give one such as 3, or a list such as [1, 4, 16]"
             )
@@ -200,7 +201,7 @@ class PitchHistogram(ControlSignal):
             or not all(weight >= 0 for weight in weights)
             or not 0 < sum(weights) < math.inf
         ):
-            raise ValueError(
+            raise PerfRnnError(
                 f"{self.name} {value!r} is neither 12 numbers of at least 0, not all of them 0, "
                 "nor a scale: a root (c, f_sharp, e_flat, ...), an underscore, and "
                 f"{' or '.join(SCALES)}"
@@ -268,7 +269,7 @@ class Conditioning:
         values = []
         for signal in self.signals:
             if not isinstance(codec, EventCodec):
-                raise ValueError(f"{signal.name} is not defined on note events")
+                raise PerfRnnError(f"{signal.name} is not defined on note events")
             values.append(signal.extract(events, codec))
         return self.encode(values, np.broadcast_to(disabled, len(events)))
 
@@ -299,7 +300,7 @@ class Conditioning:
         """
         flags = np.atleast_1d(np.asarray(disabled, np.bool_))
         if flags.any() and not self.optional:
-            raise ValueError("only a model with optional conditioning can have it disabled")
+            raise PerfRnnError("only a model with optional conditioning can have it disabled")
         length = np.broadcast_shapes(flags.shape, *(part.shape[:1] for part in parts))[0]
         vectors = np.zeros((length, self.size), np.float32)
         enabled = ~flags[:, np.newaxis]
@@ -320,7 +321,7 @@ def disabled_values(request: Any) -> list[bool]:
     """
     flags = list(request) if isinstance(request, (list, tuple)) else [request]
     if not flags or not all(isinstance(flag, bool) for flag in flags):
-        raise ValueError(
+        raise PerfRnnError(
             f"disable_conditioning {request!r} is not True or False; "
             "give one of them, or a list such as [False, True]"
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bundles.errors import PerfRnnError
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.events.one_hot import NUM_PITCHES, EventCodec, EventIndices
 
@@ -97,7 +98,7 @@ class EventEncoding:
         """
         inputs = np.asarray(inputs, np.float32)
         if inputs.ndim != 2 or inputs.shape[1] != self.dense_width:
-            raise ValueError(
+            raise PerfRnnError(
                 f"expected dense inputs of shape [L, {self.dense_width}], got {inputs.shape}"
             )
         with np.errstate(invalid="ignore"):  # NaN and infinity are no event's either.
@@ -105,7 +106,7 @@ class EventEncoding:
             is_close = np.abs(self.dense_inputs(events) - inputs) <= _DENSE_TOLERANCE
         strangers = np.flatnonzero(~is_close.all(axis=1))
         if len(strangers):
-            raise ValueError(f"dense input {strangers[0]} is that of no event")
+            raise PerfRnnError(f"dense input {strangers[0]} is that of no event")
         return events
 
     def _nearest_events(self, inputs: np.ndarray) -> EventIndices:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bundles.errors import PerfRnnError
 from perf_rnn.events.one_hot import (
     MAX_VELOCITY,
     MIN_VELOCITY,
@@ -36,7 +37,7 @@ MAX_NOTE_SHIFT_STEPS = SHIFT_HEADS[0] * SHIFT_HEADS[1] - 1
 MAX_DURATION_STEPS = DURATION_HEADS[0] * DURATION_HEADS[1]
 
 
-class NoteEventError(ValueError):
+class NoteEventError(PerfRnnError):
     """Notes that note events cannot express."""
 
 
@@ -72,7 +73,7 @@ class NoteCodec:
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_velocity_bins <= MAX_VELOCITY:
-            raise ValueError(
+            raise PerfRnnError(
                 f"num_velocity_bins {self.num_velocity_bins} is outside 1 to {MAX_VELOCITY}"
             )
 
@@ -103,7 +104,7 @@ class NoteCodec:
           ValueError: the notes are not quantised, or a pitch, velocity or duration is impossible.
         """
         if notes.start_step is None or notes.end_step is None:
-            raise ValueError("notes are not quantised; call note_transforms.quantize first")
+            raise PerfRnnError("notes are not quantised; call note_transforms.quantize first")
         order = np.lexsort((notes.pitch, notes.start_time))
         order = order[notes.start_step[order] >= start_step]
         start, end = notes.start_step[order], notes.end_step[order]
@@ -176,7 +177,7 @@ class NoteCodec:
           ValueError: `steps` is negative.
         """
         if steps < 0:
-            raise ValueError(f"length of {steps} steps is below 0")
+            raise PerfRnnError(f"length of {steps} steps is below 0")
         events = self._check_indices(events)
         starts = np.cumsum(self.event_steps(events))
         events = events[starts < steps]
@@ -253,7 +254,7 @@ class NoteCodec:
         if array.size == 0:
             array = array.astype(np.int32).reshape(-1, *self.event_shape)
         if array.ndim != 2 or array.shape[1:] != self.event_shape or array.dtype.kind not in "iu":
-            raise ValueError(
+            raise PerfRnnError(
                 f"expected [L, 6] integer note events, got {array.dtype} of shape {array.shape}"
             )
         for head, size in enumerate(self.head_sizes):

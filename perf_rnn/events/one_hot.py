@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import NoteArrays
 from perf_rnn.notes.transforms import quantize
 
@@ -73,11 +74,11 @@ class EventCodec:
 
     def __post_init__(self) -> None:
         if not 0 <= self.num_velocity_bins <= MAX_VELOCITY:
-            raise ValueError(
+            raise PerfRnnError(
                 f"num_velocity_bins {self.num_velocity_bins} is outside 0 to {MAX_VELOCITY}"
             )
         if self.max_shift_steps < 1:
-            raise ValueError(f"max_shift_steps {self.max_shift_steps} is below 1")
+            raise PerfRnnError(f"max_shift_steps {self.max_shift_steps} is below 1")
 
     @property
     def num_classes(self) -> int:
@@ -128,11 +129,11 @@ class EventCodec:
         """
         if event_type not in self._ranges:
             types = ", ".join(f"{known.value} {known.name}" for known in EventType)
-            raise ValueError(f"event type {event_type} is none of {types}")
+            raise PerfRnnError(f"event type {event_type} is none of {types}")
         base, low, high = self._ranges[event_type]
         if not low <= value <= high:
             allowed = f"is outside {low} to {high}" if high else "in a codec without velocity bins"
-            raise ValueError(f"{EventType(event_type).name} value {value} {allowed}")
+            raise PerfRnnError(f"{EventType(event_type).name} value {value} {allowed}")
         return base + value
 
     def event(self, index: int) -> Event:
@@ -144,7 +145,7 @@ class EventCodec:
         for event_type, (base, low, high) in self._ranges.items():
             if base + low <= index <= base + high:
                 return Event(EventType(event_type), index - base)
-        raise ValueError(f"event index {index} is outside 0 to {self.num_classes - 1}")
+        raise PerfRnnError(f"event index {index} is outside 0 to {self.num_classes - 1}")
 
     def encode(self, notes: NoteArrays, start_step: int = 0) -> EventIndices:
         """The events of the notes that start at or after `start_step`.
@@ -163,7 +164,7 @@ class EventCodec:
           ValueError: the notes are not quantised, or a pitch or velocity is outside MIDI's range.
         """
         if notes.start_step is None or notes.end_step is None:
-            raise ValueError("notes are not quantised; call note_transforms.quantize first")
+            raise PerfRnnError("notes are not quantised; call note_transforms.quantize first")
         order = np.lexsort((notes.pitch, notes.start_time))
         order = order[notes.start_step[order] >= start_step]
         num_notes = len(order)
@@ -237,7 +238,7 @@ class EventCodec:
         """
         events = self._check_indices(events)
         if not MIN_VELOCITY <= velocity <= MAX_VELOCITY:
-            raise ValueError(f"velocity {velocity} is outside {MIN_VELOCITY} to {MAX_VELOCITY}")
+            raise PerfRnnError(f"velocity {velocity} is outside {MIN_VELOCITY} to {MAX_VELOCITY}")
         shifts = self.event_steps(events)
         total_steps = int(shifts.sum())
 
@@ -296,7 +297,7 @@ class EventCodec:
           ValueError: `steps` is negative.
         """
         if steps < 0:
-            raise ValueError(f"length of {steps} steps is below 0")
+            raise PerfRnnError(f"length of {steps} steps is below 0")
         events = self._check_indices(events)
         shifts = self.event_steps(events)
         ends = np.cumsum(shifts)
@@ -358,7 +359,7 @@ class EventCodec:
         if array.size == 0:
             array = array.astype(np.int32)
         if array.ndim != 1 or array.dtype.kind not in "iu":
-            raise ValueError(
+            raise PerfRnnError(
                 f"expected [L] integer event indices, got {array.dtype} of shape {array.shape}"
             )
         check_values("event index", array, 0, self.num_classes - 1)
@@ -374,7 +375,7 @@ def check_values(what: str, values: NDArray[Any], low: int, high: int) -> None:
     """Raises a ValueError that names the first of the values outside `low` to `high`, if any."""
     outside = np.flatnonzero((values < low) | (values > high))
     if len(outside):
-        raise ValueError(
+        raise PerfRnnError(
             f"{what} {values[outside[0]]} (number {outside[0]}) is outside {low} to {high}"
         )
 
@@ -398,7 +399,7 @@ def notes_of_steps(
       ValueError: `max_note_duration` is not above 0.
     """
     if max_note_duration is not None and not max_note_duration > 0:
-        raise ValueError(f"max_note_duration {max_note_duration} is not above 0 seconds")
+        raise PerfRnnError(f"max_note_duration {max_note_duration} is not above 0 seconds")
     # The same floating point operations as note_seq, so the same times to the last bit.
     seconds_per_step = 1.0 / steps_per_second
     start_time = first_step * seconds_per_step + start_step * seconds_per_step

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles import Bundle
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.generation.cpu.worker_threads import all_cores
 from perf_rnn.generation.sampler import (
@@ -73,18 +74,18 @@ def beam_search(
     }
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"{name} {size!r} is not a whole number above 0")
+            raise PerfRnnError(f"{name} {size!r} is not a whole number above 0")
     by_events = num_events is not None
     length = num_events if by_events else num_steps
     if length is None:
-        raise ValueError("say how long the piece is to be, by num_events or num_steps")
+        raise PerfRnnError("say how long the piece is to be, by num_events or num_steps")
     count = steps_per_iteration
     if not by_events:
         check_primer_length(config.codec, primer[num_unheard:], length)
     elif len(primer) < length:
         count = (length - len(primer) - 1) % steps_per_iteration + 1
     else:
-        raise ValueError(
+        raise PerfRnnError(
             f"the primer has {len(primer)} events, the piece only {length}; "
             "shorten the primer or ask for more events"
         )

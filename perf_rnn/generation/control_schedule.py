@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import default_configs
 from perf_rnn.events.controls import Conditioning, disabled_values
 
@@ -23,7 +24,7 @@ def spread_index(steps: NDArray[np.int64], count: int, num_steps: int | None) ->
     """
     if num_steps is None:
         if count > 1:
-            raise ValueError(
+            raise PerfRnnError(
                 f"a list of {count} values needs a piece of known length to spread over"
             )
         return np.zeros_like(steps)
@@ -64,13 +65,13 @@ class ControlSchedule:
         """
         values = values or {}
         if num_steps is not None and num_steps < 1:
-            raise ValueError(f"num_steps {num_steps} is not above 0")
+            raise PerfRnnError(f"num_steps {num_steps} is not above 0")
         signals = conditioning.signals
         for name in values:
             if name not in {signal.name for signal in signals}:
-                raise ValueError(_no_such_control(name))
+                raise PerfRnnError(_no_such_control(name))
         if disabled is not None and not conditioning.optional:
-            raise ValueError(_no_such_control("disable_conditioning"))
+            raise PerfRnnError(_no_such_control("disable_conditioning"))
         # For each signal the vectors of its values, then whether it is disabled.
         lists: list[Any] = [
             signal.encode_request(signal.values(values[signal.name]))

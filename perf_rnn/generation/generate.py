@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bundles import Bundle
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig, default_configs
 from perf_rnn.events.controls import Conditioning
 from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventIndices
@@ -85,7 +86,7 @@ def generate(
       OSError: a file cannot be read.
     """
     if not 2 / STEPS_PER_SECOND <= seconds <= MAX_SECONDS:
-        raise ValueError(f"seconds {seconds} is not a number from 0.02 to {MAX_SECONDS}")
+        raise PerfRnnError(f"seconds {seconds} is not a number from 0.02 to {MAX_SECONDS}")
     bundle, config = load_model(config_or_bundle)
     made = generate_pieces(
         bundle,
@@ -242,7 +243,7 @@ def parse_temperature(text: str) -> float | list[float]:
         value = ast.literal_eval(text.strip())
         return [float(item) for item in value] if isinstance(value, list) else float(value)
     except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
-        raise ValueError(
+        raise PerfRnnError(
             f"temperature {text!r} is neither a number nor a list such as [0.9,1.1]"
         ) from None
 

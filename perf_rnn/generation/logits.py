@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundles.errors import PerfRnnError
+
 Seed = int | Sequence[int] | np.random.SeedSequence
 
 # Random numbers are drawn from each row's generator for this many events at a time.
@@ -49,26 +51,26 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         values = self.temperatures
         if not values:
-            raise ValueError(
+            raise PerfRnnError(
                 "temperature is an empty list; give a number above 0 or a list of them"
             )
         for value in values:
             if not _is_number(value) or not 0 < value < math.inf:
-                raise ValueError(f"temperature {value!r} is not a number above 0")
+                raise PerfRnnError(f"temperature {value!r} is not a number above 0")
         if self.top_k is not None and (
             not isinstance(self.top_k, numbers.Integral)
             or isinstance(self.top_k, bool)
             or self.top_k < 1
         ):
-            raise ValueError(f"top_k {self.top_k!r} is not a whole number above 0")
+            raise PerfRnnError(f"top_k {self.top_k!r} is not a whole number above 0")
         if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
-            raise ValueError(f"top_p {self.top_p!r} is not a number above 0 and at most 1")
+            raise PerfRnnError(f"top_p {self.top_p!r} is not a number above 0 and at most 1")
         for name in ("min_p", "pitch_min_p"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and 0 <= value <= 1):
-                raise ValueError(f"{name} {value!r} is not a number from 0 to 1")
+                raise PerfRnnError(f"{name} {value!r} is not a number from 0 to 1")
         if not isinstance(self.legal_events, bool):
-            raise ValueError(f"legal_events {self.legal_events!r} is neither True nor False")
+            raise PerfRnnError(f"legal_events {self.legal_events!r} is neither True nor False")
 
     @property
     def temperatures(self) -> list[float]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bundles import Bundle
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events.note_events import MAX_DURATION_STEPS, NoteCodec
 from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventIndices
@@ -202,4 +203,4 @@ def to_sequence(
 def check_count(name: str, value: Any, lowest: int) -> None:
     """Raises ValueError if a named value is no whole number, or below `lowest`."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < lowest:
-        raise ValueError(f"{name} {value!r} is not a whole number of at least {lowest}")
+        raise PerfRnnError(f"{name} {value!r} is not a whole number of at least {lowest}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import logging
 
+from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
 from perf_rnn.notes.midi_files import read_note_sequence
 from perf_rnn.notes.transforms import apply_sustain
@@ -41,7 +42,7 @@ def from_any(primer: Any) -> NoteArrays | None:
         return from_pitches(primer)
     if hasattr(primer, "quantization_info"):
         return from_sequence(primer)
-    raise ValueError(
+    raise PerfRnnError(
         f"a {type(primer).__name__} is no primer; give a NoteSequence, NoteArrays, the path of a "
         "MIDI file or a list of pitches"
     )
@@ -71,7 +72,7 @@ def from_melody(text: str) -> NoteArrays:
     ends = [*changes, len(events)][1:]
     notes = [(events[a], a, b) for a, b in zip(changes, ends, strict=True) if events[a] >= 0]
     if not notes:
-        raise ValueError(f"primer_melody {text!r} holds no note")
+        raise PerfRnnError(f"primer_melody {text!r} holds no note")
     pitches, starts, stops = zip(*notes, strict=True)
     step = MELODY_STEP_SECONDS
     notes_of_melody = _notes(pitches, np.array(starts) * step, np.array(stops) * step)
@@ -110,7 +111,7 @@ def playable(notes: NoteArrays, name: str) -> NoteArrays:
     notes = apply_sustain(notes.unquantized())
     melodic = notes.take_notes(~notes.is_drum)
     if not melodic.num_notes:
-        raise ValueError(f"{name}: has no notes{' but drums' if notes.num_notes else ''}")
+        raise PerfRnnError(f"{name}: has no notes{' but drums' if notes.num_notes else ''}")
     if melodic.num_notes < notes.num_notes:
         dropped = notes.num_notes - melodic.num_notes
         logging.warning("%s: %d drum notes are left out of the primer.", name, dropped)
@@ -134,7 +135,7 @@ def cut(notes: NoteArrays, seconds: float) -> NoteArrays:
     """
     kept = notes.take_notes(notes.start_time < seconds)
     if notes.num_notes and not kept.num_notes:
-        raise ValueError(f"no note of the primer starts in its first {seconds:g} s")
+        raise PerfRnnError(f"no note of the primer starts in its first {seconds:g} s")
     return kept.replace(
         end_time=np.minimum(kept.end_time, seconds),
         total_time=min(kept.total_time, seconds),
@@ -166,8 +167,8 @@ def _parse_integers(name: str, text: str | Sequence[int], lowest: int, example: 
         or not values
         or any(type(v) is not int for v in values)
     ):
-        raise ValueError(f"{name} {text!r} is not a list of integers such as {example}")
+        raise PerfRnnError(f"{name} {text!r} is not a list of integers such as {example}")
     for value in values:
         if not lowest <= value <= 127:
-            raise ValueError(f"{name}: {value} is outside {lowest} to 127")
+            raise PerfRnnError(f"{name}: {value} is outside {lowest} to 127")
     return list(values)

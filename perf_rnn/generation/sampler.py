@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles import Bundle
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.events.one_hot import NUM_PITCHES, EventCodec
@@ -81,7 +82,7 @@ class Sampler:
         codec = config.codec
         primer = np.asarray(primer)
         if not len(primer):
-            raise ValueError("the primer is empty")
+            raise PerfRnnError("the primer is empty")
         self.controls = controls or ControlSchedule(config.conditioning)
         self._codec = codec
         self._num_steps = num_steps
@@ -115,7 +116,7 @@ class Sampler:
     @options.setter
     def options(self, options: SamplingOptions) -> None:
         if options.legal_events != self._options.legal_events:
-            raise ValueError("legal_events cannot change within a piece")
+            raise PerfRnnError("legal_events cannot change within a piece")
         self._options = options
         self._set_temperatures()
 
@@ -189,7 +190,7 @@ class Sampler:
             state[f"network_{i}"].shape[1:] != part.shape[1:]
             for i, part in enumerate(self._network.states)
         ):
-            raise ValueError("the state is that of another model, or of other legal_events")
+            raise PerfRnnError("the state is that of another model, or of other legal_events")
         self._events, self.clock = state["events"], state["clock"]
         self._random.restore(state)
         self._rules.arrays = {name: state[f"rules_{name}"].copy() for name in self._rules.arrays}
@@ -268,7 +269,7 @@ def log_likelihood(
     """
     temperatures = np.array(SamplingOptions(temperature).temperatures, np.float64)
     if not all(map(len, pieces)):
-        raise ValueError("a piece without events has no likelihood")
+        raise PerfRnnError("a piece without events has no likelihood")
     heads = _head_slices(config)
     lengths = np.array([len(piece) for piece in pieces])
     order = np.argsort(-lengths, kind="stable")  # Those that go on longest come first.
@@ -341,7 +342,7 @@ def check_primer_length(codec: EventCodec | NoteCodec, primer: Any, num_steps: i
     """Raises ValueError if the primer is not shorter than a piece of `num_steps`."""
     primer_steps = codec.num_steps(primer)
     if primer_steps >= num_steps:
-        raise ValueError(
+        raise PerfRnnError(
             f"the primer lasts {primer_steps} steps of 10 ms, the piece only {num_steps}; shorten "
             "the primer (--max_primer_seconds) or ask for more steps (--num_steps)"
         )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles import Bundle
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.events.one_hot import (
@@ -85,7 +86,7 @@ class Stream(Iterator[Note]):
           ValueError: what `Sampler` refuses, or `max_note_seconds` is not above 0.
         """
         if not max_note_seconds > 0:
-            raise ValueError(f"max_note_seconds {max_note_seconds} is not above 0")
+            raise PerfRnnError(f"max_note_seconds {max_note_seconds} is not above 0")
         self._sampler = Sampler(
             bundle, config, primer, [seed], options, controls, num_unheard=num_unheard
         )
@@ -156,7 +157,7 @@ class Stream(Iterator[Note]):
           ValueError: it is a state of something else.
         """
         if state.keys() != self.state().keys():
-            raise ValueError("the state is that of another model, or of other legal_events")
+            raise PerfRnnError("the state is that of another model, or of other legal_events")
         parts: dict[str, dict[str, NDArray[Any]]] = {"sampler": {}, "reader": {}}
         for name, array in state.items():
             part, _, inner_name = name.partition("_")

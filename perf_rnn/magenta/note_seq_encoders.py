@@ -15,6 +15,7 @@ from note_seq import performance_controls
 from note_seq.performance_lib import PerformanceEvent
 from numpy.typing import NDArray
 
+from bundles.errors import PerfRnnError
 from perf_rnn.events.controls import ControlSignal, NoteDensity, PitchHistogram
 from perf_rnn.events.encodings import EventEncoding
 from perf_rnn.events.note_events import NoteCodec
@@ -37,7 +38,7 @@ def encoding_of(encoder: Any) -> EventEncoding:
     """
     name = type(encoder).__name__
     if isinstance(encoder, note_seq.ConditionalEventSequenceEncoderDecoder):
-        raise ValueError(
+        raise PerfRnnError(
             f"{name}: give the encoder of the events alone, and what they are conditioned on as "
             "control_signals"
         )
@@ -50,17 +51,17 @@ def encoding_of(encoder: Any) -> EventEncoding:
         # The same events once more, this time after another.
         inputs_later = [encoder.events_to_input([objects[0], event], 1) for event in objects]
     except (AttributeError, IndexError, TypeError, ValueError, NotImplementedError) as error:
-        raise ValueError(f"{name} has other events; {_SUPPORTED}") from error
+        raise PerfRnnError(f"{name} has other events; {_SUPPORTED}") from error
     if not same:
-        raise ValueError(f"{name} has other events; {_SUPPORTED}")
+        raise PerfRnnError(f"{name} has other events; {_SUPPORTED}")
     if not np.array_equal(inputs, inputs_later):
-        raise ValueError(f"{name} looks back further than one event; {_SUPPORTED}")
+        raise PerfRnnError(f"{name} looks back further than one event; {_SUPPORTED}")
     vectors = np.array(inputs, np.float32)
     for encoding in (EventEncoding(codec), EventEncoding(codec, index_input=True)):
         if np.array_equal(vectors, encoding.dense_inputs(events)):
             return encoding
     if isinstance(codec, NoteCodec):
-        raise ValueError(f"{name} has other inputs for note events; {_SUPPORTED}")
+        raise PerfRnnError(f"{name} has other inputs for note events; {_SUPPORTED}")
     return EventEncoding(codec, vectors)
 
 
@@ -74,14 +75,14 @@ def _codec_of(encoder: Any) -> EventCodec | NoteCodec:
     if isinstance(classes, Sequence):
         note_codec = NoteCodec(classes[3])
         if tuple(classes) != note_codec.head_sizes:
-            raise ValueError(f"heads of {classes} classes")
+            raise PerfRnnError(f"heads of {classes} classes")
         return note_codec
     kinds = [encoder.class_index_to_event(index, []).event_type for index in range(classes)]
     codec = EventCodec(
         kinds.count(PerformanceEvent.VELOCITY), kinds.count(PerformanceEvent.TIME_SHIFT)
     )
     if classes != codec.num_classes:
-        raise ValueError(f"{classes} classes")
+        raise PerfRnnError(f"{classes} classes")
     return codec
 
 
@@ -124,7 +125,7 @@ class NoteSeqSignal(ControlSignal):
 
     def validate(self, value: Any) -> Any:
         if not self.signal.validate(value):
-            raise ValueError(
+            raise PerfRnnError(
                 f"{self.name} {value!r} is none of its values: {self.signal.description}"
             )
         return value

@@ -19,6 +19,7 @@ from note_seq.protobuf import generator_pb2
 from numpy.typing import NDArray
 
 from bundles import Bundle
+from bundles.errors import PerfRnnError
 from perf_rnn import configs
 from perf_rnn.events.controls import Conditioning
 from perf_rnn.events.encodings import EventEncoding
@@ -32,7 +33,7 @@ from perf_rnn.magenta import note_seq_encoders
 from perf_rnn.training import run_dir
 
 
-class EventSequenceRnnModelError(ValueError):
+class EventSequenceRnnModelError(PerfRnnError):
     """A model is asked for what it cannot do; the message says what."""
 
 
@@ -75,21 +76,21 @@ class PerformanceRnnConfig(configs.PerformanceRnnConfig):
             # The fields are frozen, as they are for every config.
             object.__setattr__(self, "_encoder", encoder_decoder)
         if num_velocity_bins not in (0, encoding.codec.num_velocity_bins):
-            raise ValueError(
+            raise PerfRnnError(
                 f"num_velocity_bins {num_velocity_bins}, but the encoder has "
                 f"{encoding.codec.num_velocity_bins}"
             )
         if note_performance and not isinstance(encoding.codec, NoteCodec):
-            raise ValueError("note_performance, but the encoder is not one of note events")
+            raise PerfRnnError("note_performance, but the encoder is not one of note events")
         signals = tuple(map(note_seq_encoders.signal_of, control_signals or ()))
         if optional_conditioning and not signals:
-            raise ValueError("optional_conditioning, but there are no control_signals")
+            raise PerfRnnError("optional_conditioning, but there are no control_signals")
         if signals and isinstance(encoding.codec, NoteCodec):
-            raise ValueError("note events cannot be conditioned: control_signals take others")
+            raise PerfRnnError("note events cannot be conditioned: control_signals take others")
         if not isinstance(hparams, HParams):
             unknown = [name for name in hparams if name not in HParams().to_dict()]
             if unknown:
-                raise ValueError(f"hparams: unknown name {unknown[0]!r}")
+                raise PerfRnnError(f"hparams: unknown name {unknown[0]!r}")
             hparams = HParams.from_dict({**HParams().to_dict(), **hparams})
         super().__init__(
             key=details.id if key is None else key,

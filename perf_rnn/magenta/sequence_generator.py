@@ -14,9 +14,10 @@ from absl import logging
 from note_seq.protobuf import generator_pb2, music_pb2
 
 import bundles
+from bundles.errors import PerfRnnError
 
 
-class SequenceGeneratorError(ValueError):
+class SequenceGeneratorError(PerfRnnError):
     """A generator cannot be made, or cannot do what it is asked for; the message says why."""
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from bundles import Bundle
+from bundles.errors import PerfRnnError
 from bundles.whole_files import written_whole
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.network.network import network_from_bundle
@@ -23,7 +24,7 @@ def save_keras_model(
       OSError: the file cannot be written.
     """
     if not os.fspath(path).endswith(".keras"):
-        raise ValueError(f"{path}: the name of a Keras file must end in .keras")
+        raise PerfRnnError(f"{path}: the name of a Keras file must end in .keras")
     network = network_from_bundle(bundle, config)
     with written_whole(path) as temporary:
         network.save(temporary)
@@ -45,7 +46,7 @@ def save_saved_model(
       OSError: a directory of that name holds something, or cannot be written.
     """
     if keras.backend.backend() != "tensorflow":
-        raise ValueError(
+        raise PerfRnnError(
             f"a SavedModel is made with Keras on TensorFlow, but it runs on "
             f"{keras.backend.backend()}; set KERAS_BACKEND=tensorflow"
         )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from bundles import Attention, Bundle, LstmLayer, Projection
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events.encodings import EventEncoding
 from perf_rnn.events.note_events import NoteCodec
@@ -38,7 +39,7 @@ def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle:
     if not set(names[0]) & set(names[1]) or (
         source.encoding.vectors is None and config.encoding.vectors is not None
     ):
-        raise ValueError(
+        raise PerfRnnError(
             f"the bundle's config {source.key!r} cannot be a start for {config.key!r}: its events "
             "are encoded in another way"
         )
@@ -63,7 +64,7 @@ def _check_layers(fresh: Bundle, bundle: Bundle) -> None:
     ours = hparams(fresh)
     needed = [f"{name}={value}" for name, value in hparams(bundle).items() if value != ours[name]]
     if needed:
-        raise ValueError(
+        raise PerfRnnError(
             f"the bundle's layers are not the network's; give --hparams={','.join(needed)}"
         )
 
@@ -147,7 +148,7 @@ def _transfer_attention(
     """Returns `layer`, whose attention has no projection around it, with the inputs of `config`."""
     width, needed = len(layer.kernel), len(fresh.kernel)
     if width > needed:
-        raise ValueError(
+        raise PerfRnnError(
             f"the bundle's attention is as wide as its {width} inputs and cannot be narrowed to "
             f"the {needed} of config {config.key!r}"
         )

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles import light_imports
+from bundles.errors import PerfRnnError
 
 if TYPE_CHECKING:
     from note_seq.protobuf import music_pb2
@@ -141,9 +142,9 @@ class NoteArrays:
                 continue
             array: NDArray[Any] = np.asarray(value, dtype)
             if array.ndim != 1:
-                raise ValueError(f"{name} has {array.ndim} dimensions, expected 1")
+                raise PerfRnnError(f"{name} has {array.ndim} dimensions, expected 1")
             if sizes.setdefault(table, len(array)) != len(array):
-                raise ValueError(
+                raise PerfRnnError(
                     f"{name} has {len(array)} entries where the other columns of {table} "
                     f"have {sizes[table]}"
                 )
@@ -241,7 +242,7 @@ def from_note_sequence(sequence: music_pb2.NoteSequence) -> NoteArrays:
     """
     quantization = sequence.quantization_info
     if quantization.steps_per_quarter > 0:
-        raise ValueError(
+        raise PerfRnnError(
             f"sequence {sequence.id or sequence.filename!r} is quantised to "
             f"{quantization.steps_per_quarter} steps per quarter; a performance is quantised in "
             "steps per second, so give the unquantised sequence"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bundles import light_imports
+from bundles.errors import PerfRnnError
 
 if TYPE_CHECKING:
     from note_seq.protobuf import music_pb2
@@ -47,9 +48,9 @@ def unpack(data: bytes, name: str) -> bytes:
         unpacked = zlib.decompressobj(zlib.MAX_WBITS | 16)
         content = unpacked.decompress(data, MAX_MIDI_BYTES)
     except zlib.error as error:
-        raise ValueError(f"{name}: is no complete gzip file ({error})") from error
+        raise PerfRnnError(f"{name}: is no complete gzip file ({error})") from error
     if not unpacked.eof:
-        raise ValueError(
+        raise PerfRnnError(
             f"{name}: is no complete gzip file, or holds more than {MAX_MIDI_BYTES} bytes"
         )
     return content
@@ -63,13 +64,13 @@ def parse_note_sequence(data: bytes, name: str) -> music_pb2.NoteSequence:
     """
     if not data.startswith(b"MThd"):
         what = "does not begin as one" if data else "is empty"
-        raise ValueError(f"{name}: is no MIDI file: it {what}")
+        raise PerfRnnError(f"{name}: is no MIDI file: it {what}")
     midi_io = light_imports.import_module("note_seq.midi_io")
     try:
         with tick_limit():
             return midi_io.midi_to_note_sequence(data)
     except (midi_io.MIDIConversionError, ValueError) as error:
-        raise ValueError(f"{name}: is no complete MIDI file ({error})") from error
+        raise PerfRnnError(f"{name}: is no complete MIDI file ({error})") from error
 
 
 @contextlib.contextmanager

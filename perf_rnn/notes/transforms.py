@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import Floats, Int64s, NoteArrays
 
 MIN_PITCH = 0
@@ -103,7 +104,7 @@ def stretch(arrays: NoteArrays, factor: float) -> NoteArrays:
     """
     _require_unquantized(arrays, "stretch")
     if not 0 < factor < np.inf:
-        raise ValueError(f"stretch factor {factor} is not a number above 0")
+        raise PerfRnnError(f"stretch factor {factor} is not a number above 0")
     if factor == 1.0:
         return arrays
     return arrays.replace(
@@ -131,7 +132,7 @@ def split(arrays: NoteArrays, hop_seconds: float) -> list[NoteArrays]:
     """
     _require_unquantized(arrays, "split")
     if not 0 < hop_seconds < np.inf:
-        raise ValueError(f"hop of {hop_seconds} seconds is not a number above 0")
+        raise PerfRnnError(f"hop of {hop_seconds} seconds is not a number above 0")
     # The same floating point operations as note_seq, so the same boundaries to the last bit.
     bounds = np.append(0.0, np.arange(hop_seconds, arrays.total_time, hop_seconds))
     if arrays.total_time > bounds[-1]:
@@ -231,7 +232,7 @@ def quantize(arrays: NoteArrays, steps_per_second: int) -> NoteArrays:
       ValueError: a note or control change lies before time 0, or steps_per_second is below 1.
     """
     if steps_per_second < 1:
-        raise ValueError(f"steps_per_second {steps_per_second} is below 1")
+        raise PerfRnnError(f"steps_per_second {steps_per_second} is below 1")
     start_step = _to_steps(arrays.start_time, steps_per_second)
     end_step = _to_steps(arrays.end_time, steps_per_second)
     control_step = _to_steps(arrays.control_time, steps_per_second)
@@ -241,7 +242,7 @@ def quantize(arrays: NoteArrays, steps_per_second: int) -> NoteArrays:
         ("control change", control_step, arrays.control_time),
     ):
         if (steps < 0).any():
-            raise ValueError(f"{what} at {times[steps < 0][0]} s is before time 0")
+            raise PerfRnnError(f"{what} at {times[steps < 0][0]} s is before time 0")
     end_step += end_step == start_step
     total_steps = int(_to_steps(np.array([arrays.total_time]), steps_per_second)[0])
     return arrays.replace(
@@ -278,4 +279,4 @@ def transpose(
 
 def _require_unquantized(arrays: NoteArrays, action: str) -> None:
     if arrays.is_quantized:
-        raise ValueError(f"cannot {action} quantised notes; do it before quantize")
+        raise PerfRnnError(f"cannot {action} quantised notes; do it before quantize")

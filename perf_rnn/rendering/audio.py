@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from bundles import light_imports
+from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence, to_note_sequence
 from perf_rnn.notes.transforms import apply_sustain
 
@@ -65,7 +66,7 @@ class Synthesizer:
         with open(self._soundfont, "rb") as file:
             self._data = file.read(12)
             if self._data[:4] != b"RIFF" or self._data[8:] != b"sfbk":
-                raise ValueError(f"{self._soundfont}: is no soundfont (.sf2)")
+                raise PerfRnnError(f"{self._soundfont}: is no soundfont (.sf2)")
             self._program = shutil.which("fluidsynth") if soundfont else None
             try:
                 import midirenderer
@@ -74,7 +75,7 @@ class Synthesizer:
             except ImportError:
                 self._program = shutil.which("fluidsynth")
                 if not self._program:
-                    raise ValueError(
+                    raise PerfRnnError(
                         "nothing here plays MIDI: install midirenderer with pip, or FluidSynth"
                     ) from None
             if not self._program:
@@ -91,7 +92,7 @@ class Synthesizer:
             total_time=0.1,
         )
         if np.abs(self.play(middle_c)).max() < _AUDIBLE:
-            raise ValueError(f"{self._soundfont}: has no piano, or cannot be read")
+            raise PerfRnnError(f"{self._soundfont}: has no piano, or cannot be read")
 
     def play(self, notes: NoteArrays) -> np.ndarray:
         """Returns the sound of notes and what follows their end, int32[frames, 2]."""
@@ -110,7 +111,7 @@ class Synthesizer:
             try:
                 wav = self._render(self._data, midi)
             except RuntimeError as error:
-                raise ValueError(f"{self._soundfont}: cannot be played ({error})") from error
+                raise PerfRnnError(f"{self._soundfont}: cannot be played ({error})") from error
         with wave.open(io.BytesIO(wav)) as file:
             data = file.readframes(file.getnframes())
         return np.frombuffer(data, "<i2").reshape(-1, CHANNELS)
@@ -127,7 +128,7 @@ class Synthesizer:
             done = subprocess.run(command, capture_output=True, check=False)
             if done.returncode or not os.path.exists(target):
                 said = done.stderr.decode(errors="replace")
-                raise ValueError(f"{self._soundfont}: FluidSynth cannot play it ({said})")
+                raise PerfRnnError(f"{self._soundfont}: FluidSynth cannot play it ({said})")
             with open(target, "rb") as file:
                 return file.read()
 
@@ -160,7 +161,7 @@ def write_wav(file: BinaryIO, sequence: Any, synthesizer: Synthesizer) -> None:
     seconds = max(notes.total_time, notes.end_time.max(initial=0.0)) + TAIL_SECONDS
     num_frames = round(seconds * SAMPLE_RATE)
     if num_frames > MAX_FRAMES:
-        raise ValueError(
+        raise PerfRnnError(
             f"{seconds / 3600:.1f} hours are too long for a WAV file, which holds "
             f"{MAX_FRAMES / SAMPLE_RATE / 3600:.1f}"
         )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+from bundles.errors import PerfRnnError
 from bundles.whole_files import written_whole
 from perf_rnn.data.tfrecord import make_directory
 from perf_rnn.rendering import audio, page, piano_roll
@@ -23,7 +24,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
     asked = [name.strip().lower() for name in text.split(",") if name.strip()]
     for name in asked:
         if name not in FORMATS:
-            raise ValueError(f"--render={text}: {name!r} is none of {', '.join(FORMATS)}")
+            raise PerfRnnError(f"--render={text}: {name!r} is none of {', '.join(FORMATS)}")
     return tuple(name for name in FORMATS if name in asked)
 
 
@@ -77,7 +78,7 @@ class Renderer:
                 try:
                     audio.write_wav(file, piece.sequence, self._synthesizer)
                 except ValueError as error:
-                    raise ValueError(f"{path}.wav: {error}") from error
+                    raise PerfRnnError(f"{path}.wav: {error}") from error
             written.append(f"{path}.wav")
         if "png" in self._formats:
             with written_whole(f"{path}.png") as temporary:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bundles.errors import PerfRnnError
 from bundles.whole_files import written_whole
 from perf_rnn.rendering.piece import Fact, Piece
 
@@ -89,7 +90,7 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
 
 
 def _refuse(path: object) -> Any:
-    raise ValueError(
+    raise PerfRnnError(
         f"{path}: is no page of pieces, so it is left as it is; choose another directory"
     )
 

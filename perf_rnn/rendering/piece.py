@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bundles import light_imports
+from bundles.errors import PerfRnnError
 from perf_rnn.notes.midi_files import MIDI_SUFFIXES, read_note_sequence
 from perf_rnn.rendering import audio, piano_roll
 
@@ -89,11 +90,11 @@ def find_midi_files(source: str, recursive: bool = False) -> dict[str, str]:
                 continue
             name = _without_suffix(os.path.relpath(path, source).replace(os.sep, "/"))
             if name in names:
-                raise ValueError(f"{path} and {names[name]} would share their files; rename one")
+                raise PerfRnnError(f"{path} and {names[name]} would share their files; rename one")
             names[name] = path
     if not names:
         hint = "" if recursive else " (--recursive looks into its subdirectories)"
-        raise ValueError(f"{source}: no file in it ends in .mid or .midi, or these with .gz{hint}")
+        raise PerfRnnError(f"{source}: no file ends in .mid or .midi, or these with .gz{hint}")
     return dict(sorted(names.items()))
 
 

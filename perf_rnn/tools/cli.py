@@ -10,6 +10,8 @@ from typing import NoReturn, TextIO
 from absl import app, flags
 from absl import logging as absl_logging
 
+from bundles.errors import PerfRnnError
+
 LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 
 flags.DEFINE_string(
@@ -20,9 +22,8 @@ flags.DEFINE_string(
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and runs `main`; a foreseen error becomes one line and exit status 1.
 
-    Foreseen are bad flags, ValueError (a value that makes no sense; bundles and datasets raise
-    subclasses), and OSError and TensorFlow's errors (a file that cannot be read or written).
-    Anything else is a defect of ours and keeps its traceback. Output that is no longer read, as
+    Foreseen are bad flags, PerfRnnError, and OSError and TensorFlow's errors (a file that cannot be
+    read or written). Anything else is a defect of ours and shows its traceback. Output that is no longer read, as
     after `| head`, ends the tool with status 1 and without a word.
     """
 
@@ -35,7 +36,7 @@ def run(main: Callable[[], None]) -> None:
     def absl_main(argv: list[str]) -> None:
         try:
             if len(argv) > 1:
-                raise ValueError(f"unexpected argument {argv[1]!r}; write --flag=value")
+                raise PerfRnnError(f"unexpected argument {argv[1]!r}; write --flag=value")
             _set_up_logging()
             main()
             sys.stdout.flush()
@@ -49,7 +50,7 @@ def run(main: Callable[[], None]) -> None:
                 sys.exit(1)
             # TensorFlow's errors can only come up where it has been imported.
             tensorflow = sys.modules.get("tensorflow")
-            if not isinstance(error, (ValueError, OSError)) and not (
+            if not isinstance(error, (PerfRnnError, OSError)) and not (
                 tensorflow and isinstance(error, tensorflow.errors.OpError)
             ):
                 raise
@@ -98,7 +99,7 @@ def load_libraries() -> None:
 def _set_up_logging() -> None:
     level = flags.FLAGS.log.upper()
     if level not in LEVELS:
-        raise ValueError(f"--log={flags.FLAGS.log} is not one of {', '.join(LEVELS)}")
+        raise PerfRnnError(f"--log={flags.FLAGS.log} is not one of {', '.join(LEVELS)}")
     absl_logging.set_verbosity(level.lower())
     absl_logging.set_stderrthreshold(level.lower())
     # TensorFlow logs how long it took to prepare each checkpoint as if it were news.

@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -73,9 +74,9 @@ def _convert(path: str, kind: str, output: str) -> None:
 
 def main() -> None:
     if not FLAGS.bundle_file:
-        raise ValueError("--bundle_file is needed: the bundle (.mag) to look into")
+        raise PerfRnnError("--bundle_file is needed: the bundle (.mag) to look into")
     if bool(FLAGS.convert_to) != bool(FLAGS.output_file):
-        raise ValueError("--convert_to and --output_file go together; give both or neither")
+        raise PerfRnnError("--convert_to and --output_file go together; give both or neither")
     import bundles
 
     path = os.path.expanduser(FLAGS.bundle_file)

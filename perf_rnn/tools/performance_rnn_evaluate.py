@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -54,13 +55,13 @@ WITHOUT_CONTROLS = "conditioning off"
 
 def main() -> None:
     if not FLAGS.input:
-        raise ValueError(
+        raise PerfRnnError(
             "--input is needed: a directory of MIDI files, one, or a TFRecord of NoteSequences or "
             "SequenceExamples"
         )
     for name in ("split_csv", "output_file"):
         if FLAGS[name].value == "":
-            raise ValueError(f"--{name} is empty")
+            raise PerfRnnError(f"--{name} is empty")
     from perf_rnn.data import json_files, tfrecord
 
     output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
@@ -92,7 +93,7 @@ def _evaluate() -> dict[str, Any]:
     groups = None
     if FLAGS.resample_by == "folder":
         if whole.kind == "SequenceExamples":
-            raise ValueError(
+            raise PerfRnnError(
                 f"{whole.path}: SequenceExamples know no folders; give --resample_by=sequence, or "
                 "the MIDI files or NoteSequences as --input"
             )

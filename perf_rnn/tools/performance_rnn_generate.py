@@ -11,6 +11,7 @@ from typing import Any
 
 from absl import flags
 
+from bundles.errors import PerfRnnError
 from bundles.whole_files import written_whole
 from perf_rnn.tools import cli
 
@@ -154,7 +155,7 @@ def _model() -> Any:
     own = dataclasses.replace(config.hparams, rnn_layer_sizes=tuple(bundle.layer_sizes))
     asked = own.parse(FLAGS.hparams)
     if asked.rnn_layer_sizes != own.rnn_layer_sizes:
-        raise ValueError(
+        raise PerfRnnError(
             f"--hparams says rnn_layer_sizes={list(asked.rnn_layer_sizes)}, but the model's "
             f"layers are {list(own.rnn_layer_sizes)}"
         )
@@ -171,7 +172,7 @@ def _primer() -> Any:
     elif FLAGS.primer_midi:
         primer = primers.from_midi(os.path.expanduser(FLAGS.primer_midi))
     elif FLAGS.max_primer_seconds is not None:
-        raise ValueError("--max_primer_seconds is given, but no primer")
+        raise PerfRnnError("--max_primer_seconds is given, but no primer")
     else:
         return None
     if FLAGS.max_primer_seconds is not None:
@@ -181,7 +182,7 @@ def _primer() -> Any:
 
 def main() -> None:
     if FLAGS.save_generator_bundle and not (FLAGS.run_dir and FLAGS.bundle_file):
-        raise ValueError("--save_generator_bundle needs --run_dir and --bundle_file")
+        raise PerfRnnError("--save_generator_bundle needs --run_dir and --bundle_file")
     if FLAGS.run_dir:
         cli.load_libraries()
     bundle, config = _model()
@@ -221,7 +222,7 @@ def _generate(bundle: Any, config: Any) -> None:
         disabled = parse_disabled(FLAGS.disable_conditioning)
     formats = rendering.parse_formats(FLAGS.render)
     if not FLAGS.output_dir:
-        raise ValueError("--output_dir is empty")
+        raise PerfRnnError("--output_dir is empty")
     output_dir = os.path.expanduser(FLAGS.output_dir)
     renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
     primer_seconds = 0.0 if primer is None else primer.total_time

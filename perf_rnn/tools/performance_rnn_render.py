@@ -4,6 +4,7 @@ import os
 
 from absl import flags, logging
 
+from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -22,10 +23,10 @@ flags.DEFINE_string(
 
 def main() -> None:
     if not FLAGS.input:
-        raise ValueError("--input is needed")
+        raise PerfRnnError("--input is needed")
     for name in ("output_dir", "soundfont"):
         if FLAGS[name].value == "":
-            raise ValueError(f"--{name} is empty")
+            raise PerfRnnError(f"--{name} is empty")
     source = os.path.expanduser(FLAGS.input)
     directory = source if os.path.isdir(source) else os.path.dirname(source)
     output_dir = os.path.expanduser(FLAGS.output_dir or directory)
@@ -34,7 +35,7 @@ def main() -> None:
 
     formats = rendering.parse_formats(FLAGS.render)
     if not formats:
-        raise ValueError(f"--render is empty; give some of {', '.join(rendering.FORMATS)}")
+        raise PerfRnnError(f"--render is empty; give some of {', '.join(rendering.FORMATS)}")
     names = rendering.find_midi_files(source, FLAGS.recursive)
     renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
     counts = {"rendered": 0, "skipped": 0, "without notes": 0}
@@ -51,7 +52,7 @@ def main() -> None:
             logging.warning("%s: has no notes", path)
             counts["without notes"] += 1
     if not counts["rendered"]:
-        raise ValueError(f"{source}: none of its {len(names)} MIDI file(s) could be rendered")
+        raise PerfRnnError(f"{source}: none of its {len(names)} MIDI file(s) could be rendered")
     for path in renderer.finish():
         print(f"Wrote {path}")
     shown = ", ".join(f"{count} {what}" for what, count in counts.items())

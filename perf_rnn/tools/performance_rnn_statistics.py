@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -42,14 +43,14 @@ PASSAGES_SHOWN = 3
 
 def main() -> None:
     if not FLAGS.input:
-        raise ValueError("--input is needed: a directory of MIDI files, one, or a TFRecord")
+        raise PerfRnnError("--input is needed: a directory of MIDI files, one, or a TFRecord")
     if FLAGS.segment_seconds is not None and not 0 < FLAGS.segment_seconds < float("inf"):
-        raise ValueError(f"--segment_seconds={FLAGS.segment_seconds} is not a number above 0")
+        raise PerfRnnError(f"--segment_seconds={FLAGS.segment_seconds} is not a number above 0")
     for name in ("reference", "training", "split_csv", "output_file"):
         if FLAGS[name].value == "":
-            raise ValueError(f"--{name} is empty")
+            raise PerfRnnError(f"--{name} is empty")
     if FLAGS.split_csv and not (FLAGS.reference or FLAGS.training):
-        raise ValueError("--split_csv divides --reference and --training; neither is given")
+        raise PerfRnnError("--split_csv divides --reference and --training; neither is given")
     output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
     # note_seq is all that is needed here; TensorFlow would take seconds and half a gigabyte.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")

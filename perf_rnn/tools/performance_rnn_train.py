@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags, logging
 
+from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -107,9 +108,9 @@ def main() -> None:
 
     if not FLAGS.sequence_example_file:
         use = "evaluate" if FLAGS.eval else "train on"
-        raise ValueError(f"--sequence_example_file is needed, the file to {use}")
+        raise PerfRnnError(f"--sequence_example_file is needed, the file to {use}")
     if not FLAGS.run_dir:
-        raise ValueError("--run_dir is needed")
+        raise PerfRnnError("--run_dir is needed")
     run = RunDir(FLAGS.run_dir)
     settings = _settings(run)
     if FLAGS.eval:
@@ -159,7 +160,7 @@ def _strategy() -> Any:
         try:
             resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(FLAGS.tpu)
         except (tf.errors.OpError, ValueError, OSError) as error:
-            raise ValueError(f"--tpu={FLAGS.tpu}: no such TPU ({error})") from error
+            raise PerfRnnError(f"--tpu={FLAGS.tpu}: no such TPU ({error})") from error
         return tf.distribute.TPUStrategy(resolver)
     return training.mirrored_strategy() if FLAGS.strategy == "mirrored" else None
 

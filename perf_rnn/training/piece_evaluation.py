@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data.batches import WindowBatches
@@ -118,7 +119,7 @@ def measure_pieces(
     for batch, nll, right in progress.show(scored, "evaluating", status, unit="batches"):
         rows, places = np.nonzero(batch.weights)
         if not np.isfinite(nll[rows, places]).all():
-            raise ValueError("the network's predictions are not finite: its weights are too large")
+            raise PerfRnnError("the network's predictions are not finite: weights too large")
         # An event stands where those before it have brought the music.
         clock[batch.keep_state == 0] = 0
         times = clock[:, np.newaxis] + np.cumsum(config.codec.event_steps(batch.inputs), axis=1)

@@ -10,6 +10,7 @@ import json
 import os
 from typing import Any
 
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig, get_config
 from perf_rnn.data.json_files import write_json
 from perf_rnn.hparams import HParams
@@ -61,7 +62,7 @@ class RunDir:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{self._settings_path}: not a run's settings ({error})") from error
+            raise PerfRnnError(f"{self._settings_path}: not a run's settings ({error})") from error
 
     def check(self, settings: RunSettings) -> None:
         """Checks that a run that is here was made with `settings`.
@@ -76,7 +77,7 @@ class RunDir:
                 f"{name}={old[name]}, not {new[name]}" for name in old if old[name] != new[name]
             ]
             if differing:
-                raise ValueError(
+                raise PerfRnnError(
                     f"{self.path}: this run was made with {'; '.join(differing)}. "
                     "Give the same values or another --run_dir"
                 )
@@ -111,7 +112,7 @@ class RunDir:
         settings = self.settings()
         checkpoint = self.latest_checkpoint()
         if settings is None or checkpoint is None:
-            raise ValueError(f"{self.path}: no checkpoint of a training run here")
+            raise PerfRnnError(f"{self.path}: no checkpoint of a training run here")
         config = get_config(settings.config)
         network = build_network(config, settings.hparams)
         return network, config, restore_weights(network, checkpoint)
@@ -142,7 +143,7 @@ def restore(objects: Any, checkpoint: str) -> None:
         objects.restore(checkpoint).expect_partial().assert_existing_objects_matched()
     except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
         reason = str(error).strip().partition("\n")[0][:200]
-        raise ValueError(
+        raise PerfRnnError(
             f"{checkpoint}: damaged, or another network's checkpoint ({reason})"
         ) from error
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.configs import get_config
 from perf_rnn.data.augmentation import Augmentation
@@ -24,7 +25,7 @@ from perf_rnn.training.metrics import Metrics, batch_sums
 from perf_rnn.training.run_dir import RunSettings
 
 
-class TrainingError(ValueError):
+class TrainingError(PerfRnnError):
     """Training cannot start or go on; the message says why and what to do."""
 
 

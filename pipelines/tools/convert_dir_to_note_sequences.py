@@ -4,6 +4,7 @@ import os
 
 from absl import flags
 
+from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -15,7 +16,7 @@ flags.DEFINE_bool("recursive", False, "Whether to look into subdirectories too."
 
 def main() -> None:
     if not FLAGS.input_dir or not FLAGS.output_file:
-        raise ValueError("--input_dir and --output_file are both needed")
+        raise PerfRnnError("--input_dir and --output_file are both needed")
 
     cli.load_libraries()
     from pipelines import note_sequence_files

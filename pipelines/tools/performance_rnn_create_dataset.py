@@ -5,6 +5,7 @@ import os
 
 from absl import flags
 
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import EXAMPLE_FORMATS
 from perf_rnn.tools import cli
@@ -66,10 +67,10 @@ flags.DEFINE_enum(
 
 def main() -> None:
     if not FLAGS.input or not FLAGS.output_dir:
-        raise ValueError("--input and --output_dir are both needed")
+        raise PerfRnnError("--input and --output_dir are both needed")
 
     if not 0 <= FLAGS.eval_ratio <= 1:
-        raise ValueError(f"--eval_ratio={FLAGS.eval_ratio} is not between 0 and 1")
+        raise PerfRnnError(f"--eval_ratio={FLAGS.eval_ratio} is not between 0 and 1")
     config = get_config(FLAGS.config)
     from pipelines import performance_dataset
 

@@ -134,9 +134,9 @@ def test_nothing_is_written_where_nothing_can_be_read(tmp_path):
         convert_directory(str(tmp_path / "none"), str(output))
     root = tmp_path / "in"
     (root / "below").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"in: no file in it ends in .mid, .* \(--recursive "):
+    with pytest.raises(ValueError, match=r"in: no file ends in .mid, .* \(--recursive "):
         convert_directory(str(root), str(output))
-    with pytest.raises(ValueError, match=r"in: no file in it ends in [^()]*$"):
+    with pytest.raises(ValueError, match=r"in: no file ends in [^()]*$"):
         convert_directory(str(root), str(output), recursive=True)
     (root / "bad.mid").write_bytes(b"")
     with pytest.raises(ValueError, match="in: none of its 1 files could be read"):

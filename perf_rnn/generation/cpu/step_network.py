@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bundles import Attention, Bundle, LstmLayer
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events.encodings import EventEncoding
 from perf_rnn.generation.cpu.tiled_matmul import TiledKernel, Tiling, untiled
@@ -20,12 +21,12 @@ from perf_rnn.generation.cpu.tiled_matmul import TiledKernel, Tiling, untiled
 def check_fits(bundle: Bundle, config: PerformanceRnnConfig) -> None:
     """Raises ValueError if `bundle` does not read and predict what networks of `config` do."""
     if bundle.input_size != config.input_size:
-        raise ValueError(
+        raise PerfRnnError(
             f"the bundle {bundle.id!r} reads inputs of {bundle.input_size} numbers; the config "
             f"{config.key!r} gives {config.input_size}"
         )
     if bundle.head_sizes != config.encoding.head_sizes:
-        raise ValueError(
+        raise PerfRnnError(
             f"the bundle {bundle.id!r} chooses among {list(bundle.head_sizes)} classes; the config "
             f"{config.key!r} has {list(config.encoding.head_sizes)}"
         )

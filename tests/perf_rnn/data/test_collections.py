@@ -104,7 +104,7 @@ def test_records(tmp_path):
 
 
 def test_nothing_to_use(tmp_path):
-    with pytest.raises(ValueError, match=r"no file in it ends in \.mid or \.midi"):
+    with pytest.raises(ValueError, match=r"no file ends in \.mid or \.midi"):
         PieceSet(str(tmp_path))
     (tmp_path / "bad.mid").write_bytes(b"bad")
     with pytest.raises(ValueError, match="no piece in it can be used: 1 damaged, 0 without notes"):

@@ -208,7 +208,7 @@ def bad(tmp_path):
     ("arguments", "message"),
     [
         ([], "--input is needed"),
-        (["--input={bad}/empty"], "{bad}/empty: no file in it ends in .mid or .midi"),
+        (["--input={bad}/empty"], "{bad}/empty: no file ends in .mid or .midi"),
         (["--input={bad}/nowhere"], "{bad}/nowhere: no such file"),
         (["--input={bad}/nowhere.mid"], "{bad}/nowhere.mid: no such file"),
         (["--input={bad}/noise"], "{bad}/noise: is no uncompressed TFRecord file"),
