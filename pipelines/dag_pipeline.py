@@ -1,9 +1,8 @@
 """Pipelines wired into a directed acyclic graph that is itself a Pipeline.
 
 Names and behaviour follow `magenta.pipelines.dag_pipeline` of Magenta 2.1.4. Faults in a graph are
-found when it is built, one exception for each kind. Where it differs: statistics of one name are
-merged, they are empty after a failure, and units that work on arrays exchange arrays
-(`pipelines.array_pipeline`).
+found when it is built, one exception for each kind. Where it differs: statistics are empty after a
+failure, and units that work on arrays exchange arrays (`pipelines.array_pipeline`).
 """
 
 from __future__ import annotations
@@ -140,6 +139,8 @@ class DAGPipeline(Pipeline):
         self.dag = _expand_shorthands(dag)
         self._units = [unit for unit in self.dag if isinstance(unit, Pipeline)]
         self._outputs = [output for output in self.dag if isinstance(output, DagOutput)]
+        for unit in self._units:
+            _check_types(unit, self.dag[unit])
         _check_names(self._units, self._outputs)
 
         inputs = {
@@ -154,8 +155,6 @@ class DAGPipeline(Pipeline):
             raise BadInputOrOutputError("a graph needs a DagOutput")
         for output in self._outputs:
             output.input_type = output.output_type = self.dag[output].output_type
-        for unit in self._units:
-            _check_types(unit, self.dag[unit])
         self._check_connected()
         self._units = self._in_order()
         super().__init__(
@@ -183,10 +182,10 @@ class DAGPipeline(Pipeline):
                 None: _Values([input_object], self._form_of_input(input_object))
             }
         }
-        stats: dict[str, statistics.Statistic] = {}
+        stats: list[statistics.Statistic] = []
         for unit in self._units:
             results[unit] = _run_unit(unit, self._inputs_of(unit, results), stats)
-        self._set_stats(stats.values())
+        self._set_stats(stats)
         return {
             str(output.name): _select(self.dag[output], results).in_form(None)
             for output in self._outputs
@@ -261,9 +260,9 @@ def _works_on_arrays(unit: Pipeline) -> TypeGuard[ArrayPipeline]:
 
 
 def _run_unit(
-    unit: Pipeline, inputs: Iterable[Any], stats: dict[str, statistics.Statistic]
+    unit: Pipeline, inputs: Iterable[Any], stats: list[statistics.Statistic]
 ) -> dict[str | None, _Values]:
-    """Runs `unit` on each input, checks and joins its outputs, and adds its statistics to `stats`.
+    """Runs `unit` on each input, checks and joins its outputs, appends its statistics to `stats`.
 
     Returns:
       {output name: values}; None is the name of a single output.
@@ -285,11 +284,7 @@ def _run_unit(
         for name, type_ in types.items():
             _check_values(unit, outputs[name], type_ if form is None else form.type)
             joined[name] += outputs[name]
-        for stat in unit.get_stats():
-            if stat.name in stats:
-                stats[stat.name].merge_from(stat)
-            else:
-                stats[stat.name] = stat
+        stats += unit.get_stats()
     return {name: _Values(values, form) for name, values in joined.items()}
 
 

@@ -213,8 +213,8 @@ class TranspositionPipeline(NoteArraysPipeline):
 
 
 def _mark(arrays: NoteArrays, change: str, is_original: bool) -> NoteArrays:
-    """The arrays with a change noted in their id, so that copies can be told apart."""
-    if is_original:
+    """Adds a change to the id, so that copies can be told apart; without an id, nothing."""
+    if is_original or not arrays.id:
         return arrays
     separator = "," if "@" in arrays.id else "@"
     return arrays.replace(id=f"{arrays.id}{separator}{change}")

@@ -7,6 +7,7 @@ import bisect
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from absl import logging
 
@@ -27,23 +28,26 @@ class Statistic(abc.ABC):
         """Adds what `other` counted to this one.
 
         Raises:
-          MergeStatisticsError: `other` has another name or is of another kind.
+          MergeStatisticsError: `other` has another name, or is not of the same class.
         """
-        if self.name != other.name:
-            raise MergeStatisticsError(f"cannot merge {other.name!r} into {self.name!r}")
         if type(self) is not type(other):
             raise MergeStatisticsError(
                 f"{self.name!r}: cannot merge a {type(other).__name__} into a {type(self).__name__}"
             )
+        if self.name != other.name:
+            raise MergeStatisticsError(f"cannot merge {other.name!r} into {self.name!r}")
         self._merge_from(other)
 
     def copy(self) -> Statistic:
         """Returns an independent copy."""
         return copy.deepcopy(self)
 
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
     @abc.abstractmethod
-    def _merge_from(self, other) -> None:
-        """Adds what `other`, of the same name and kind, counted."""
+    def _merge_from(self, other: Any) -> None:
+        """Adds the counts of `other`, which has the same class and name."""
 
     @abc.abstractmethod
     def _pretty_print(self, name: str) -> str:
@@ -116,7 +120,8 @@ class Histogram(Statistic):
     def _merge_from(self, other: Histogram) -> None:
         if self.buckets != other.buckets:
             raise MergeStatisticsError(
-                f"{self.name!r}: cannot merge buckets {other.buckets} into {self.buckets}"
+                f"{self.name!r}: Histogram buckets do not match. "
+                f"Expected {self.buckets}, got {other.buckets}"
             )
         for bucket, count in other.counters.items():
             self.counters[bucket] += count

@@ -8,6 +8,7 @@ from note_seq import NoteSequence
 
 from pipelines import note_sequence_files
 from pipelines.pipeline import tf_record_iterator
+from pipelines.statistics import merge_statistics
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +52,7 @@ def stats_of():
 
     def read(stats):
         counts = {}
-        for stat in stats:
+        for stat in merge_statistics(stats):
             is_histogram = hasattr(stat, "counters")
             counts[stat.name] = +collections.Counter(stat.counters) if is_histogram else stat.count
         return {name: count for name, count in counts.items() if count}

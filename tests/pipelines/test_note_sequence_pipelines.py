@@ -82,6 +82,13 @@ def test_stretch(performance):
     assert [copy.id for copy in stretched] == ["luo@stretch=0.95", "luo", "luo@stretch=1.05"]
 
 
+def test_copies_of_a_sequence_without_an_id_have_none():
+    sequence = make_sequence((60, 0.0, 1.0))
+    copies = StretchPipeline([0.5, 2.0]).transform(sequence)
+    copies += TranspositionPipeline([-1, 1]).transform(sequence)
+    assert [copy.id for copy in copies] == [""] * 4
+
+
 def test_split(performance):
     segments = Splitter(10).transform(performance)
     expected = sequences_lib.split_note_sequence(performance, 10)

@@ -95,6 +95,7 @@ def test_stats_come_back_as_prefixed_copies():
     unit.transform(3)
     (stat,) = unit.get_stats()
     assert str(stat) == "Repeat_inputs: 1"
+    assert [stat] == unit.get_stats()
     stat.increment()
     assert [str(stat) for stat in unit.get_stats()] == ["Repeat_inputs: 1"]
 

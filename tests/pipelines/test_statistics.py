@@ -53,12 +53,36 @@ def test_histograms_merge():
         (Counter("a"), Histogram("a", [1])),
         (Histogram("a", [1]), Histogram("a", [2])),
     ],
+    ids=["names", "kinds", "buckets"],
 )
 def test_merging_what_differs_fails(first, second):
     with pytest.raises(MergeStatisticsError):
         first.merge_from(second)
     with pytest.raises(MergeStatisticsError):
         merge_statistics([second, Counter(second.name), first, Histogram(second.name, [9])])
+
+
+@pytest.mark.parametrize("stat", [Counter("a"), Histogram("a", [1])], ids=["counter", "histogram"])
+def test_only_a_statistic_merges_into_a_statistic(stat):
+    with pytest.raises(MergeStatisticsError, match="'a': cannot merge a int into a "):
+        stat.merge_from(3)
+
+
+def test_the_message_about_buckets_shows_both():
+    with pytest.raises(
+        MergeStatisticsError,
+        match=r"do not match. Expected \[-inf, 1, 5\], got \[-inf, 2\]$",
+    ):
+        Histogram("lengths", [1, 5]).merge_from(Histogram("lengths", [2]))
+
+
+def test_statistics_are_equal_by_class_name_and_counts():
+    assert Counter("a", 2) == Counter("a", 2)
+    assert Counter("a", 2) not in (Counter("b", 2), Counter("a", 1), Histogram("a", [2]), "a: 2")
+    first, second = Histogram("a", [1]), Histogram("a", [1])
+    assert first == second
+    second.increment(1)
+    assert first != second
 
 
 def test_copies_are_independent():
