@@ -1,4 +1,5 @@
-# `make demo` generates music with a shipped bundle; `make test` runs every check.
+# `make demo` generates music with a shipped bundle; `make test` runs every check; `make docs` writes
+# the API reference into site/.
 # PYTHON=python3.12 chooses another interpreter.
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ INSTALLED := $(VENV)/installed-$(KEY)
 INSTALLED_DEV := $(VENV)/installed-dev-$(KEY)
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 
-.PHONY: demo test
+.PHONY: demo test docs
 
 demo: $(INSTALLED)
 	$(BIN)/performance_rnn_generate --output_dir=generated --num_outputs=3 --num_steps=3000 \
@@ -23,7 +24,10 @@ test: $(INSTALLED_DEV)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-$(INSTALLED): setup.py pyproject.toml
+docs: $(INSTALLED_DEV)
+	$(BIN)/python docs/build_api.py site
+
+$(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { echo >&2 \
 	  "$(PYTHON) is not Python 3.10 to 3.13; choose another, as with: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo >&2 \

@@ -17,6 +17,7 @@ from bundles.bundle import (
     LstmLayer,
     Projection,
 )
+from bundles.errors import PerfRnnError
 from bundles.files import (
     bundle_from_proto,
     read_bundle,

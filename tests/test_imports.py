@@ -82,11 +82,11 @@ def test_every_room_was_walked():
     assert len(TOOLS) >= 8  # Seven tools, and what they share.
 
 
-def test_setup_declares_every_package_imported():
+def test_pyproject_declares_every_package_imported():
     imported = {name.split(".")[0] for path in MODULES.values() for name in imports(path)}
     packages = imported - sys.stdlib_module_names - MAY_IMPORT.keys()
-    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
-    assert not {name for name in packages if f'"{DISTRIBUTIONS.get(name, name)}>=' not in setup}
+    declared = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert not {name for name in packages if f'"{DISTRIBUTIONS.get(name, name)}>=' not in declared}
 
 
 @pytest.mark.parametrize("module", ["perf_rnn", "perf_rnn.generation.generate", "bundles", *TOOLS])
@@ -100,4 +100,10 @@ def test_modules_start_without_tensorflow_and_note_seq():
     modules = {name for name in MODULES if name.startswith(rooms)} - {*TOOLS, *NEED_SLOW_LIBRARIES}
     assert "perf_rnn.network.network" in modules
     code = f"{BLOCK}\n{KERAS_STAND_IN}\nimport {', '.join(sorted(modules))}"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("module", ["bundles", "perf_rnn", "perf_rnn.rendering"])
+def test_every_name_of_all_can_be_imported(module):
+    code = f"import {module} as m; assert [getattr(m, name) for name in m.__all__]"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
