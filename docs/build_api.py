@@ -25,7 +25,9 @@ def main(directory: pathlib.Path) -> None:
         if "tools" not in path.parts
     ]
     # pdoc warns, and goes on, where a module or a name in __all__ cannot be imported.
-    warnings.filterwarnings("error", "Error (load|import)ing |Couldn't import |Found .* not resolve")
+    warnings.filterwarnings(
+        "error", "Error (load|import)ing |Couldn't import |Found .* not resolve"
+    )
     # A package brings its modules along, unless it has an __all__.
     warnings.filterwarnings("ignore", "The module specification .* has already been added")
     pdoc.render.configure(docformat="google", search=False)

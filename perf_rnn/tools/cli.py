@@ -23,8 +23,8 @@ def run(main: Callable[[], None]) -> None:
     """Parses the flags and runs `main`; a foreseen error becomes one line and exit status 1.
 
     Foreseen are bad flags, PerfRnnError, and OSError and TensorFlow's errors (a file that cannot be
-    read or written). Anything else is a defect of ours and shows its traceback. Output that is no longer read, as
-    after `| head`, ends the tool with status 1 and without a word.
+    read or written). Anything else is a defect of ours and shows its traceback. Output that is no
+    longer read, as after `| head`, ends the tool with status 1 and without a word.
     """
 
     def parse_flags(argv: list[str]) -> list[str]:
