@@ -71,7 +71,9 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("num_checkpoints", 10, "Newest checkpoints kept; 0: all.", lower_bound=0)
 flags.DEFINE_string(
-    "warm_start_bundle_file", None, "Bundle whose weights a run without checkpoints begins with."
+    "warm_start_bundle_file",
+    None,
+    "Bundle whose weights a run without checkpoints begins with; a config's name: its shipped one.",
 )
 flags.DEFINE_enum(
     "mixed_precision",
@@ -166,8 +168,6 @@ def _strategy() -> Any:
 
 
 def _train(run: Any, settings: Any) -> None:
-    import bundles
-
     segments = _segments(FLAGS.sequence_example_file, settings.config)
     settings = dataclasses.replace(settings, augmentation=_augmentation(run, segments))
     run.check(settings)
@@ -177,7 +177,9 @@ def _train(run: Any, settings: Any) -> None:
         eval_segments = _segments(pattern, settings.config, limit)
     warm_start = None
     if FLAGS.warm_start_bundle_file:
-        warm_start = bundles.read_bundle(os.path.expanduser(FLAGS.warm_start_bundle_file))
+        from perf_rnn.models import load_model
+
+        warm_start, _ = load_model(FLAGS.warm_start_bundle_file)
 
     cli.load_libraries()  # Takes seconds; what cannot be read has been found.
     from perf_rnn.configs import get_config

@@ -263,6 +263,7 @@ def test_warm_start(train, bundle_file, tmp_path):
         (["--sequence_example_file=/nowhere/*.tfrecord"], "/nowhere/*.tfrecord: no such file"),
         (["--sequence_example_file="], "--sequence_example_file is needed"),
         (["--warm_start_bundle_file=/nowhere/a.mag"], "/nowhere/a.mag: "),
+        (["--warm_start_bundle_file=performance"], "give --hparams=rnn_layer_sizes=[512,512,512]"),
         (["--run_dir=/proc/nothing"], "/proc/nothing"),
     ],
 )
