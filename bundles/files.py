@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundles import light_imports
+from bundles.atomic_files import atomic_write
 from bundles.bundle import Bundle, BundleError, GeneratorBundleParseError, printable
 from bundles.checkpoint import read_checkpoint, write_checkpoint
 from bundles.metagraph import ANY_WIDTH, GraphFacts, read_metagraph, write_metagraph
 from bundles.variables import variables_from_weights, weights_from_variables
-from bundles.whole_files import written_whole
 
 if TYPE_CHECKING:
     from note_seq.protobuf import generator_pb2
@@ -141,7 +141,7 @@ def read_bundle_file(path: str | os.PathLike[str]) -> generator_pb2.GeneratorBun
 
 
 def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
-    """Writes a ``.mag`` file; `path` holds either the whole bundle or what it held before.
+    """Writes a ``.mag`` file in one atomic write.
 
     Raises:
         BundleError: JSON cannot hold `bundle.extra`.
@@ -156,8 +156,7 @@ def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
     proto.checkpoint_file.append(write_checkpoint(variables_from_weights(bundle)))
     proto.metagraph_file = write_metagraph(bundle)
     # Fields may come in any order, so those of one proto can be appended to another.
-    with written_whole(path) as temporary:
-        temporary.write_bytes(proto.SerializeToString() + extra)
+    atomic_write(path, proto.SerializeToString() + extra)
 
 
 def _attn_length(layer_sizes: Sequence[int], graph: GraphFacts, extra: Mapping[str, Any]) -> int:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from bundles.atomic_files import atomic_path
 from bundles.bundle import Bundle, BundleError, printable
 from bundles.checkpoint import read_checkpoint
 from bundles.files import bundle_from_proto, extra_of, read_bundle_file
 from bundles.metagraph import read_metagraph
 from bundles.variable_names import cell_kinds
 from bundles.variables import variables_from_weights
-from bundles.whole_files import written_whole
 
 _MAX_TEXT = 1000
 
@@ -95,7 +95,7 @@ def unpack_bundle(path: str | os.PathLike[str], directory: str | os.PathLike[str
     proto = read_bundle_file(path)
     bundle = _bundle(proto, path)
     weights: dict[str, Any] = dict(variables_from_weights(bundle))
-    with written_whole(directory) as temporary:
+    with atomic_path(directory) as temporary:
         temporary.mkdir()
         (temporary / "model.ckpt").write_bytes(proto.checkpoint_file[0])
         if proto.metagraph_file:

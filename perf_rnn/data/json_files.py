@@ -1,18 +1,17 @@
-"""JSON files, written whole or not at all."""
+"""JSON files, written atomically."""
 
 import json
 from typing import Any
 
-from bundles.whole_files import written_whole
+from bundles.atomic_files import atomic_write
 
 
 def write_json(path: str, value: Any) -> None:
-    """Writes `value` under `path`, which holds all of it or what it held before.
+    """Writes `value` to the file `path` in one atomic write.
 
     Raises:
       ValueError: a number in it is not finite, which JSON cannot say.
       OSError: the file cannot be written.
     """
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    atomic_write(path, text.encode())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection, Mapping
 
+from bundles.atomic_files import atomic_write
 from bundles.errors import PerfRnnError
-from bundles.whole_files import written_whole
 
 # What a MAESTRO-style CSV calls the splits.
 TRAIN = "train"
@@ -66,10 +67,8 @@ def names_in(path: str, splits: Collection[str]) -> set[str]:
 
 def write_splits(path: str, splits: Mapping[str, str]) -> None:
     """Writes {midi_filename: one of `SPLITS`} in order of the names, as `read_splits` reads it."""
-    with (
-        written_whole(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["split", "midi_filename"])
-        rows.writerows((splits[name], name) for name in sorted(splits))
+    file = io.StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(["split", "midi_filename"])
+    rows.writerows((splits[name], name) for name in sorted(splits))
+    atomic_write(path, file.getvalue().encode())

@@ -1,4 +1,4 @@
-"""TFRecord files: read with faults named, and written whole or not at all.
+"""TFRecord files: read with faults named, and written atomically.
 
 A record is a uint64 length, its masked CRC32C, the data, and the data's, little-endian. That
 is read and written here without TensorFlow, whose errors are no OSErrors and whose runtime is slow
@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 import google_crc32c
 import numpy as np
 
+from bundles.atomic_files import atomic_path
 from bundles.errors import PerfRnnError
-from bundles.whole_files import written_whole
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
@@ -124,7 +124,7 @@ def open_writers(paths: Sequence[str]) -> Iterator[list[RecordWriter]]:
         if os.path.isdir(path):
             raise IsADirectoryError(f"{path}: is a directory, not a file")
     with contextlib.ExitStack() as stack:
-        temporaries = [stack.enter_context(written_whole(path)) for path in paths]
+        temporaries = [stack.enter_context(atomic_path(path)) for path in paths]
         # All are closed, the last thing that may fail, before the first gets its name.
         files = [stack.enter_context(open(temporary, "wb")) for temporary in temporaries]
         yield [RecordWriter(file) for file in files]

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from bundles import Bundle
+from bundles.atomic_files import atomic_path
 from bundles.errors import PerfRnnError
-from bundles.whole_files import written_whole
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.network.network import network_from_bundle
 
@@ -26,7 +26,7 @@ def save_keras_model(
     if not os.fspath(path).endswith(".keras"):
         raise PerfRnnError(f"{path}: the name of a Keras file must end in .keras")
     network = network_from_bundle(bundle, config)
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         network.save(temporary)
 
 
@@ -78,5 +78,5 @@ def save_saved_model(
     module.network = network
     module.step = tf.function(step, input_signature=[signature])
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with written_whole(directory) as temporary:
+    with atomic_path(directory) as temporary:
         tf.saved_model.save(module, os.fspath(temporary), {"serving_default": module.step}, options)

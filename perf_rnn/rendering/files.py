@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
+from bundles.atomic_files import atomic_open, atomic_write
 from bundles.errors import PerfRnnError
-from bundles.whole_files import written_whole
 from perf_rnn.data.tfrecord import make_directory
 from perf_rnn.rendering import audio, page, piano_roll
 from perf_rnn.rendering.piece import Piece
@@ -29,11 +29,10 @@ def parse_formats(text: str) -> tuple[str, ...]:
 
 
 class Renderer:
-    """Writes pieces into a directory, one by one, each file whole or not at all.
+    """Writes pieces into a directory, one by one, each file in one atomic write.
 
     A piece NAME becomes NAME.wav and NAME.png; the page, index.html, shows all pieces, those of an
-    earlier page in that directory included. A piece that comes again replaces the earlier one, and
-    takes over what was known of it if it is the same music.
+    earlier page in that directory included, see `page.update_page`.
     """
 
     def __init__(
@@ -52,16 +51,16 @@ class Renderer:
         Raises:
           OSError: the directory cannot be made, or the soundfont not be read.
           ValueError: no WAV can be made, as `audio.Synthesizer` says; or the directory has an
-            index.html that is no page of pieces.
+            index.html that is not a page of pieces.
         """
         self._output_dir = os.fspath(output_dir)
         self._formats = formats
         self._synthesizer = audio.Synthesizer(soundfont) if "wav" in formats else None
         self._page = os.path.join(self._output_dir, page.PAGE_NAME)
         make_directory(self._output_dir or ".")
-        self._entries: dict[str, page.Entry] = {}
+        self._entries: list[page.Entry] = []
         if "html" in formats and os.path.exists(self._page):
-            self._entries = {entry["name"]: entry for entry in page.read_entries(self._page)}
+            page.read_entries(self._page)
 
     def add(self, piece: Piece) -> list[str]:
         """Writes a piece's WAV and PNG and notes it for the page; returns the files' paths.
@@ -71,36 +70,32 @@ class Renderer:
           ValueError: the piece is too long for a WAV file.
         """
         path = os.path.join(self._output_dir, piece.name)
-        make_directory(os.path.dirname(path) or ".")
+        if self._synthesizer or "png" in self._formats:
+            make_directory(os.path.dirname(path) or ".")
         written = []
         if self._synthesizer:
-            with written_whole(f"{path}.wav") as temporary, open(temporary, "wb") as file:
+            with atomic_open(f"{path}.wav") as file:
                 try:
                     audio.write_wav(file, piece.sequence, self._synthesizer)
                 except ValueError as error:
                     raise PerfRnnError(f"{path}.wav: {error}") from error
             written.append(f"{path}.wav")
         if "png" in self._formats:
-            with written_whole(f"{path}.png") as temporary:
-                png = piano_roll.to_png(piece.sequence, piece.primer_seconds, piece.name)
-                temporary.write_bytes(png)
+            png = piano_roll.to_png(piece.sequence, piece.primer_seconds, piece.name)
+            atomic_write(f"{path}.png", png)
             written.append(f"{path}.png")
         if "html" in self._formats:
-            entry = page.make_entry(piece, self._output_dir)
-            before = self._entries.get(piece.name)
-            if before and before["midi"] == entry["midi"]:
-                entry["facts"] = {**before["facts"], **entry["facts"]}
-                entry["primer"] = entry["primer"] or before["primer"]
-            self._entries[piece.name] = entry
+            self._entries.append(page.make_entry(piece, self._output_dir))
         return written
 
     def finish(self, title: str = "") -> list[str]:
         """Writes the page, if there is to be one; returns its path, or nothing.
 
         Raises:
-          OSError: it cannot be written.
+          OSError: it cannot be read or written.
+          ValueError: it is not a page of pieces.
         """
         if "html" not in self._formats:
             return []
-        page.write_entries(self._page, list(self._entries.values()), title)
+        page.update_page(self._page, self._entries, title)
         return [self._page]

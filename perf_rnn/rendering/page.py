@@ -1,11 +1,13 @@
 """A page of pieces: one HTML file that draws, plays and sorts them and needs no network.
 
-It holds each piece once, as its MIDI file, which it reads, draws and plays with a small piano of
-its own; where a WAV of the piece lies beside the page, it plays that. Nothing is embedded twice, so
+It holds each piece once as packed notes, which it draws and plays with a small piano of its own,
+and once as the MIDI file to download; where a WAV of the piece lies beside the page, it plays that.
 500 pieces of 30 s are a few megabytes.
 """
 
 import base64
+import contextlib
+import dataclasses
 import hashlib
 import html
 import importlib.resources
@@ -14,23 +16,53 @@ import numbers
 import os
 import string
 import urllib.parse
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from absl import logging
 
+from bundles.atomic_files import atomic_write
 from bundles.errors import PerfRnnError
-from bundles.whole_files import written_whole
+from perf_rnn.notes.arrays import from_note_sequence
+from perf_rnn.notes.transforms import apply_sustain
+from perf_rnn.rendering.piano_roll import pedal_spans
 from perf_rnn.rendering.piece import Fact, Piece
-
-# A piece as the page holds it, see `make_entry`.
-Entry = dict[str, Any]
 
 PAGE_NAME = "index.html"
 
 _DATA_START = '<script type="application/json" id="data">'
 _DATA_END = "</script>"
-_SCRIPTS = ("midi.js", "piano.js", "page.js")
+_SCRIPTS = ("piano.js", "page.js")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A piece as the page holds it.
+
+    Attributes:
+      name: of the piece.
+      seconds: its length.
+      num_notes: how many notes it has.
+      primer: the length of its primer, in seconds.
+      facts: what is known of it, by name.
+      notes: the notes in order of start, as `_pack_notes` packs them.
+      pedal: when the sustain pedal is down: base64 of little-endian float32 [number, 2], begin and
+        end in seconds.
+      midi: base64 of its MIDI file.
+      wav: the URL of its WAV file relative to the page; None if there was none.
+      file: the path of its MIDI file relative to the page; None if there is none.
+    """
+
+    name: str
+    seconds: float
+    num_notes: int
+    primer: float
+    facts: Mapping[str, Fact]
+    notes: str
+    pedal: str
+    midi: str
+    wav: str | None
+    file: str | None
 
 
 def write_page(path: str | os.PathLike[str], pieces: Iterable[Piece], title: str = "") -> None:
@@ -44,21 +76,99 @@ def write_page(path: str | os.PathLike[str], pieces: Iterable[Piece], title: str
     Raises:
       OSError: the file cannot be written.
     """
-    write_entries(path, [make_entry(piece, os.path.dirname(path)) for piece in pieces], title)
+    _write_entries(path, [make_entry(piece, os.path.dirname(path)) for piece in pieces], title)
+
+
+def update_page(path: str | os.PathLike[str], entries: Iterable[Entry], title: str = "") -> None:
+    """Adds entries to a page, which is made if missing; no run that does so too is in between.
+
+    An entry replaces the one of its name and, if it is the same music, takes over its facts.
+    Entries whose MIDI file has been deleted are removed.
+
+    Raises:
+      OSError: the file cannot be read or written.
+      ValueError: it is not such a page.
+    """
+    directory = os.path.dirname(os.path.abspath(path))
+    with _locked(directory):
+        known = {entry.name: entry for entry in read_entries(path)} if os.path.exists(path) else {}
+        deleted = [
+            name
+            for name, entry in known.items()
+            if entry.file and not os.path.exists(os.path.join(directory, entry.file))
+        ]
+        if deleted:
+            logging.warning("%s: removed, as their MIDI files are: %s", path, ", ".join(deleted))
+        shown = {name: entry for name, entry in known.items() if name not in deleted}
+        for entry in entries:
+            before = known.get(entry.name)
+            if before and before.midi == entry.midi:
+                facts = {**before.facts, **entry.facts}
+                primer = entry.primer or before.primer
+                entry = dataclasses.replace(entry, facts=facts, primer=primer)
+            shown[entry.name] = entry
+        _write_entries(path, list(shown.values()), title)
+
+
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """Waits until no other process holds the lock of a directory, and holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows; there two runs at once may lose entries.
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # A file system without locks, such as some NFS.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def make_entry(piece: Piece, directory: str | os.PathLike[str]) -> Entry:
     """Returns a piece as a page in `directory` holds it."""
     wav = f"{piece.name}.wav"
-    return {
-        "name": piece.name,
-        "seconds": max(piece.seconds, 0.1),
-        "notes": len(piece.sequence.notes),
-        "primer": piece.primer_seconds,
-        "facts": {name: _plain(value) for name, value in piece.facts.items()},
-        "midi": base64.b64encode(piece.midi).decode(),
-        "wav": urllib.parse.quote(wav) if os.path.exists(os.path.join(directory, wav)) else None,
-    }
+    seconds = max(piece.seconds, 0.1)
+    pedal = np.array(pedal_spans(from_note_sequence(piece.sequence), seconds)).reshape(-1, 2)
+    return Entry(
+        name=piece.name,
+        seconds=seconds,
+        num_notes=len(piece.sequence.notes),
+        primer=piece.primer_seconds,
+        facts={name: _plain(value) for name, value in piece.facts.items()},
+        notes=_pack_notes(piece),
+        pedal=_base64(pedal.cumsum(axis=1).astype("<f4").tobytes()),
+        midi=_base64(piece.midi),
+        # A name may hold bytes that are not UTF-8.
+        wav=urllib.parse.quote(os.fsencode(wav))
+        if os.path.exists(os.path.join(directory, wav))
+        else None,
+        file=os.path.relpath(piece.path, directory or ".") if piece.path else None,
+    )
+
+
+def _pack_notes(piece: Piece) -> str:
+    """Returns base64 of a piece's notes: six columns, one after another, notes in order of start.
+
+    These are, little-endian: start, end (the key goes up) and release (the sound ends, later if the
+    pedal is down) as float32, in seconds; pitch, velocity and whether it is a drum as uint8.
+    """
+    notes = from_note_sequence(piece.sequence).unquantized()
+    notes = notes.take_notes(np.argsort(notes.start_time, kind="stable"))
+    # apply_sustain removes some notes; the velocity tells which it keeps.
+    sustained = apply_sustain(notes.replace(velocity=np.arange(notes.num_notes)))
+    kept = notes.take_notes(sustained.velocity)
+    times = (kept.start_time, kept.end_time, sustained.end_time)
+    numbers = (kept.pitch, kept.velocity, kept.is_drum)
+    columns = [column.astype("<f4") for column in times]
+    columns += [column.astype(np.uint8) for column in numbers]
+    return _base64(b"".join(column.tobytes() for column in columns))
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _plain(value: Fact) -> Fact:
@@ -75,28 +185,25 @@ def _plain(value: Fact) -> Fact:
 
 
 def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
-    """Returns what a page written by `write_entries` holds.
+    """Returns the entries of a page.
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: it is no such page.
+      ValueError: it is not a page that this module wrote.
     """
     with open(path, encoding="utf-8", errors="replace") as file:
-        _, start, rest = file.read().partition(_DATA_START)
+        data = file.read().partition(_DATA_START)[2].partition(_DATA_END)[0]
     try:
-        return json.loads(rest.partition(_DATA_END)[0]) if start else _refuse(path)
-    except json.JSONDecodeError:
-        return _refuse(path)
+        return [Entry(**fields) for fields in json.loads(data)]
+    except (json.JSONDecodeError, TypeError, RecursionError):
+        raise PerfRnnError(
+            f"{path}: not a page that this version of perf_rnn wrote, so it is left as it is; move "
+            "it away or choose another directory"
+        ) from None
 
 
-def _refuse(path: object) -> Any:
-    raise PerfRnnError(
-        f"{path}: is no page of pieces, so it is left as it is; choose another directory"
-    )
-
-
-def write_entries(path: str | os.PathLike[str], entries: Sequence[Entry], title: str = "") -> None:
-    """Writes a page of entries, whole or not at all; see `write_page`."""
+def _write_entries(path: str | os.PathLike[str], entries: Sequence[Entry], title: str) -> None:
+    """Writes a page of entries in one atomic write; see `write_page`."""
     files = importlib.resources.files("perf_rnn.rendering") / "web"
     script = "\n".join((files / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     style = (files / "page.css").read_text(encoding="utf-8")
@@ -107,14 +214,14 @@ def write_entries(path: str | os.PathLike[str], entries: Sequence[Entry], title:
         "media-src 'self' file:; base-uri 'none'; form-action 'none'"
     )
     # Within a script element '<' is all that could end it.
-    data = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    fields = [dataclasses.asdict(entry) for entry in entries]
+    data = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     title = title or os.path.basename(os.path.dirname(os.path.abspath(path))) or "perf_rnn"
     page = string.Template((files / "page.html").read_text(encoding="utf-8")).substitute(
         policy=policy, title=html.escape(title), style=style, data=data, script=script
     )
-    with written_whole(path) as temporary:
-        # Names of files may hold bytes that are no text.
-        temporary.write_bytes(page.encode("utf-8", errors="backslashreplace"))
+    # Names of files may hold bytes that are not UTF-8.
+    atomic_write(path, page.encode("utf-8", errors="backslashreplace"))
 
 
 def _source(text: str) -> str:

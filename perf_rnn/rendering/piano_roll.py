@@ -121,7 +121,7 @@ class _Roll:
     def __post_init__(self) -> None:
         notes = self.notes
         self.seconds = max(notes.total_time, notes.end_time.max(initial=0.0), 0.1)
-        self.pedal = _pedal_spans(notes, self.seconds)
+        self.pedal = pedal_spans(notes, self.seconds)
         self.row_seconds = self.seconds
         if self.seconds > ONE_ROW_SECONDS:
             fitting = (s for s in ROW_SECONDS if self.seconds <= s * MAX_ROWS)
@@ -203,12 +203,12 @@ def _draw_pedal(axes: Axes, roll: _Roll) -> None:
     axes.broken_barh(roll.pedal, strip, color=_PEDAL_COLOR, lw=0, zorder=3)
 
 
-def _pedal_spans(notes: NoteArrays, seconds: float) -> list[tuple[float, float]]:
+def pedal_spans(notes: NoteArrays, seconds: float) -> list[tuple[float, float]]:
     """Returns (start, duration) of every time for which a sustain pedal is down.
 
     >>> from perf_rnn.notes.arrays import NoteArrays
     >>> zeros = [0, 0, 0]
-    >>> _pedal_spans(NoteArrays(control_time=[1.0, 2.5, 4.0], control_number=[64, 64, 64],
+    >>> pedal_spans(NoteArrays(control_time=[1.0, 2.5, 4.0], control_number=[64, 64, 64],
     ...                         control_value=[127, 0, 64], control_instrument=zeros,
     ...                         control_program=zeros, control_is_drum=zeros), 5.0)
     [(1.0, 1.5), (4.0, 1.0)]
@@ -258,9 +258,10 @@ def _write_facts(figure: Figure, roll: _Roll, title: str) -> None:
     first, last = figure.axes[0], figure.axes[-1]
     box = first.get_position()
     top = 1 - 45 / (figure.get_size_inches()[1] * DPI)
-    # Names of files are text, never mathematics.
+    # Names of files are text, never mathematics; they may hold bytes that are not UTF-8.
     text: dict[str, Any] = {"color": _INK, "parse_math": False}
-    figure.text(box.x0, top, " ".join(title.split()), fontsize=12, weight="bold", **text)
+    title = " ".join(title.encode(errors="replace").decode().split())
+    figure.text(box.x0, top, title, fontsize=12, weight="bold", **text)
     figure.text(box.x1, top, " · ".join(facts), fontsize=10, ha="right", **text)
     in_seconds = roll.seconds <= LONGEST_IN_SECONDS
     last.set_xlabel("time (seconds)" if in_seconds else "time (h:mm:ss)", color=_INK)

@@ -10,7 +10,7 @@ from typing import Any
 
 from bundles import light_imports
 from bundles.errors import PerfRnnError
-from perf_rnn.notes.midi_files import MIDI_SUFFIXES, read_note_sequence
+from perf_rnn.notes.midi_files import MIDI_SUFFIXES, parse_note_sequence, unpack
 from perf_rnn.rendering import audio, piano_roll
 
 Fact = str | int | float | Sequence[float]
@@ -26,6 +26,7 @@ class Piece:
       facts: what a reader wants to know, such as seed, temperature, bundle id and NLL, by name.
       primer_seconds: how much of its beginning was given, not generated.
       midi: bytes of its MIDI file; made from the sequence if not given.
+      path: its MIDI file, if it has one; a page drops the piece once that file is deleted.
     """
 
     sequence: Any
@@ -33,10 +34,11 @@ class Piece:
     facts: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
     primer_seconds: float = 0.0
     midi: bytes = b""
+    path: str = ""
 
     def __post_init__(self) -> None:
         if not self.midi:
-            object.__setattr__(self, "midi", _to_midi(self.sequence))
+            object.__setattr__(self, "midi", to_midi(self.sequence))
 
     @property
     def seconds(self) -> float:
@@ -105,20 +107,20 @@ def _without_suffix(path: str) -> str:
 
 
 def read_piece(path: str, name: str = "", facts: Mapping[str, Fact] | None = None) -> Piece:
-    """Reads a MIDI file; `name` is the file's, without its ending, if not given.
+    """Reads a MIDI file, perhaps compressed; without a `name`, it gets the file's without ending.
 
     Raises:
       OSError: it cannot be read.
-      ValueError: it is no MIDI file.
+      ValueError: it is not a MIDI file.
     """
-    sequence = read_note_sequence(path)
     with open(path, "rb") as file:
-        data = file.read()
-    name = name or os.path.splitext(os.path.basename(path))[0]
-    return Piece(sequence, name, facts or {}, midi=data)
+        midi = unpack(file.read(), path)
+    name = name or _without_suffix(os.path.basename(path))
+    return Piece(parse_note_sequence(midi, path), name, facts or {}, midi=midi, path=path)
 
 
-def _to_midi(sequence: Any) -> bytes:
+def to_midi(sequence: Any) -> bytes:
+    """Returns a NoteSequence as the bytes of a MIDI file."""
     midi_io = light_imports.import_module("note_seq.midi_io")
     file = io.BytesIO()
     midi_io.note_sequence_to_pretty_midi(sequence).write(file)

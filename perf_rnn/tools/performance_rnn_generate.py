@@ -11,8 +11,8 @@ from typing import Any
 
 from absl import flags
 
+from bundles.atomic_files import atomic_write
 from bundles.errors import PerfRnnError
-from bundles.whole_files import written_whole
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -203,13 +203,12 @@ def _generate(bundle: Any, config: Any) -> None:
 
     from tqdm import tqdm
 
-    from bundles import light_imports
     from perf_rnn import rendering
     from perf_rnn.events.controls import parse_disabled
     from perf_rnn.generation import generate as generation
     from perf_rnn.generation import sampler
+    from perf_rnn.rendering.piece import to_midi
 
-    midi_io = light_imports.import_module("note_seq.midi_io")
     primer = _primer()
     seed = random.randrange(2**31) if FLAGS.seed is None else FLAGS.seed
     steps, outputs = FLAGS.num_steps, FLAGS.num_outputs
@@ -249,8 +248,8 @@ def _generate(bundle: Any, config: Any) -> None:
         seconds = time.monotonic() - start
         for path, piece in zip(paths, pieces, strict=True):
             sequence = piece.sequence
-            with written_whole(path) as temporary:
-                midi_io.sequence_proto_to_midi_file(sequence, str(temporary))
+            midi = to_midi(sequence)
+            atomic_write(path, midi)
             print(f"{path}: {len(sequence.notes)} notes in {sequence.total_time:.1f} s")
             if formats:
                 facts = {
@@ -261,7 +260,7 @@ def _generate(bundle: Any, config: Any) -> None:
                     **({} if piece.nll is None else {"NLL": round(piece.nll, 3)}),
                 }
                 name = os.path.splitext(os.path.basename(path))[0]
-                shown = rendering.Piece(sequence, name, facts, primer_seconds)
+                shown = rendering.Piece(sequence, name, facts, primer_seconds, midi, path)
                 for rendered in renderer.add(shown):
                     print(rendered)
         for page in renderer.finish():

@@ -177,7 +177,7 @@ def test_a_failed_write_leaves_the_file_that_was_there(tmp_path, monkeypatch, ma
     def full_disk(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bundles.whole_files.os.replace", full_disk)
+    monkeypatch.setattr("bundles.atomic_files.os.replace", full_disk)
     with pytest.raises(OSError, match=r"No space left on device: '.*/ours\.mag'"):
         bundles.write_bundle(path, make_bundle())
     assert path.read_bytes() == b"before"

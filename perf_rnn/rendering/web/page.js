@@ -1,6 +1,6 @@
 "use strict";
 
-// The list of pieces: drawing, playing, sorting, downloads. Needs midi.js and piano.js.
+// The list of pieces: drawing, playing, sorting, downloads. Needs piano.js.
 
 const LEFT = 30, BOTTOM = 18, TOP = 4;  // Margins of a roll in CSS pixels.
 const TICK_SECONDS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
@@ -23,7 +23,34 @@ function showFact(value) {
   return String(isFraction ? Number(value.toPrecision(4)) : value);
 }
 
-/** A piece on the page. `piece` is {name, seconds, notes, primer, facts, midi, wav}. */
+/** Returns the bytes of base64 text. */
+function bytesOf(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+/**
+ * Returns the notes and pedal of a piece, as page.py packs them.
+ *
+ * notes are {start, end, release, pitch, velocity, isDrum} in order of start, in seconds; `end` is
+ * where the key goes up and `release` where the sound ends, later if the pedal is down. pedal is
+ * [[begin, end], ...].
+ */
+function unpackMusic(piece) {
+  const bytes = bytesOf(piece.notes), count = bytes.length / 15;
+  const [start, end, release] = [0, 1, 2].map(
+    (column) => new Float32Array(bytes.buffer, column * 4 * count, count),
+  );
+  const [pitch, velocity, isDrum] = [12, 13, 14].map((at) => bytes.subarray(at * count));
+  const notes = Array.from(start, (_, i) => ({
+    start: start[i], end: end[i], release: release[i],
+    pitch: pitch[i], velocity: velocity[i], isDrum: isDrum[i] === 1,
+  }));
+  const times = new Float32Array(bytesOf(piece.pedal).buffer);
+  const pedal = Array.from({length: times.length / 2}, (_, i) => [times[2 * i], times[2 * i + 1]]);
+  return {notes, pedal};
+}
+
+/** A piece on the page; `piece` is an Entry of page.py. */
 class Card {
   constructor(piece) {
     this.piece = piece;
@@ -39,7 +66,8 @@ class Card {
     for (const part of piece.name.split(/(?<=[_/])/)) {
       find("h2").append(Object.assign(document.createElement("span"), {textContent: part}));
     }
-    find(".counts").textContent = piece.notes === 1 ? "1 note" : `${piece.notes.toLocaleString()} notes`;
+    find(".counts").textContent =
+      piece.num_notes === 1 ? "1 note" : `${piece.num_notes.toLocaleString()} notes`;
     for (const [name, value] of Object.entries(piece.facts)) {
       const [entry, term, text] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
       term.textContent = name;
@@ -60,13 +88,9 @@ class Card {
     this.moveTo(0);
   }
 
-  get bytes() {
-    return Uint8Array.from(atob(this.piece.midi), (letter) => letter.charCodeAt(0));
-  }
-
-  /** Notes and pedals, read when first needed. */
+  /** Notes and pedal, unpacked when first needed. */
   get music() {
-    return (this.read ??= readMidi(this.bytes, this.piece.seconds));
+    return (this.unpacked ??= unpackMusic(this.piece));
   }
 
   showPlaying(isPlaying) {
@@ -109,7 +133,7 @@ class Card {
 
   download() {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([this.bytes], {type: "audio/midi"}));
+    link.href = URL.createObjectURL(new Blob([bytesOf(this.piece.midi)], {type: "audio/midi"}));
     link.download = `${this.piece.name.split("/").pop()}.mid`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
@@ -120,7 +144,7 @@ class Card {
     if (isShown) return this.draw();
     // Hundreds of pieces do not fit into memory as pictures.
     this.canvas.width = this.canvas.height = 0;
-    if (player.card !== this) this.read = undefined;
+    if (player.card !== this) this.unpacked = undefined;
   }
 
   draw() {
@@ -326,7 +350,7 @@ function setUpSorting(cards, list) {
   const keys = new Map([
     ["name", (piece) => piece.name],
     ["length", (piece) => piece.seconds],
-    ["number of notes", (piece) => piece.notes],
+    ["number of notes", (piece) => piece.num_notes],
   ]);
   for (const {piece} of cards) {
     for (const name of Object.keys(piece.facts)) {

@@ -38,7 +38,7 @@ class Piano {
     this.string(sharedKey(note.pitch));
   }
 
-  /** Plays a note of readMidi at `time` of the context's clock, from `offset` seconds into it. */
+  /** Plays a note of unpackMusic at `time` of the context's clock, from `offset` seconds into it. */
   play(note, time, bus, offset = 0) {
     const {context} = this;
     const seconds = note.release - note.start - offset;

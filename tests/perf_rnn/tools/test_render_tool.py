@@ -63,12 +63,12 @@ def test_a_directory_of_good_and_bad_files(render, tmp_path, asap_dir):
             lengths[name] = file.getnframes() / file.getframerate()
     assert (lengths["a"], lengths["B"]) == (3.0, 4.0)
     entries = page.read_entries(out / "index.html")
-    assert [(e["name"], e["notes"], e["wav"]) for e in entries] == [
+    assert [(e.name, e.num_notes, e.wav) for e in entries] == [
         ("B", 1, "B.wav"),
         ("a", 1, "a.wav"),
         ("empty", 0, "empty.wav"),
     ]
-    assert base64.b64decode(entries[1]["midi"]) == (source / "a.mid").read_bytes()
+    assert base64.b64decode(entries[1].midi) == (source / "a.mid").read_bytes()
 
 
 def test_subdirectories(render, tmp_path):
@@ -82,7 +82,7 @@ def test_subdirectories(render, tmp_path):
     )
     assert ended.status == 0, ended.err
     assert files(tmp_path) == ["in/x/a.mid", "in/y/a.mid", "index.html", "x/a.png", "y/a.png"]
-    assert [e["name"] for e in page.read_entries(tmp_path / "index.html")] == ["x/a", "y/a"]
+    assert [e.name for e in page.read_entries(tmp_path / "index.html")] == ["x/a", "y/a"]
 
 
 def test_one_file_beside_itself(render, tmp_path, monkeypatch):
@@ -130,18 +130,18 @@ def test_what_is_known_of_a_piece_stays_on_the_page(render, tmp_path):
     assert renderer.finish() == [str(tmp_path / "index.html")]
     ended = render(f"--input={tmp_path}", "--render=html")
     assert ended.status == 0, ended.err
-    entries = {e["name"]: e for e in page.read_entries(tmp_path / "index.html")}
-    assert {name: e["facts"] for name, e in entries.items()} == {
+    entries = {e.name: e for e in page.read_entries(tmp_path / "index.html")}
+    assert {name: e.facts for name, e in entries.items()} == {
         "a": {"seed": 3, "NLL": 1.5},
         "earlier": {"seed": 2},
         "b": {},
     }
-    assert entries["a"]["primer"] == 0.5
+    assert entries["a"].primer == 0.5
     # Other music of that name has facts of its own.
     renderer = rendering.Renderer(tmp_path, ["html"])
     renderer.add(rendering.Piece(sequence(80), "a", {"seed": 4}))
     renderer.finish()
-    assert page.read_entries(tmp_path / "index.html")[0]["facts"] == {"seed": 4}
+    assert page.read_entries(tmp_path / "index.html")[0].facts == {"seed": 4}
 
 
 def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):

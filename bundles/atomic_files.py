@@ -1,0 +1,62 @@
+"""Atomic writes: a file or directory appears under its name complete, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes `data` to the file `path`; see `atomic_path`."""
+    with atomic_open(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Opens a file for writing bytes that becomes `path` at the end; see `atomic_path`."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; what was written there is renamed to `path` at the end.
+
+    A file replaces the file that was there, a directory only an empty one; a link is followed.
+    What was written is on the disk (fsync) before it is renamed. After an error, `path` is what it
+    was before. The temporary name has the suffix of `path`.
+
+    Raises:
+      OSError: `path` cannot be written, as on a full disk; it names `path`.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+    try:
+        if target.is_dir() and any(target.iterdir()):
+            raise OSError(errno.ENOTEMPTY, "Is a directory that is not empty")
+        if target.exists() and not target.is_file() and not target.is_dir():
+            # Renaming would put a file in the place of a device such as /dev/null.
+            raise OSError(errno.EINVAL, "Is not a regular file")
+        yield temporary
+        for written in [temporary, *temporary.rglob("*")]:
+            if written.is_file():
+                with open(written, "r+b") as file:
+                    os.fsync(file)
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.strerror and str(error.filename or temporary).startswith(str(temporary)):
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                temporary.unlink()
