@@ -43,7 +43,8 @@ class Piece:
     @property
     def seconds(self) -> float:
         """How long it is: its total time, or the end of its last note."""
-        return max([self.sequence.total_time, *(note.end_time for note in self.sequence.notes)])
+        ends = (float(note.end_time) for note in self.sequence.notes)
+        return max([float(self.sequence.total_time), *ends])
 
     def _repr_html_(self) -> str:
         """Returns the piece as HTML that needs no other file: player, picture, MIDI to download.

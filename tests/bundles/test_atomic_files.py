@@ -1,0 +1,103 @@
+"""Atomic writes, on full disks too."""
+
+import errno
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from bundles.atomic_files import atomic_open, atomic_path, atomic_write
+
+FULL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))\n"
+
+
+def names(directory: pathlib.Path) -> list[str]:
+    return sorted(os.listdir(directory))
+
+
+def test_a_file_replaces_the_one_before(tmp_path):
+    path = tmp_path / "a.txt"
+    atomic_write(path, b"first")
+    with atomic_open(path) as file:
+        file.write(b"sec")
+        file.flush()
+        assert path.read_bytes() == b"first"
+        file.write(b"ond")
+    assert path.read_bytes() == b"second"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_everything_is_synced_before_it_is_renamed(tmp_path, monkeypatch):
+    calls = []
+    sync, replace = os.fsync, os.replace
+
+    def fsync(file):
+        calls.append(("fsync", pathlib.Path(file.name).read_bytes()))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", lambda *paths: calls.append("rename") or replace(*paths))
+    atomic_write(tmp_path / "a", b"a")
+    with atomic_path(tmp_path / "b") as temporary:
+        (temporary / "c").mkdir(parents=True)
+        (temporary / "c" / "d").write_bytes(b"d")
+    assert calls == [("fsync", b"a"), "rename", ("fsync", b"d"), "rename"]
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"before")
+    with pytest.raises(KeyError), atomic_open(path) as file:
+        file.write(b"half")
+        raise KeyError
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "b") as temporary:
+        temporary.mkdir()
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"before"
+    assert names(tmp_path) == ["a"]
+
+
+def test_the_error_names_the_path_that_was_asked_for(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    os.mkfifo(tmp_path / "pipe")
+    cases = {
+        "none/a": errno.ENOENT,
+        "file/a": errno.ENOTDIR,
+        "full": errno.ENOTEMPTY,
+        "pipe": errno.EINVAL,
+    }
+    for name, number in cases.items():
+        with pytest.raises(OSError, match=str(tmp_path / name)) as raised:
+            atomic_write(tmp_path / name, b"")
+        assert raised.value.errno == number
+    with pytest.raises(OSError, match="/dev/null"):
+        atomic_write("/dev/null", b"")
+    assert pathlib.Path("/dev/null").is_char_device()
+    assert names(tmp_path) == ["file", "full", "pipe"]
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    atomic_write(tmp_path / "link", b"x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_full_disk_leaves_what_was_there(tmp_path, size):
+    """The error comes with write() for a large file, and with close() for a buffered one."""
+    path = tmp_path / "a"
+    path.write_bytes(b"before")
+    code = FULL_DISK.format(size // 2) + (
+        "from bundles.atomic_files import atomic_write\n"
+        f"try: atomic_write({str(path)!r}, bytes({size}))\n"
+        "except OSError as error: print(error.strerror, error.filename)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"File too large {path}\n"
+    assert path.read_bytes() == b"before"
+    assert names(tmp_path) == ["a"]
