@@ -49,12 +49,16 @@ def test_everything_is_synced_before_it_is_renamed(tmp_path, monkeypatch):
 def test_an_error_leaves_what_was_there(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"before")
-    with pytest.raises(KeyError), atomic_open(path) as file:
-        file.write(b"half")
-        raise KeyError
-    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "b") as temporary:
-        temporary.mkdir()
-        raise ZeroDivisionError
+
+    def stop_while_writing(target, write):
+        with atomic_path(target) as temporary:
+            write(temporary)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        stop_while_writing(path, lambda temporary: temporary.write_bytes(b"half"))
+    with pytest.raises(KeyError):
+        stop_while_writing(tmp_path / "b", pathlib.Path.mkdir)
     assert path.read_bytes() == b"before"
     assert names(tmp_path) == ["a"]
 
