@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import race
 from perf_rnn.configs import PerformanceRnnConfig, get_config
 from perf_rnn.data.examples import EventSequence
-from perf_rnn.events.one_hot import STEPS_PER_SECOND
+from perf_rnn.events.codec import STEPS_PER_SECOND
 from perf_rnn.generation.cpu import worker_threads
 from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.hparams import HParams

@@ -27,7 +27,8 @@ from note_seq import midi_io, performance_lib, sequences_lib
 from note_seq.performance_encoder_decoder import PerformanceOneHotEncoding
 from note_seq.protobuf import music_pb2
 
-from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventCodec
+from perf_rnn.events.codec import STEPS_PER_SECOND
+from perf_rnn.events.one_hot import EventCodec
 from perf_rnn.notes import transforms as note_transforms
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence, to_note_sequence
 

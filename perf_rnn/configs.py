@@ -5,10 +5,11 @@ import types
 from collections.abc import Mapping
 
 from bundles.errors import PerfRnnError
+from perf_rnn.events.codec import NUM_VELOCITY_BINS, Codec
 from perf_rnn.events.controls import Conditioning, NoteDensity, PitchHistogram
 from perf_rnn.events.encodings import EventEncoding, modulo_vectors
 from perf_rnn.events.note_events import NoteCodec
-from perf_rnn.events.one_hot import NUM_VELOCITY_BINS, EventCodec
+from perf_rnn.events.one_hot import EventCodec
 from perf_rnn.hparams import HParams
 
 
@@ -36,7 +37,7 @@ class PerformanceRnnConfig:
     hparams: HParams = dataclasses.field(default_factory=HParams)
 
     @property
-    def codec(self) -> EventCodec | NoteCodec:
+    def codec(self) -> Codec:
         """The codec between notes and this config's events."""
         return self.encoding.codec
 

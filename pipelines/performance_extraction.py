@@ -10,9 +10,9 @@ import dataclasses
 import numpy as np
 
 from bundles.errors import PerfRnnError
-from perf_rnn.data.augmentation import transpose
+from perf_rnn.events.codec import STEPS_PER_SECOND, Codec, EventIndices
 from perf_rnn.events.note_events import DurationTooLongError, NoteCodec, ShiftTooLongError
-from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventCodec, EventIndices
+from perf_rnn.events.one_hot import EventCodec
 from perf_rnn.notes.arrays import NoteArrays
 from perf_rnn.notes.transforms import MAX_PITCH, MIN_PITCH
 from pipelines import statistics
@@ -40,7 +40,7 @@ class EventArrays:
     """
 
     events: np.ndarray
-    codec: EventCodec | NoteCodec
+    codec: Codec
     program: int | None = None
     is_drum: bool | None = None
     start_step: int = 0
@@ -52,7 +52,7 @@ class EventArrays:
 def _from_performance(performance: performance_lib.BasePerformance) -> EventArrays:
     # note_seq offers no other way to learn how many velocity bins a performance has.
     num_velocity_bins = performance._num_velocity_bins
-    codec: EventCodec | NoteCodec
+    codec: Codec
     if isinstance(performance, performance_lib.Performance):
         codec = EventCodec(num_velocity_bins, performance.max_shift_steps)
     elif isinstance(performance, performance_lib.NotePerformance):
@@ -117,7 +117,7 @@ class PerformanceExtractor(ArrayPipeline):
         self._min_events = min_events
         self._max_events = max_events
         codec_type = NoteCodec if note_performance else EventCodec
-        self._codec: EventCodec | NoteCodec = codec_type(num_velocity_bins)
+        self._codec: Codec = codec_type(num_velocity_bins)
         self._last: tuple[NoteArrays, EventIndices] | None = None
 
     def transform_arrays(self, arrays: NoteArrays) -> list[EventArrays]:
@@ -161,7 +161,7 @@ class PerformanceExtractor(ArrayPipeline):
         if self._last is not None:
             semitones = _semitones_between(self._last[0], arrays)
             if semitones is not None:
-                return transpose(self._last[1], self._codec, semitones)
+                return self._codec.transpose(self._last[1], semitones)
         events = self._codec.encode(arrays)
         self._last = arrays, events
         return events
@@ -172,7 +172,7 @@ class PerformanceExtractor(ArrayPipeline):
             min_events_discard=self._min_events,
             max_events_truncate=self._max_events,
             num_velocity_bins=self._codec.num_velocity_bins,
-            note_performance=isinstance(self._codec, NoteCodec),
+            note_performance=self._codec.whole_notes,
         )
         self._set_stats(stats)
         return performances

@@ -13,8 +13,7 @@ from typing import Any
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data import examples as records
-from perf_rnn.events.note_events import NoteCodec
-from perf_rnn.events.one_hot import STEPS_PER_SECOND
+from perf_rnn.events.codec import STEPS_PER_SECOND
 from pipelines import dag_pipeline, pipeline
 from pipelines import note_sequence_pipelines as units
 from pipelines.array_pipeline import ArrayPipeline
@@ -168,7 +167,7 @@ def get_pipeline(
                 min_events,
                 max_events,
                 config.codec.num_velocity_bins,
-                note_performance=isinstance(config.codec, NoteCodec),
+                note_performance=config.codec.whole_notes,
                 name=f"PerformanceExtractor_{mode}",
             ),
             EncoderPipeline(

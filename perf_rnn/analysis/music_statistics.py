@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from bundles.errors import PerfRnnError
-from perf_rnn.events.one_hot import STEPS_PER_SECOND
+from perf_rnn.events.codec import STEPS_PER_SECOND
 from perf_rnn.notes.arrays import Int32s, Int64s, NoteArrays
 from perf_rnn.notes.transforms import quantize, split
 

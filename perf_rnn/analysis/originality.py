@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
 from perf_rnn.analysis.music_statistics import played_order
-from perf_rnn.events.one_hot import STEPS_PER_SECOND
+from perf_rnn.events.codec import STEPS_PER_SECOND
 from perf_rnn.notes.arrays import Int64s, NoteArrays
 from perf_rnn.notes.transforms import quantize
 

@@ -1,4 +1,4 @@
-"""Which performances are trained on and which are held back: CSV files as MAESTRO's."""
+"""Which performances are trained on and which are held out: CSV files as MAESTRO's."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bundles.errors import PerfRnnError
 
 # What a MAESTRO-style CSV calls the splits.
 TRAIN = "train"
-HELD_BACK = ("validation", "test")
-SPLITS = (TRAIN, *HELD_BACK)
+HELD_OUT = ("validation", "test")
+SPLITS = (TRAIN, *HELD_OUT)
 
 
 def read_splits(path: str) -> dict[str, str]:

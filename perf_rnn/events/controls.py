@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
-from perf_rnn.events.note_events import NoteCodec
-from perf_rnn.events.one_hot import NUM_PITCHES, STEPS_PER_SECOND, EventCodec
+from perf_rnn.events.codec import STEPS_PER_SECOND, Codec
 
 PITCH_CLASSES = 12
 
@@ -70,7 +69,7 @@ class ControlSignal(abc.ABC):
         """
 
     @abc.abstractmethod
-    def extract(self, events: NDArray[Any], codec: EventCodec) -> NDArray[np.float64]:
+    def extract(self, events: NDArray[Any], codec: Codec) -> NDArray[np.float64]:
         """Returns the value at each of a performance's L events, [L] or [L, size]."""
 
     @abc.abstractmethod
@@ -134,15 +133,16 @@ class NoteDensity(ControlSignal):
             )
         return density
 
-    def extract(self, events: NDArray[Any], codec: EventCodec) -> NDArray[np.float64]:
+    def extract(self, events: NDArray[Any], codec: Codec) -> NDArray[np.float64]:
         """Returns float64 [L], the note density at each of a performance's events.
 
         The window ends with the shift that reaches it. Near the end of the performance the notes
         are counted in what is left of it; 0 where nothing is.
         """
-        events = np.asarray(events, np.int32)
         starts, ends, steps = _windows(codec.event_steps(events), self._window_steps)
-        num_notes = _running_sum(events < NUM_PITCHES)
+        place, _, is_start = codec.note_changes(events)
+        onsets = np.bincount(place[is_start], minlength=len(events))
+        num_notes = _running_sum(onsets)
         count = num_notes[ends] - num_notes[starts]
         seen = np.minimum(steps[ends] - steps[starts], self._window_steps)
         return np.where(seen, count * STEPS_PER_SECOND / np.maximum(seen, 1), 0.0)
@@ -208,16 +208,16 @@ class PitchHistogram(ControlSignal):
             )
         return weights
 
-    def extract(self, events: NDArray[Any], codec: EventCodec) -> NDArray[np.float64]:
+    def extract(self, events: NDArray[Any], codec: Codec) -> NDArray[np.float64]:
         """Returns float64 [L, 12], seconds of sound at each of a performance's events.
 
         A pitch sounds from a NOTE_ON to the next NOTE_OFF, however often it is struck in between;
         those that sound already are counted. The shift that reaches the window's end counts in
         full. A hundredth of a second is added to each class.
         """
-        events = np.asarray(events, np.int32)
         starts, ends, steps = _windows(codec.event_steps(events), self._window_steps)
-        sounding = np.cumsum(_sounding_changes(events), axis=0)
+        changes = _sounding_changes(*codec.note_changes(events), len(events))
+        sounding = np.cumsum(changes, axis=0)
         sound = _running_sum(sounding * np.diff(steps)[:, np.newaxis])
         return self._prior + (sound[ends] - sound[starts]) / STEPS_PER_SECOND
 
@@ -253,7 +253,7 @@ class Conditioning:
         return self.optional + sum(signal.size for signal in self.signals)
 
     def extract(
-        self, events: NDArray[Any], codec: EventCodec | NoteCodec, disabled: Any = False
+        self, events: NDArray[Any], codec: Codec, disabled: Any = False
     ) -> NDArray[np.float32]:
         """Returns the control vector at every event of a performance, float32 [L, size].
 
@@ -266,11 +266,7 @@ class Conditioning:
           ValueError: `disabled`, and this conditioning is not optional; or there are signals, and
             the events are note events, which none is defined on.
         """
-        values = []
-        for signal in self.signals:
-            if not isinstance(codec, EventCodec):
-                raise PerfRnnError(f"{signal.name} is not defined on note events")
-            values.append(signal.extract(events, codec))
+        values = [signal.extract(events, codec) for signal in self.signals]
         return self.encode(values, np.broadcast_to(disabled, len(events)))
 
     def encode(self, values: Sequence[Any], disabled: Any = False) -> NDArray[np.float32]:
@@ -366,18 +362,28 @@ def _windows(
     return starts, np.minimum(ends, num_events), steps
 
 
-def _sounding_changes(events: NDArray[Any]) -> NDArray[np.int64]:
-    """int64 [L, 12]: by how much each event changes the number of sounding pitches of a class."""
-    changes = np.zeros((len(events), PITCH_CLASSES), np.int64)
-    notes = np.flatnonzero(events < 2 * NUM_PITCHES)
-    is_on = events[notes] < NUM_PITCHES
-    pitch = events[notes] % NUM_PITCHES
+def _sounding_changes(
+    place: NDArray[np.int64],
+    pitch: NDArray[np.int64],
+    is_start: NDArray[np.bool_],
+    num_events: int,
+) -> NDArray[np.int64]:
+    """By how much each event changes the number of sounding pitches of a class.
+
+    Args:
+      place, pitch, is_start: as `Codec.note_changes` gives them.
+      num_events: L.
+
+    Returns:
+      int64 [L, 12].
+    """
+    changes = np.zeros((num_events, PITCH_CLASSES), np.int64)
     # Pitch by pitch, each in order of time: what differs from the event before is a change.
     order = np.argsort(pitch, kind="stable")
-    sorted_on, sorted_pitch = is_on[order], pitch[order]
+    sorted_on, sorted_pitch = is_start[order], pitch[order]
     was_on = np.append(False, sorted_on[:-1]) & (np.diff(sorted_pitch, prepend=-1) == 0)
     change = sorted_on.astype(np.int64) - was_on
-    changes[notes[order], sorted_pitch % PITCH_CLASSES] = change
+    changes[place[order], sorted_pitch % PITCH_CLASSES] = change
     return changes
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bundles.errors import PerfRnnError
-from perf_rnn.events.note_events import NoteCodec
-from perf_rnn.events.one_hot import NUM_PITCHES, EventCodec, EventIndices
+from perf_rnn.events.codec import NUM_PITCHES, Codec, EventIndices
+from perf_rnn.events.one_hot import EventCodec
 
 # Dense inputs come as float32; what differs more from every event's vector is none of them. The
 # two closest modulo vectors are 0.04 apart.
@@ -22,8 +22,7 @@ _DENSE_TOLERANCE = 1e-4
 class EventEncoding:
     """How one event, or an array of them, is given to the network.
 
-    An event is one class index, or, with a `NoteCodec`, one index for each of six heads. Arrays of
-    L events are int32 [L, *event_shape].
+    Arrays of L events are int32 [L, *event_shape], see `Codec`.
 
     >>> compact = EventEncoding(EventCodec(num_velocity_bins=32), index_input=True)
     >>> compact.width, compact.input_vectors([60, 188]).nonzero()[1].tolist()
@@ -39,7 +38,7 @@ class EventEncoding:
         ("compact"). The network sees the same vector either way.
     """
 
-    codec: EventCodec | NoteCodec
+    codec: Codec
     vectors: np.ndarray | None = None
     index_input: bool = False
 

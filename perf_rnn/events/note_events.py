@@ -8,22 +8,28 @@ of note-seq 0.0.5's `NotePerformance` and `NotePerformanceEventSequenceEncoderDe
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
-from perf_rnn.events.one_hot import (
+from perf_rnn.events.codec import (
     MAX_VELOCITY,
     MIN_VELOCITY,
     NUM_PITCHES,
     NUM_VELOCITY_BINS,
     STEPS_PER_SECOND,
+    Codec,
     EventIndices,
     check_values,
     notes_of_steps,
+    stretch_steps,
 )
+from perf_rnn.events.note_reader import Note, NoteReader
+from perf_rnn.events.rules import MAX_NOTE_STEPS, MAX_ONSETS, EventRules
 from perf_rnn.notes.arrays import NoteArrays
 
 if TYPE_CHECKING:
@@ -50,7 +56,7 @@ class DurationTooLongError(NoteEventError):
 
 
 @dataclasses.dataclass(frozen=True)
-class NoteCodec:
+class NoteCodec(Codec):
     """Encodes quantised notes as note events, int32 [L, 6], and decodes those to notes.
 
     >>> codec = NoteCodec(num_velocity_bins=32)
@@ -69,7 +75,7 @@ class NoteCodec:
     num_velocity_bins: int = NUM_VELOCITY_BINS
 
     event_shape: ClassVar[tuple[int, ...]] = (6,)
-    default_label: ClassVar[tuple[int, ...]] = (0, 0, 60, 0, 0, 0)
+    whole_notes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_velocity_bins <= MAX_VELOCITY:
@@ -83,9 +89,9 @@ class NoteCodec:
         return *SHIFT_HEADS, NUM_PITCHES, self.num_velocity_bins, *DURATION_HEADS
 
     @property
-    def velocity_bin_width(self) -> int:
-        """MIDI velocities per bin: 4 for 32 bins."""
-        return -(-MAX_VELOCITY // self.num_velocity_bins)
+    def default_label(self) -> tuple[int, ...]:
+        """The shortest and softest middle C, as in note_seq."""
+        return 0, 0, 60, 0, 0, 0
 
     def encode(self, notes: NoteArrays, start_step: int = 0) -> EventIndices:
         """The events of the notes that start at or after `start_step`.
@@ -160,8 +166,9 @@ class NoteCodec:
 
         A note's duration is none of them: the next note's shift counts from this one's start.
         """
-        events = np.asarray(events)
-        return events[..., 0].astype(np.int64) * SHIFT_HEADS[1] + events[..., 1]
+        events = np.asarray(events, np.int64)
+        steps: NDArray[np.int64] = events[..., 0] * SHIFT_HEADS[1] + events[..., 1]
+        return steps
 
     def num_steps(self, events: Any) -> int:
         """The steps up to the end of the last note."""
@@ -233,6 +240,92 @@ class NoteCodec:
         check_values("velocity bin", velocity_bin, 1, self.num_velocity_bins)
         return join_heads(shift, pitch, velocity_bin - 1, duration)
 
+    def cut_long_notes(self, notes: NoteArrays) -> NoteArrays:
+        """The notes, quantised, cut to `MAX_DURATION_STEPS`."""
+        start, end = np.asarray(notes.start_step), np.asarray(notes.end_step)
+        return notes.replace(end_step=np.minimum(end, start + MAX_DURATION_STEPS))
+
+    def reader(self, max_note_seconds: float, start_step: int) -> NoteEventReader:
+        return NoteEventReader(self, max_note_seconds, start_step)
+
+    def note_seq_encoder(self, *, modulo: bool = False, index_input: bool = False) -> Any:
+        """The one encoder that note_seq has for note events, whatever is asked for."""
+        import note_seq
+
+        return note_seq.NotePerformanceEventSequenceEncoderDecoder(self.num_velocity_bins)
+
+    def stretch(self, events: EventIndices, factor: float) -> EventIndices:
+        start = np.cumsum(self.event_steps(events))
+        new_start = stretch_steps(start, factor)
+        new_end = stretch_steps(start + note_durations(events), factor)
+        new_end = np.maximum(new_end, new_start + 1)
+        shift = np.diff(new_start, prepend=0)
+        return join_heads(shift, events[:, 2], events[:, 3], new_end - new_start)
+
+    def max_stretch(self, events: EventIndices) -> float:
+        """The factor at which the longest shift or duration is as long as they may be."""
+        # Rounding its start and its end makes a length of steps longer by one at most.
+        shift, duration = self.event_steps(events).max(), note_durations(events).max()
+        return float(
+            min((MAX_NOTE_SHIFT_STEPS - 1) / max(shift, 1), (MAX_DURATION_STEPS - 1) / duration)
+        )
+
+    def pitches(self, events: EventIndices) -> NDArray[np.int32]:
+        return events[:, 2]
+
+    def transpose(self, events: EventIndices, semitones: int) -> EventIndices:
+        moved = events.copy()
+        moved[:, 2] += semitones
+        return moved
+
+    def note_changes(
+        self, events: Any
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        raise PerfRnnError(
+            "control signals are not defined on note events, which both start and end a note"
+        )
+
+    @property
+    def pitch_classes(self) -> slice:
+        """The pitch head."""
+        return slice(sum(SHIFT_HEADS), sum(SHIFT_HEADS) + NUM_PITCHES)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The heads."""
+        shift, duration = ("shift_coarse", "shift_fine"), ("duration_coarse", "duration_fine")
+        return *shift, "pitch", "velocity", *duration
+
+    def kind_numbers(self, events: EventIndices) -> NDArray[np.int64]:
+        return np.arange(len(self.kinds))[np.newaxis]
+
+    def values(self, events: Any) -> dict[str, NDArray[Any]]:
+        """The `shift`, `pitch`, `velocity` bin from 1 and `duration` of each event, [L] each."""
+        events = np.asarray(events)
+        return {
+            "shift": self.event_steps(events),
+            "pitch": events[:, 2],
+            "velocity": events[:, 3] + 1,
+            "duration": note_durations(events),
+        }
+
+    def class_names(self) -> list[Hashable]:
+        """("note", number of velocity bins, head, index)."""
+        heads = enumerate(self.head_sizes)
+        bins = self.num_velocity_bins
+        return [("note", bins, head, index) for head, size in heads for index in range(size)]
+
+    @functools.cached_property
+    def timeless_classes(self) -> NDArray[np.bool_]:
+        """The first class of the fine shift: of the two heads of a shift, one not 0 is enough."""
+        timeless = np.zeros(sum(self.head_sizes), np.bool_)
+        timeless[SHIFT_HEADS[0]] = True
+        return timeless
+
+    def legal_rules(self, primer: NDArray[np.int32], batch_size: int) -> LegalNotes:
+        """The rules of `LegalNotes`."""
+        return LegalNotes(self, primer, batch_size)
+
     def _check_lengths(self, shift: NDArray[np.int64], duration: NDArray[np.int64]) -> None:
         too_long = (shift > MAX_NOTE_SHIFT_STEPS) | (duration > MAX_DURATION_STEPS)
         if too_long.any():
@@ -282,4 +375,45 @@ def join_heads(
 
 def note_durations(events: NDArray[Any]) -> NDArray[np.int64]:
     """int64 [...], the steps that the notes of events [..., 6] last."""
-    return events[..., 4].astype(np.int64) * DURATION_HEADS[1] + events[..., 5] + 1
+    events = np.asarray(events, np.int64)
+    durations: NDArray[np.int64] = events[..., 4] * DURATION_HEADS[1] + events[..., 5] + 1
+    return durations
+
+
+class NoteEventReader(NoteReader):
+    """Decodes note events, int [6] each, one by one."""
+
+    def __init__(self, codec: NoteCodec, max_note_seconds: float, start_step: int):
+        super().__init__(1.0 / STEPS_PER_SECOND, max_note_seconds, start_step)
+        self._codec = codec
+
+    def read(self, event: NDArray[Any]) -> list[Note]:
+        self._clock += int(self._codec.event_steps(event))
+        end = self._clock + int(note_durations(event))
+        velocity = MIN_VELOCITY + int(event[3]) * self._codec.velocity_bin_width
+        return [self._note(int(event[2]), velocity, self._clock, end)]
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        return {"clock": np.array(self._clock)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self._clock = int(state["clock"])
+
+
+class LegalNotes(EventRules):
+    """Rules of legal note events, which hold whole notes, so that most of music's rules are kept.
+
+    No duration or shift is above some 5 s, and at most `MAX_ONSETS` notes start at one moment.
+    """
+
+    def __init__(self, codec: NoteCodec, primer: NDArray[np.int32], batch_size: int):
+        super().__init__(codec, primer, batch_size, MAX_ONSETS)
+        heads = [np.zeros(size, np.bool_) for size in codec.head_sizes]
+        # Heads are drawn independently, so only the coarse ones can be limited.
+        heads[0][MAX_NOTE_STEPS // SHIFT_HEADS[1] :] = True
+        heads[4][MAX_NOTE_STEPS // DURATION_HEADS[1] :] = True
+        self._too_long = np.concatenate(heads)
+
+    def forbid(self, logits: NDArray[np.float64], clock: NDArray[np.int64]) -> None:
+        super().forbid(logits, clock)
+        logits[:, self._too_long] = -np.inf

@@ -1,58 +1,54 @@
-"""Performances as event indices: a vectorised codec between note arrays and event classes.
+"""Performances as one-hot events: a vectorised codec between note arrays and event indices.
 
-Classes, in order: NOTE_ON of pitches 0-127, NOTE_OFF of
-pitches 0-127, TIME_SHIFT of 1 to 100 steps, VELOCITY of bins 1 to `num_velocity_bins`. Indices
-and order are those of note-seq 0.0.5's `PerformanceOneHotEncoding`, and both directions give
-what its `Performance` gives, event for event and note for note.
+The classes are those of `one_hot_classes`. Both directions give what note-seq 0.0.5's `Performance`
+gives, event for event and note for note.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 import functools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+import math
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
+from perf_rnn.events.codec import (
+    MAX_VELOCITY,
+    MIN_VELOCITY,
+    NUM_PITCHES,
+    STEPS_PER_SECOND,
+    Codec,
+    EventIndices,
+    check_values,
+    notes_of_steps,
+)
+from perf_rnn.events.one_hot_classes import EventClasses, EventType
+from perf_rnn.events.one_hot_reader import EventReader
+from perf_rnn.events.one_hot_rules import LegalEvents
+from perf_rnn.events.one_hot_stretch import stretch
+from perf_rnn.events.pairing import pair_notes
 from perf_rnn.notes.arrays import NoteArrays
-from perf_rnn.notes.transforms import quantize
 
 if TYPE_CHECKING:
     from note_seq import performance_lib
 
-NUM_PITCHES = 128
-MAX_SHIFT_STEPS = 100
-STEPS_PER_SECOND = 100
-NUM_VELOCITY_BINS = 32
-MIN_VELOCITY = 1
-MAX_VELOCITY = 127
+# Of notes before the first VELOCITY.
 DEFAULT_VELOCITY = 100
 
-EventIndices = NDArray[np.int32]
-
-
-class EventType(enum.IntEnum):
-    """What an event does; the numbers are those of note_seq's PerformanceEvent."""
-
-    NOTE_ON = 1
-    NOTE_OFF = 2
-    TIME_SHIFT = 3
-    VELOCITY = 4
-
-
-class Event(NamedTuple):
-    """An event's type and value: a pitch, a number of steps, or a velocity bin."""
-
-    type: EventType
-    value: int
+_KINDS = {
+    "note_on": EventType.NOTE_ON,
+    "note_off": EventType.NOTE_OFF,
+    "shift": EventType.TIME_SHIFT,
+    "velocity": EventType.VELOCITY,
+}
 
 
 @dataclasses.dataclass(frozen=True)
-class EventCodec:
+class EventCodec(EventClasses, Codec):
     """Encodes quantised notes as event indices and decodes event indices to notes.
 
     >>> codec = EventCodec(num_velocity_bins=32)
@@ -63,89 +59,20 @@ class EventCodec:
     ([60], [97], [0.5])
     >>> codec.encode(notes).tolist()
     [380, 60, 305, 188]
-
-    Attributes:
-      num_velocity_bins: 0 (no VELOCITY events) to 127.
-      max_shift_steps: the longest TIME_SHIFT in steps.
     """
 
-    num_velocity_bins: int
-    max_shift_steps: int = MAX_SHIFT_STEPS
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.num_velocity_bins <= MAX_VELOCITY:
-            raise PerfRnnError(
-                f"num_velocity_bins {self.num_velocity_bins} is outside 0 to {MAX_VELOCITY}"
-            )
-        if self.max_shift_steps < 1:
-            raise PerfRnnError(f"max_shift_steps {self.max_shift_steps} is below 1")
-
-    @property
-    def num_classes(self) -> int:
-        """The number of event classes."""
-        return 2 * NUM_PITCHES + self.max_shift_steps + self.num_velocity_bins
-
     event_shape: ClassVar[tuple[int, ...]] = ()
+    whole_notes: ClassVar[bool] = False
 
     @property
     def head_sizes(self) -> tuple[int, ...]:
-        """Classes of each output head of a network over these events: there is one head."""
+        """The classes of the one head."""
         return (self.num_classes,)
 
     @property
     def default_label(self) -> int:
-        """The event index of the longest shift: the label that stands for nothing happening."""
-        return self._shift_base + self.max_shift_steps
-
-    @property
-    def velocity_bin_width(self) -> int:
-        """MIDI velocities per bin: 4 for 32 bins."""
-        return -(-MAX_VELOCITY // self.num_velocity_bins)
-
-    # An event index is its base plus its value.
-    @property
-    def _shift_base(self) -> int:
-        return 2 * NUM_PITCHES - 1
-
-    @property
-    def _velocity_base(self) -> int:
-        return self._shift_base + self.max_shift_steps
-
-    @functools.cached_property
-    def _ranges(self) -> dict[int, tuple[int, int, int]]:
-        """Event type -> (base, lowest value, highest value), in class order."""
-        return {
-            EventType.NOTE_ON: (0, 0, NUM_PITCHES - 1),
-            EventType.NOTE_OFF: (NUM_PITCHES, 0, NUM_PITCHES - 1),
-            EventType.TIME_SHIFT: (self._shift_base, 1, self.max_shift_steps),
-            EventType.VELOCITY: (self._velocity_base, 1, self.num_velocity_bins),
-        }
-
-    def event_index(self, event_type: int, value: int) -> int:
-        """The class of an event.
-
-        Raises:
-          ValueError: the type is unknown, or the value is outside the type's range.
-        """
-        if event_type not in self._ranges:
-            types = ", ".join(f"{known.value} {known.name}" for known in EventType)
-            raise PerfRnnError(f"event type {event_type} is none of {types}")
-        base, low, high = self._ranges[event_type]
-        if not low <= value <= high:
-            allowed = f"is outside {low} to {high}" if high else "in a codec without velocity bins"
-            raise PerfRnnError(f"{EventType(event_type).name} value {value} {allowed}")
-        return base + value
-
-    def event(self, index: int) -> Event:
-        """The event of a class.
-
-        Raises:
-          ValueError: the index is outside 0 to num_classes - 1.
-        """
-        for event_type, (base, low, high) in self._ranges.items():
-            if base + low <= index <= base + high:
-                return Event(EventType(event_type), index - base)
-        raise PerfRnnError(f"event index {index} is outside 0 to {self.num_classes - 1}")
+        """The longest shift."""
+        return self.shift_base + self.max_shift_steps
 
     def encode(self, notes: NoteArrays, start_step: int = 0) -> EventIndices:
         """The events of the notes that start at or after `start_step`.
@@ -200,10 +127,10 @@ class EventCodec:
         events[position] = pitch[note] + NUM_PITCHES * is_off
         shifted = np.flatnonzero(num_shifts)
         last_shift = gap[shifted] - full_shifts[shifted] * self.max_shift_steps
-        events[position[shifted] - has_velocity[shifted] - 1] = self._shift_base + last_shift
+        events[position[shifted] - has_velocity[shifted] - 1] = self.shift_base + last_shift
         if self.num_velocity_bins:
             changed = np.flatnonzero(has_velocity)
-            events[position[changed] - 1] = self._velocity_base + bins[changed]
+            events[position[changed] - 1] = self.velocity_base + bins[changed]
         return events
 
     def decode(
@@ -251,9 +178,9 @@ class EventCodec:
         first_step = step[on]
         last_step = np.where(is_hanging, total_steps, step[off])
 
-        is_velocity = events > self._velocity_base
+        is_velocity = events > self.velocity_base
         velocities = np.full(len(events) + 1, velocity, np.int32)
-        bins = events[is_velocity] - self._velocity_base
+        bins = events[is_velocity] - self.velocity_base
         if self.num_velocity_bins:
             velocities[1 : len(bins) + 1] = MIN_VELOCITY + (bins - 1) * self.velocity_bin_width
         note_velocity = velocities[np.cumsum(is_velocity)[is_note]][on]
@@ -272,16 +199,10 @@ class EventCodec:
             is_drum=is_drum,
         )
 
-    @functools.cached_property
-    def _class_steps(self) -> NDArray[np.int64]:
-        """int64[num_classes]: the steps that each class takes."""
-        steps = np.zeros(self.num_classes, np.int64)
-        steps[self._shift_base + 1 : self._velocity_base + 1] = range(1, self.max_shift_steps + 1)
-        return steps
-
     def event_steps(self, events: Any) -> NDArray[np.int64]:
         """The steps that each event takes, int64 of the events' shape: 0 unless it is a shift."""
-        return self._class_steps[events]
+        steps: NDArray[np.int64] = self.class_steps[events]
+        return steps
 
     def num_steps(self, events: Sequence[int] | NDArray[Any]) -> int:
         """The steps that all shifts add up to."""
@@ -368,96 +289,96 @@ class EventCodec:
     def _make_shifts(self, steps: int) -> EventIndices:
         full, rest = divmod(steps, self.max_shift_steps)
         shifts = [self.max_shift_steps] * full + [rest] * (rest > 0)
-        return np.array(shifts, np.int32) + np.int32(self._shift_base)
+        return np.array(shifts, np.int32) + np.int32(self.shift_base)
 
+    def cut_long_notes(self, notes: NoteArrays) -> NoteArrays:
+        """The notes as they are: shifts add up to any duration."""
+        return notes
 
-def check_values(what: str, values: NDArray[Any], low: int, high: int) -> None:
-    """Raises a ValueError that names the first of the values outside `low` to `high`, if any."""
-    outside = np.flatnonzero((values < low) | (values > high))
-    if len(outside):
-        raise PerfRnnError(
-            f"{what} {values[outside[0]]} (number {outside[0]}) is outside {low} to {high}"
-        )
+    def reader(self, max_note_seconds: float, start_step: int) -> EventReader:
+        return EventReader(self, max_note_seconds, start_step, DEFAULT_VELOCITY)
 
+    def note_seq_encoder(self, *, modulo: bool = False, index_input: bool = False) -> Any:
+        import note_seq
 
-def notes_of_steps(
-    first_step: NDArray[Any],
-    last_step: NDArray[Any],
-    pitch: NDArray[Any],
-    velocity: NDArray[Any],
-    *,
-    start_step: int,
-    steps_per_second: int,
-    max_note_duration: float | None,
-    instrument: int,
-    program: int,
-    is_drum: bool,
-) -> NoteArrays:
-    """Notes that last from a step to another, counted from `start_step`; see `EventCodec.decode`.
+        sizes = {
+            "num_velocity_bins": self.num_velocity_bins,
+            "max_shift_steps": self.max_shift_steps,
+        }
+        if modulo:
+            return note_seq.ModuloPerformanceEventSequenceEncoderDecoder(**sizes)
+        one_hot = note_seq.PerformanceOneHotEncoding(**sizes)
+        if index_input:
+            return note_seq.OneHotIndexEventSequenceEncoderDecoder(one_hot)
+        return note_seq.OneHotEventSequenceEncoderDecoder(one_hot)
 
-    Raises:
-      ValueError: `max_note_duration` is not above 0.
-    """
-    if max_note_duration is not None and not max_note_duration > 0:
-        raise PerfRnnError(f"max_note_duration {max_note_duration} is not above 0 seconds")
-    # The same floating point operations as note_seq, so the same times to the last bit.
-    seconds_per_step = 1.0 / steps_per_second
-    start_time = first_step * seconds_per_step + start_step * seconds_per_step
-    end_time = last_step * seconds_per_step + start_step * seconds_per_step
-    if max_note_duration is not None:
-        too_long = end_time - start_time > max_note_duration
-        end_time = np.where(too_long, start_time + max_note_duration, end_time)
-    num_notes = len(pitch)
-    notes = NoteArrays(
-        start_time=start_time,
-        end_time=end_time,
-        pitch=pitch,
-        velocity=velocity,
-        instrument=np.full(num_notes, instrument, np.int32),
-        program=np.full(num_notes, program, np.int32),
-        is_drum=np.full(num_notes, is_drum),
-        total_time=float(end_time.max(initial=0.0)),
-    )
-    return quantize(notes, steps_per_second)
+    def stretch(self, events: EventIndices, factor: float) -> EventIndices:
+        """The events of the same notes with all times multiplied by `factor`.
 
+        As `Codec.stretch` has it. A step's events have the order that `encode` gives them. Silence
+        at the end is stretched too, and notes that never end, in a segment that was cut, stay so.
+        """
+        return stretch(events, self, factor)
 
-def pair_notes(pitch: NDArray[Any], is_on: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Pairs NOTE_ONs with NOTE_OFFs, first in first out within a pitch.
+    def max_stretch(self, events: EventIndices) -> float:
+        return math.inf
 
-    Args:
-      pitch, is_on: [n], the note events in order.
+    def pitches(self, events: EventIndices) -> NDArray[np.int32]:
+        return events[events < 2 * NUM_PITCHES] % NUM_PITCHES
 
-    Returns:
-      (on, off): indices into the note events, one entry per NOTE_ON, in the order in which the
-      notes come out; off is -1 for notes that are never ended.
-    """
-    size = len(pitch)
-    if not size:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    # Pitch by pitch, each in order of time.
-    order = np.argsort(pitch, kind="stable")
-    on = is_on[order]
-    group_start = np.flatnonzero(np.diff(pitch[order], prepend=-1))
-    group = np.repeat(np.arange(len(group_start)), np.diff(group_start, append=size))
+    def transpose(self, events: EventIndices, semitones: int) -> EventIndices:
+        moved = events.copy()
+        moved[events < 2 * NUM_PITCHES] += semitones
+        return moved
 
-    # With +1 per on and -1 per off, a stray off is one that takes its pitch's running sum to a
-    # new low below zero. Each pitch has a zero of its own, far below the sums of the one before,
-    # so that one running minimum serves all pitches.
-    zero = -(2 * size + 1) * group
-    change = np.where(on, 1, -1)
-    total = np.cumsum(change)
-    balance = zero + total - (total - change)[group_start][group]
-    lowest = np.minimum(np.minimum.accumulate(balance), zero)
-    is_new_low = np.diff(lowest, prepend=0) < 0
+    def note_changes(
+        self, events: Any
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        events = np.asarray(events, np.int64)
+        place = np.flatnonzero(events < 2 * NUM_PITCHES)
+        return place, events[place] % NUM_PITCHES, events[place] < NUM_PITCHES
 
-    # Without the strays, the k-th on of a pitch goes with its k-th off.
-    ons = np.flatnonzero(on)
-    offs = np.flatnonzero(~on & ~is_new_low)
-    num_offs = np.bincount(group[offs], minlength=len(group_start))
-    rank = np.arange(len(ons)) - np.searchsorted(ons, group_start)[group[ons]]
-    ended = rank < num_offs[group[ons]]
-    off = np.full(len(ons), -1)
-    off[ended] = order[offs]
-    # Ended notes by the place of their off; then the hanging ones by their pitch's first event.
-    out = np.lexsort((rank, np.where(ended, off, size + order[group_start[group[ons]]])))
-    return order[ons][out], off[out]
+    @property
+    def pitch_classes(self) -> slice:
+        """The NOTE_ONs."""
+        return self.classes_of(EventType.NOTE_ON)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(kind for kind in _KINDS if kind != "velocity" or self.num_velocity_bins)
+
+    def kind_numbers(self, events: EventIndices) -> NDArray[np.int64]:
+        numbers: NDArray[np.int64] = self._class_kinds[events][:, np.newaxis]
+        return numbers
+
+    @functools.cached_property
+    def _class_kinds(self) -> NDArray[np.int64]:
+        """int64 [num_classes]: each class's place in `kinds`."""
+        types = [_KINDS[kind] for kind in self.kinds]
+        return np.array([types.index(EventType(number)) for number in self.class_types.tolist()])
+
+    def values(self, events: Any) -> dict[str, NDArray[Any]]:
+        """Pitches of `note_on` and `note_off`, steps of `shift`, bins of `velocity`.
+
+        >>> values = EventCodec(num_velocity_bins=32).values([355 + 25, 60, 256 + 49, 128 + 60])
+        >>> {kind: array.tolist() for kind, array in values.items()}
+        {'note_on': [60], 'note_off': [60], 'shift': [50], 'velocity': [25]}
+        """
+        events = np.asarray(events)
+        types, values = self.class_types[events], self.class_values[events]
+        return {kind: values[types == _KINDS[kind]] for kind in self.kinds}
+
+    def class_names(self) -> list[Hashable]:
+        """("event", index), or ("velocity", number of bins, bin from 0)."""
+        bins = self.num_velocity_bins
+        velocities = [("velocity", bins, index) for index in range(bins)]
+        return [*(("event", index) for index in range(self.num_classes - bins)), *velocities]
+
+    @functools.cached_property
+    def timeless_classes(self) -> NDArray[np.bool_]:
+        """All but the shifts."""
+        return self.class_steps == 0
+
+    def legal_rules(self, primer: NDArray[np.int32], batch_size: int) -> LegalEvents:
+        """The rules of `one_hot_rules`."""
+        return LegalEvents(self, primer, batch_size)

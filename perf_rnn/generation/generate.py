@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from bundles import Bundle
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig, default_configs
+from perf_rnn.events.codec import STEPS_PER_SECOND, EventIndices
 from perf_rnn.events.controls import Conditioning
-from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventIndices
 from perf_rnn.generation import pieces, primers
 from perf_rnn.generation.control_schedule import ControlSchedule
 from perf_rnn.generation.sampler import DEFAULT_OPTIONS, SamplingOptions, log_likelihood

@@ -30,7 +30,7 @@ class SamplingOptions:
       top_k: choose among this many most probable classes only.
       top_p: choose among the fewest classes that together have this probability.
       min_p: choose among classes at least this share as probable as the most probable one; 0: all.
-      legal_events: leave out what no piano could play, see `perf_rnn.legal_events`. False, and no
+      legal_events: leave out what no piano could play, see `perf_rnn.events.rules`. False, and no
         limits: what Magenta 2.1.4 does.
       pitch_min_p: with legal events, strike only pitches at least this share as probable as the
         most probable one, before the temperature; 0: all. What is left out are mostly wrong

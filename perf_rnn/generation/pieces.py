@@ -13,8 +13,7 @@ import numpy as np
 from bundles import Bundle
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
-from perf_rnn.events.note_events import MAX_DURATION_STEPS, NoteCodec
-from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventIndices
+from perf_rnn.events.codec import STEPS_PER_SECOND, EventIndices
 from perf_rnn.generation import primers
 from perf_rnn.generation.beam_search import beam_search
 from perf_rnn.generation.sampler import Controls, SamplingOptions, Seed, sample_events
@@ -77,10 +76,7 @@ def encode_primer(
     Raises:
       ValueError: note events cannot express the notes.
     """
-    notes = quantize(primer, STEPS_PER_SECOND)
-    if isinstance(config.codec, NoteCodec):
-        start, end = np.asarray(notes.start_step), np.asarray(notes.end_step)
-        notes = notes.replace(end_step=np.minimum(end, start + MAX_DURATION_STEPS))
+    notes = config.codec.cut_long_notes(quantize(primer, STEPS_PER_SECOND))
     if num_steps is None:
         num_steps = max(1, (notes.total_steps or 0) - start_step)
     events = config.codec.set_length(config.codec.encode(notes, start_step), num_steps)
@@ -158,7 +154,7 @@ def start_stream(
     max_note_duration: float = MAX_NOTE_SECONDS,
 ) -> Stream:
     """Goes on from an opening for ever; the arguments are those of `fill` and `to_sequence`."""
-    limit = math.inf if isinstance(config.codec, NoteCodec) else max_note_duration
+    limit = math.inf if config.codec.whole_notes else max_note_duration
     return Stream(
         bundle,
         config,
@@ -192,7 +188,7 @@ def to_sequence(
     notes = config.codec.decode(
         events[opening.num_unheard :],
         opening.start_step,
-        max_note_duration=None if isinstance(config.codec, NoteCodec) else max_note_duration,
+        max_note_duration=None if config.codec.whole_notes else max_note_duration,
         program=opening.program,
     )
     sequence = to_note_sequence(notes.unquantized())

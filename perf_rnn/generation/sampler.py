@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from bundles import Bundle
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
-from perf_rnn.events.note_events import NoteCodec
-from perf_rnn.events.one_hot import NUM_PITCHES, EventCodec
+from perf_rnn.events.codec import Codec
 from perf_rnn.generation.control_schedule import ControlSchedule, spread_index
 from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.generation.cpu.worker_threads import all_cores
-from perf_rnn.generation.legal_events import new_rules
 from perf_rnn.generation.logits import (
     DEFAULT_OPTIONS,
     RandomNumbers,
@@ -30,7 +28,6 @@ from perf_rnn.generation.logits import (
 )
 
 _EVENTS_BETWEEN_REPORTS = 512
-_PITCH_HEAD = 2  # Of note events.
 
 # For steps int64 [B] the control vectors float32 [B, control_size], as a ControlSchedule gives.
 Controls = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -89,10 +86,8 @@ class Sampler:
         self._options = options
         self._set_temperatures()
         self._heads = _head_slices(config)
-        is_one_hot = isinstance(codec, EventCodec)
-        self._pitches = slice(NUM_PITCHES) if is_one_hot else self._heads[_PITCH_HEAD]
         self._random = RandomNumbers(seeds, len(self._heads))
-        self._rules = new_rules(codec, primer[num_unheard:], len(seeds), options.legal_events)
+        self._rules = codec.rules(primer[num_unheard:], len(seeds), options.legal_events)
 
         # The rows have the primer in common. Its last event is fed when the next one is asked for,
         # as every event is, so that what controls say until then holds for the next one.
@@ -132,7 +127,7 @@ class Sampler:
         choice = self._logits.astype(np.float64)
         self._rules.forbid(choice, self.clock)
         if self._options.legal_events and self._options.pitch_min_p:
-            leave_out_improbable(choice[:, self._pitches], self._options.pitch_min_p)
+            leave_out_improbable(choice[:, self._codec.pitch_classes], self._options.pitch_min_p)
         uniforms = self._random.next()
         drawn = [
             draw(choice[:, head], uniforms[:, i], self._temperature, self._options)
@@ -298,9 +293,7 @@ def log_likelihood(
     return total
 
 
-def _clocks(
-    codec: EventCodec | NoteCodec, events: NDArray[Any], num_unheard: int
-) -> NDArray[np.int64]:
+def _clocks(codec: Codec, events: NDArray[Any], num_unheard: int) -> NDArray[np.int64]:
     """The steps that pieces have after each of their events [L, ...], of which some take none."""
     steps = codec.event_steps(events)
     steps[:num_unheard] = 0
@@ -338,7 +331,7 @@ def _head_slices(config: PerformanceRnnConfig) -> list[slice]:
     return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
-def check_primer_length(codec: EventCodec | NoteCodec, primer: Any, num_steps: int) -> None:
+def check_primer_length(codec: Codec, primer: Any, num_steps: int) -> None:
     """Raises ValueError if the primer is not shorter than a piece of `num_steps`."""
     primer_steps = codec.num_steps(primer)
     if primer_steps >= num_steps:

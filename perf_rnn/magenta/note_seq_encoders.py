@@ -16,6 +16,7 @@ from note_seq.performance_lib import PerformanceEvent
 from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
+from perf_rnn.events.codec import Codec
 from perf_rnn.events.controls import ControlSignal, NoteDensity, PitchHistogram
 from perf_rnn.events.encodings import EventEncoding
 from perf_rnn.events.note_events import NoteCodec
@@ -60,12 +61,12 @@ def encoding_of(encoder: Any) -> EventEncoding:
     for encoding in (EventEncoding(codec), EventEncoding(codec, index_input=True)):
         if np.array_equal(vectors, encoding.dense_inputs(events)):
             return encoding
-    if isinstance(codec, NoteCodec):
+    if codec.event_shape:
         raise PerfRnnError(f"{name} has other inputs for note events; {_SUPPORTED}")
     return EventEncoding(codec, vectors)
 
 
-def _codec_of(encoder: Any) -> EventCodec | NoteCodec:
+def _codec_of(encoder: Any) -> Codec:
     """The codec with an encoder's events, if there is any.
 
     Raises:
@@ -86,7 +87,7 @@ def _codec_of(encoder: Any) -> EventCodec | NoteCodec:
     return codec
 
 
-def _every_class(codec: EventCodec | NoteCodec) -> NDArray[np.int32]:
+def _every_class(codec: Codec) -> NDArray[np.int32]:
     """Events [n, *event_shape] that have every index of every head at least once."""
     sizes = np.array(codec.head_sizes)
     indices = np.arange(sizes.max())[:, np.newaxis] % sizes
@@ -95,19 +96,9 @@ def _every_class(codec: EventCodec | NoteCodec) -> NDArray[np.int32]:
 
 def encoder_of(encoding: EventEncoding) -> Any:
     """Returns the EventSequenceEncoderDecoder that does what one of the nine configs' does."""
-    codec = encoding.codec
-    if isinstance(codec, NoteCodec):
-        return note_seq.NotePerformanceEventSequenceEncoderDecoder(codec.num_velocity_bins)
-    sizes = {
-        "num_velocity_bins": codec.num_velocity_bins,
-        "max_shift_steps": codec.max_shift_steps,
-    }
-    if encoding.vectors is not None:
-        return note_seq.ModuloPerformanceEventSequenceEncoderDecoder(**sizes)
-    one_hot = note_seq.PerformanceOneHotEncoding(**sizes)
-    if encoding.index_input:
-        return note_seq.OneHotIndexEventSequenceEncoderDecoder(one_hot)
-    return note_seq.OneHotEventSequenceEncoderDecoder(one_hot)
+    return encoding.codec.note_seq_encoder(
+        modulo=encoding.vectors is not None, index_input=encoding.index_input
+    )
 
 
 class NoteSeqSignal(ControlSignal):
@@ -130,7 +121,7 @@ class NoteSeqSignal(ControlSignal):
             )
         return value
 
-    def extract(self, events: NDArray[Any], codec: EventCodec) -> NDArray[np.float64]:
+    def extract(self, events: NDArray[Any], codec: Codec) -> NDArray[np.float64]:
         return np.array(self.signal.extract(codec.to_performance(events)), np.float64)
 
     def encode(self, values: Any) -> NDArray[np.float32]:

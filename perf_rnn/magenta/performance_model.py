@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from bundles import Bundle
 from bundles.errors import PerfRnnError
 from perf_rnn import configs
+from perf_rnn.events.codec import STEPS_PER_SECOND
 from perf_rnn.events.controls import Conditioning
 from perf_rnn.events.encodings import EventEncoding
-from perf_rnn.events.note_events import NoteCodec
-from perf_rnn.events.one_hot import STEPS_PER_SECOND
 from perf_rnn.generation.beam_search import beam_search
 from perf_rnn.generation.cpu.step_network import check_fits
 from perf_rnn.generation.sampler import Controls, SamplingOptions, Seed, log_likelihood
@@ -80,12 +79,12 @@ class PerformanceRnnConfig(configs.PerformanceRnnConfig):
                 f"num_velocity_bins {num_velocity_bins}, but the encoder has "
                 f"{encoding.codec.num_velocity_bins}"
             )
-        if note_performance and not isinstance(encoding.codec, NoteCodec):
+        if note_performance and not encoding.codec.whole_notes:
             raise PerfRnnError("note_performance, but the encoder is not one of note events")
         signals = tuple(map(note_seq_encoders.signal_of, control_signals or ()))
         if optional_conditioning and not signals:
             raise PerfRnnError("optional_conditioning, but there are no control_signals")
-        if signals and isinstance(encoding.codec, NoteCodec):
+        if signals and encoding.codec.whole_notes:
             raise PerfRnnError("note events cannot be conditioned: control_signals take others")
         if not isinstance(hparams, HParams):
             unknown = [name for name in hparams if name not in HParams().to_dict()]
@@ -141,7 +140,7 @@ class PerformanceRnnConfig(configs.PerformanceRnnConfig):
     @property
     def note_performance(self) -> bool:
         """Whether the events are note events."""
-        return isinstance(self.codec, NoteCodec)
+        return self.codec.whole_notes
 
     @property
     def steps_per_second(self) -> int:

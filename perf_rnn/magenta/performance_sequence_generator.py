@@ -18,8 +18,8 @@ from typing import Any
 from absl import logging
 from note_seq.protobuf import generator_pb2, music_pb2
 
+from perf_rnn.events.codec import STEPS_PER_SECOND, EventIndices
 from perf_rnn.events.controls import NoteDensity, parse_disabled
-from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventIndices
 from perf_rnn.generation import generate as generation
 from perf_rnn.generation import pieces, primers
 from perf_rnn.generation.beam_search import beam_search

@@ -10,7 +10,6 @@ from bundles import Attention, Bundle, LstmLayer, Projection
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events.encodings import EventEncoding
-from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.models import config_of_bundle
 from perf_rnn.network.network import bundle_from_network, load_bundle
 
@@ -35,7 +34,7 @@ def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle:
     source = config_of_bundle(bundle)
     fresh = bundle_from_network(network, config)
     _check_layers(fresh, bundle)
-    names = _class_names(source.encoding), _class_names(config.encoding)
+    names = source.codec.class_names(), config.codec.class_names()
     if not set(names[0]) & set(names[1]) or (
         source.encoding.vectors is None and config.encoding.vectors is not None
     ):
@@ -69,24 +68,13 @@ def _check_layers(fresh: Bundle, bundle: Bundle) -> None:
         )
 
 
-def _class_names(encoding: EventEncoding) -> list[Hashable]:
-    """What each of the network's classes means."""
-    bins = encoding.codec.num_velocity_bins
-    if isinstance(encoding.codec, NoteCodec):
-        heads = enumerate(encoding.head_sizes)
-        return [("note", bins, head, index) for head, size in heads for index in range(size)]
-    others = encoding.codec.num_classes - bins
-    velocities = [("velocity", bins, index) for index in range(bins)]
-    return [*(("event", index) for index in range(others)), *velocities]
-
-
 def _input_names(config: PerformanceRnnConfig) -> list[Hashable]:
     """What each of the network's inputs means."""
     conditioning, encoding = config.conditioning, config.encoding
     flag = ["disabled"] if conditioning.optional else []
     signals = [(signal.name, n) for signal in conditioning.signals for n in range(signal.size)]
     if encoding.vectors is None:
-        return [*flag, *signals, *_class_names(encoding)]
+        return [*flag, *signals, *encoding.codec.class_names()]
     return [*flag, *signals, *(("vector", encoding.codec, n) for n in range(encoding.width))]
 
 

@@ -233,9 +233,9 @@ def quantize(arrays: NoteArrays, steps_per_second: int) -> NoteArrays:
     """
     if steps_per_second < 1:
         raise PerfRnnError(f"steps_per_second {steps_per_second} is below 1")
-    start_step = _to_steps(arrays.start_time, steps_per_second)
-    end_step = _to_steps(arrays.end_time, steps_per_second)
-    control_step = _to_steps(arrays.control_time, steps_per_second)
+    start_step = to_steps(arrays.start_time, steps_per_second)
+    end_step = to_steps(arrays.end_time, steps_per_second)
+    control_step = to_steps(arrays.control_time, steps_per_second)
     for what, steps, times in (
         ("note start", start_step, arrays.start_time),
         ("note end", end_step, arrays.end_time),
@@ -244,7 +244,7 @@ def quantize(arrays: NoteArrays, steps_per_second: int) -> NoteArrays:
         if (steps < 0).any():
             raise PerfRnnError(f"{what} at {times[steps < 0][0]} s is before time 0")
     end_step += end_step == start_step
-    total_steps = int(_to_steps(np.array([arrays.total_time]), steps_per_second)[0])
+    total_steps = int(to_steps(np.array([arrays.total_time]), steps_per_second)[0])
     return arrays.replace(
         steps_per_second=steps_per_second,
         start_step=start_step,
@@ -254,7 +254,8 @@ def quantize(arrays: NoteArrays, steps_per_second: int) -> NoteArrays:
     )
 
 
-def _to_steps(time: Floats, steps_per_second: int) -> Int64s:
+def to_steps(time: Floats, steps_per_second: int) -> Int64s:
+    """Returns the steps nearest to times in seconds, halves rounded up."""
     # Cut towards zero, as note_seq does: a time less than one and a half steps below 0 is step 0.
     return (time * steps_per_second + 0.5).astype(np.int64)
 

@@ -26,8 +26,7 @@ flags.DEFINE_string(
     "input",
     None,
     "Performances that the model was not trained on: a directory of MIDI files (those below it "
-    "too), one MIDI file, a TFRecord of NoteSequences, or a TFRecord of SequenceExamples or a glob "
-    "of such, such as the evaluation side of performance_rnn_create_dataset.",
+    "too), one MIDI file, or a TFRecord of NoteSequences.",
 )
 flags.DEFINE_string(
     "split_csv",
@@ -41,7 +40,7 @@ flags.DEFINE_enum(
     ["sequence", "folder"],
     "What the 95 % interval is taken over: with folder, the pieces of a folder are drawn as one, "
     "since the recordings of a composition are alike, and all of them say less than as many "
-    "compositions. SequenceExamples know no folders.",
+    "compositions.",
 )
 flags.DEFINE_string("output_file", None, "JSON file to write, with every piece's figures.")
 
@@ -56,8 +55,8 @@ WITHOUT_CONTROLS = "conditioning off"
 def main() -> None:
     if not FLAGS.input:
         raise PerfRnnError(
-            "--input is needed: a directory of MIDI files, one, or a TFRecord of NoteSequences or "
-            "SequenceExamples"
+            "--input is needed: a directory of MIDI files, one MIDI file, or a TFRecord of "
+            "NoteSequences"
         )
     for name in ("split_csv", "output_file"):
         if FLAGS[name].value == "":
@@ -88,15 +87,10 @@ def _evaluate() -> dict[str, Any]:
     bundle, config, name = models.choose_model(FLAGS.config, FLAGS.bundle_file, FLAGS.run_dir)
     names = None
     if FLAGS.split_csv:
-        names = splits.names_in(os.path.expanduser(FLAGS.split_csv), splits.HELD_BACK)
+        names = splits.names_in(os.path.expanduser(FLAGS.split_csv), splits.HELD_OUT)
     whole = read_whole_pieces(os.path.expanduser(FLAGS.input), config, names)
     groups = None
     if FLAGS.resample_by == "folder":
-        if whole.kind == "SequenceExamples":
-            raise PerfRnnError(
-                f"{whole.path}: SequenceExamples know no folders; give --resample_by=sequence, or "
-                "the MIDI files or NoteSequences as --input"
-            )
         groups = [os.path.dirname(piece.name) for piece in whole.pieces]
     cli.load_libraries()
     from perf_rnn.network.network import network_from_bundle
@@ -135,8 +129,8 @@ def _evaluate() -> dict[str, Any]:
 def _show(result: dict[str, Any]) -> None:
     model, data = result["model"], result["input"]
     print(f"{model['name']}: config {model['config']}, layers {model['layers']}")
-    held_back = f" (held back by {data['split_csv']})" if data["split_csv"] else ""
-    shown = f"{data['path']}{held_back}: {data['kind']}, {data['pieces']} pieces"
+    held_out = f" (held out by {data['split_csv']})" if data["split_csv"] else ""
+    shown = f"{data['path']}{held_out}: {data['kind']}, {data['pieces']} pieces"
     for what, count in data["left_out"].items():
         if count:
             shown += f", {count} {what.replace('_', ' ')} left out"

@@ -64,7 +64,7 @@ def main() -> None:
         tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))
     # Of each set the splits that it consists of, and the names of their files.
     set_splits = (
-        {"reference": splits.HELD_BACK, "training": (splits.TRAIN,)} if FLAGS.split_csv else {}
+        {"reference": splits.HELD_OUT, "training": (splits.TRAIN,)} if FLAGS.split_csv else {}
     )
     set_splits = {name: found for name, found in set_splits.items() if FLAGS[name].value}
     names = {

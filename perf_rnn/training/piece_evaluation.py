@@ -18,7 +18,7 @@ from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data.batches import WindowBatches
 from perf_rnn.data.examples import EventSequence
 from perf_rnn.data.whole_pieces import WholePiece
-from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventCodec, EventType
+from perf_rnn.events.codec import STEPS_PER_SECOND
 from perf_rnn.training.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -26,21 +26,6 @@ if TYPE_CHECKING:
 
 # Where the parts of a piece begin that are measured apart, in seconds.
 POSITIONS = (0, 10, 30, 60, 120, 300)
-
-EVENT_KINDS = {
-    EventType.NOTE_ON: "note_on",
-    EventType.NOTE_OFF: "note_off",
-    EventType.TIME_SHIFT: "shift",
-    EventType.VELOCITY: "velocity",
-}
-NOTE_EVENT_HEADS = (
-    "shift_coarse",
-    "shift_fine",
-    "pitch",
-    "velocity",
-    "duration_coarse",
-    "duration_fine",
-)
 
 # Of the bootstrap. Its interval holds 95 % of what the resamples give.
 NUM_RESAMPLES = 10000
@@ -107,7 +92,7 @@ def measure_pieces(
     # More rows would not end sooner than the one with the longest piece.
     batch_size = min(batch_size, -(-int(lengths.sum()) // int(lengths.max())))
     batches = WindowBatches(played, batch_size, window)
-    kinds, kind_of_class = _kinds(config)
+    kinds = config.codec.kinds
     shape = (len(pieces), len(POSITIONS), len(kinds))
     table = {name: np.zeros(shape) for name in ("nll", "num_right", "num_predictions")}
     clock = np.zeros(batch_size, np.int64)  # Of each row, the steps before its window.
@@ -127,7 +112,7 @@ def measure_pieces(
         taken = batches.position[2 : 2 + batch_size]  # Which piece each row plays.
         piece = order[taken[rows]]
         position = np.searchsorted(starts, times[rows, places], side="right") - 1
-        kind = kind_of_class(batch.labels[rows, places])
+        kind = config.codec.kind_numbers(batch.labels[rows, places])
         cells = piece[:, np.newaxis], position[:, np.newaxis], kind
         np.add.at(table["nll"], cells, nll[rows, places])
         np.add.at(table["num_right"], cells, right[rows, places])
@@ -157,19 +142,6 @@ class _Played(Sequence[EventSequence]):
     def __getitem__(self, index: Any) -> Any:
         events = self._pieces[index].events
         return EventSequence.from_events(events, self._config, self._disabled)
-
-
-def _kinds(config: PerformanceRnnConfig) -> tuple[tuple[str, ...], Any]:
-    """Returns the kinds, and what gives their numbers [n, heads] for events [n, *event_shape]."""
-    codec = config.codec
-    if not isinstance(codec, EventCodec):
-        heads = np.arange(len(NOTE_EVENT_HEADS))[np.newaxis]
-        return NOTE_EVENT_HEADS, lambda events: heads
-    types = [codec.event(index).type for index in range(codec.num_classes)]
-    present = [kind for kind in EVENT_KINDS if kind in types]
-    numbers = np.array([present.index(kind) for kind in types])
-    names = tuple(EVENT_KINDS[kind] for kind in present)
-    return names, lambda events: numbers[events][:, np.newaxis]
 
 
 def figures(sums: PieceSums, seed: int = 0, groups: Sequence[str] | None = None) -> dict[str, Any]:

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data.examples import EventSequence
-from perf_rnn.events.note_events import NoteCodec, note_durations
-from perf_rnn.events.one_hot import STEPS_PER_SECOND, EventCodec, EventIndices, EventType
+from perf_rnn.events.codec import STEPS_PER_SECOND
 from perf_rnn.generation.generate import generate_pieces
 from perf_rnn.rendering.audio import SAMPLE_RATE, Synthesizer, write_wav
 from perf_rnn.rendering.piano_roll import to_png
@@ -30,44 +29,6 @@ SEED = 0
 _NUM_DATA_SEGMENTS = 100
 
 _MOST_BUCKETS = 128
-
-_KINDS = {
-    "note_on": EventType.NOTE_ON,
-    "note_off": EventType.NOTE_OFF,
-    "shift": EventType.TIME_SHIFT,
-    "velocity": EventType.VELOCITY,
-}
-
-
-def event_values(events: EventIndices, codec: EventCodec | NoteCodec) -> dict[str, NDArray[Any]]:
-    """Returns the values of events by their kind, in the order in which they come.
-
-    >>> values = event_values([355 + 25, 60, 256 + 49, 128 + 60], EventCodec(num_velocity_bins=32))
-    >>> {kind: array.tolist() for kind, array in values.items()}
-    {'note_on': [60], 'note_off': [60], 'shift': [50], 'velocity': [25]}
-
-    Args:
-      events: int32 [L, *event_shape].
-      codec: that they are of.
-
-    Returns:
-      Pitches of `note_on` and `note_off`, steps of `shift`, bins of `velocity`. Of note events
-      `shift`, `pitch`, `velocity` and `duration`, [L] each.
-    """
-    events = np.asarray(events)
-    if isinstance(codec, NoteCodec):
-        return {
-            "shift": codec.event_steps(events),
-            "pitch": events[:, 2],
-            "velocity": events[:, 3] + 1,
-            "duration": note_durations(events),
-        }
-    types, values = np.array([codec.event(index) for index in range(codec.num_classes)]).T
-    return {
-        kind: values[events[types[events] == event_type]]
-        for kind, event_type in _KINDS.items()
-        if event_type in types
-    }
 
 
 class SampleWriter:
@@ -92,7 +53,7 @@ class SampleWriter:
         self._num_steps = round(seconds * STEPS_PER_SECOND)
         places = np.linspace(0, len(segments) - 1, min(_NUM_DATA_SEGMENTS, len(segments)))
         data = np.concatenate([segments[round(place)].events for place in places])
-        self._data_values = event_values(data, config.codec)
+        self._data_values = config.codec.values(data)
         self._synthesizer: Synthesizer | None = None
         try:
             self._synthesizer = Synthesizer()
@@ -121,7 +82,7 @@ class SampleWriter:
                 # tf.summary.audio writes the same, but makes oneDNN complain on stderr.
                 is_wav = metadata.create_summary_metadata(None, "", metadata.Encoding.Value("WAV"))
                 tf.summary.write("sound", tf.constant([[wav, b""]]), metadata=is_wav)
-            self._write_values(event_values(piece.events, self._config.codec))
+            self._write_values(self._config.codec.values(piece.events))
         with tf.summary.create_file_writer(self._run.data_dir).as_default(step=step):
             self._write_values(self._data_values)
 
@@ -134,7 +95,7 @@ class SampleWriter:
             # One for each whole number, so that none stays empty for falling between two.
             buckets = min(int(np.ptp(array)) + 1, _MOST_BUCKETS) if len(array) else 1
             tf.summary.histogram(f"events/{kind}", array, buckets=buckets)
-            if isinstance(self._config.codec, EventCodec):  # A note event is of all kinds.
+            if not self._config.codec.whole_notes:  # A note event has a value of each kind.
                 tf.summary.scalar(f"share_of_events/{kind}", len(array) / total)
 
 

@@ -4,10 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perf_rnn.configs import default_configs, get_config
-from perf_rnn.data.augmentation import Augmentation, stretch, transpose
+from perf_rnn.data.augmentation import Augmentation
 from perf_rnn.data.examples import EventSequence
+from perf_rnn.events.codec import NUM_PITCHES, STEPS_PER_SECOND
 from perf_rnn.events.note_events import NoteCodec
-from perf_rnn.events.one_hot import NUM_PITCHES, STEPS_PER_SECOND, EventCodec
+from perf_rnn.events.one_hot import EventCodec
 from perf_rnn.notes import arrays as note_arrays
 from perf_rnn.notes import transforms as note_transforms
 from perf_rnn.notes.arrays import NoteArrays
@@ -60,7 +61,7 @@ def test_stretch_equals_stretching_the_decoded_notes(performances, codec, factor
         expected = quantized(codec.decode(events), factor)
         if encodable(codec, expected) is None:
             continue
-        assert rows(codec.decode(stretch(events, codec, factor))) == rows(expected)
+        assert rows(codec.decode(codec.stretch(events, factor))) == rows(expected)
         compared += 1
     assert compared >= 10
 
@@ -76,7 +77,7 @@ def test_stretch_is_within_a_step_of_stretching_the_performance(performances, fa
         return events[is_note][order], step[order]
 
     for segment in performances:
-        events = stretch(CODEC.encode(quantized(segment)), CODEC, factor)
+        events = CODEC.stretch(CODEC.encode(quantized(segment)), factor)
         (names, got), (expected_names, expected) = (
             steps(events),
             steps(CODEC.encode(quantized(segment, factor))),
@@ -89,9 +90,9 @@ def test_stretch_is_within_a_step_of_stretching_the_performance(performances, fa
 def test_a_factor_of_1_changes_nothing(performances, codec):
     for segment in performances:
         events = codec.encode(quantized(segment))
-        np.testing.assert_array_equal(stretch(events, codec, 1.0), events)
+        np.testing.assert_array_equal(codec.stretch(events, 1.0), events)
         # Nor does putting them in order anew.
-        np.testing.assert_array_equal(stretch(events, codec, 1.0 - 1e-12), events)
+        np.testing.assert_array_equal(codec.stretch(events, 1.0 - 1e-12), events)
 
 
 @st.composite
@@ -123,7 +124,7 @@ def separate_notes(draw):
 def test_stretch_equals_encoding_the_stretched_notes(notes, factor):
     events = CODEC.encode(quantized(notes))
     expected = CODEC.encode(quantized(CODEC.decode(events), factor))
-    assert stretch(events, CODEC, factor).tolist() == expected.tolist()
+    assert CODEC.stretch(events, factor).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_stretch_equals_encoding_the_stretched_notes(notes, factor):
     ],
 )
 def test_stretch_literally(events, factor, expected):
-    stretched = stretch(np.array(events, np.int32), CODEC, factor)
+    stretched = CODEC.stretch(np.array(events, np.int32), factor)
     assert stretched.dtype == np.int32
     assert stretched.tolist() == expected
 
@@ -168,7 +169,7 @@ def test_stretch_of_note_events_literally():
     events = np.array([[0, 10, 60, 3, 0, 0], [0, 1, 62, 4, 24, 39], [2, 0, 64, 5, 1, 0]], np.int32)
     # Starts 10, 11, 165 and durations 1, 1000, 41 become 10, 10, 157 and 1, 950, 39.
     expected = [[0, 10, 60, 3, 0, 0], [0, 0, 62, 4, 23, 29], [1, 70, 64, 5, 0, 38]]
-    assert stretch(events, codec, 0.95).tolist() == expected
+    assert codec.stretch(events, 0.95).tolist() == expected
 
 
 @given(
@@ -177,7 +178,7 @@ def test_stretch_of_note_events_literally():
 @settings(max_examples=300, deadline=None)
 def test_stretch_keeps_all_but_shifts_of_any_events(events, factor):
     events = np.array(events, np.int32)
-    stretched = stretch(events, CODEC, factor)
+    stretched = CODEC.stretch(events, factor)
     assert stretched.min(initial=0) >= 0
     assert stretched.max(initial=0) < CODEC.num_classes
 
@@ -193,11 +194,11 @@ def test_stretch_keeps_all_but_shifts_of_any_events(events, factor):
 
 def test_transpose_literally():
     events = np.array([0, 127, OFF, OFF + 123, SHIFT + 1, VELOCITY + 32], np.int32)
-    assert transpose(events[[0, 2, 4, 5]], CODEC, 4).tolist() == [4, OFF + 4, SHIFT + 1, 387]
-    assert transpose(events[[1, 3, 4]], CODEC, -3).tolist() == [124, OFF + 120, SHIFT + 1]
+    assert CODEC.transpose(events[[0, 2, 4, 5]], 4).tolist() == [4, OFF + 4, SHIFT + 1, 387]
+    assert CODEC.transpose(events[[1, 3, 4]], -3).tolist() == [124, OFF + 120, SHIFT + 1]
     assert events[0] == 0
     notes = np.array([[1, 2, 60, 3, 4, 5]], np.int32)
-    assert transpose(notes, NoteCodec(32), -4).tolist() == [[1, 2, 56, 3, 4, 5]]
+    assert NoteCodec(32).transpose(notes, -4).tolist() == [[1, 2, 56, 3, 4, 5]]
     assert notes[0, 2] == 60
 
 

@@ -6,7 +6,8 @@ from note_seq import performance_lib
 from note_seq.performance_encoder_decoder import PerformanceOneHotEncoding
 from note_seq.performance_lib import PerformanceEvent
 
-from perf_rnn.events.one_hot import Event, EventCodec, EventType
+from perf_rnn.events.one_hot import EventCodec
+from perf_rnn.events.one_hot_classes import Event, EventType
 from perf_rnn.notes.arrays import NoteArrays
 from perf_rnn.notes.transforms import quantize
 

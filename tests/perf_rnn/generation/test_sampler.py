@@ -6,8 +6,8 @@ import pytest
 
 from bundles import Bundle, LstmLayer, read_bundle
 from perf_rnn.configs import default_configs, get_config
+from perf_rnn.events import rules
 from perf_rnn.events.note_events import NoteCodec
-from perf_rnn.generation import legal_events
 from perf_rnn.generation.control_schedule import ControlSchedule
 from perf_rnn.generation.cpu.tiled_matmul import has_small_kernels
 from perf_rnn.generation.logits import SamplingOptions
@@ -186,9 +186,9 @@ def test_a_network_without_time_still_ends():
     (legal,) = sample_events(bundle, PLAIN, PRIMER, 200, [0])
     assert PLAIN.codec.num_steps(free) == PLAIN.codec.num_steps(legal) == 200
     gap = np.diff(np.flatnonzero((free >= 256) & (free <= 355)))
-    assert set(gap[1:]) == {legal_events.MAX_EVENTS_AT_ONE_MOMENT + 1}
+    assert set(gap[1:]) == {rules.MAX_EVENTS_AT_ONE_MOMENT + 1}
     shifts = np.flatnonzero((legal >= 256) & (legal <= 355))
-    assert set(np.diff(shifts)[1:]) == {legal_events.MAX_ONSETS + 1}
+    assert set(np.diff(shifts)[1:]) == {rules.MAX_ONSETS + 1}
 
 
 def test_temperatures_are_spread_over_the_piece():

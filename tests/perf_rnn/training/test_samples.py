@@ -17,7 +17,7 @@ from perf_rnn.hparams import HParams
 from perf_rnn.network.network import build_network, bundle_from_network
 from perf_rnn.training import trainer as training
 from perf_rnn.training.run_dir import RunDir, RunSettings
-from perf_rnn.training.samples import SampleWriter, event_values
+from perf_rnn.training.samples import SampleWriter
 
 CONFIG = get_config("performance_with_dynamics")
 OPTIONAL = get_config("optional_multiconditioned_performance_with_dynamics")
@@ -43,7 +43,7 @@ def summaries(directory):
 
 def test_values_of_note_events():
     events = [[0, 7, 60, 24, 1, 9], [1, 23, 64, 0, 0, 0]]
-    values = event_values(np.array(events), NOTES.codec)
+    values = NOTES.codec.values(np.array(events))
     notes = NOTES.codec.decode(events)
     assert values["shift"].tolist() == np.diff(notes.start_step, prepend=0).tolist() == [7, 100]
     assert values["duration"].tolist() == (notes.end_step - notes.start_step).tolist() == [50, 1]
@@ -52,7 +52,7 @@ def test_values_of_note_events():
 
 
 def test_without_dynamics_there_is_no_velocity():
-    values = event_values([255 + 1, 60], get_config("performance").codec)
+    values = get_config("performance").codec.values([255 + 1, 60])
     assert {kind: array.tolist() for kind, array in values.items()} == {
         "note_on": [60], "note_off": [], "shift": [1],
     }  # fmt: skip

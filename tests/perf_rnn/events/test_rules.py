@@ -5,15 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perf_rnn.events import one_hot_rules
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.events.one_hot import EventCodec
-from perf_rnn.generation import legal_events
-from perf_rnn.generation.legal_events import (
-    MAX_NOTE_STEPS,
-    MAX_ONSETS,
-    MAX_SILENCE_STEPS,
-    new_rules,
-)
+from perf_rnn.events.one_hot_rules import MAX_SILENCE_STEPS
+from perf_rnn.events.rules import MAX_NOTE_STEPS, MAX_ONSETS
 from perf_rnn.generation.logits import SamplingOptions, draw
 
 CODEC = EventCodec(32)
@@ -40,7 +36,7 @@ def velocity(velocity_bin):
 def allowed(codec, primer, legal=True):
     """The classes that may follow a primer."""
     primer = np.array(primer, np.int32)
-    rules = new_rules(codec, primer, 1, legal)
+    rules = codec.rules(primer, 1, legal)
     logits = np.zeros((1, sum(codec.head_sizes)))
     rules.forbid(logits, codec.event_steps(primer).sum(keepdims=True))
     return set(np.flatnonzero(logits[0] > -np.inf))
@@ -117,7 +113,7 @@ def test_no_more_than_a_handful_of_notes_at_once():
 def after(codec, *events):
     """The classes that may follow a second with a note in it and events that were drawn."""
     primer = [on(60), shift(50), off(60), shift(50)]
-    rules = new_rules(codec, np.array(primer, np.int32), 1, True)
+    rules = codec.rules(np.array(primer, np.int32), 1, True)
     clock = np.array([100])
     for event in events:
         rules.update(np.array([event]), clock)
@@ -150,7 +146,7 @@ def test_all_keys_may_be_down():
 
 def test_releases_of_silent_pitches_count_for_sounding_ones():
     primer = np.array([on(60), on(64), shift(10)], np.int32)
-    rules = new_rules(PLAIN, primer, 1, True)
+    rules = PLAIN.rules(primer, 1, True)
     probability = np.full(356, 1e-9)
     probability[[off(60), off(64), off(70), on(50), shift(4)]] = 0.1, 0.05, 0.45, 0.3, 0.1
     logits = np.log(probability)[np.newaxis]
@@ -205,7 +201,7 @@ def plays(draw_from):
 def play(codec, primer, bias, noise, seed, count=200, rows=2):
     """Events drawn by the rules from logits that are noise around a bias for each kind."""
     rng = np.random.default_rng(seed)
-    rules = new_rules(codec, primer, rows, True)
+    rules = codec.rules(primer, rows, True)
     kinds = np.repeat([0, 1, 2, 3], [128, 128, 100, codec.num_velocity_bins])
     clock = np.full(rows, codec.num_steps(primer))
     drawn = []
@@ -296,7 +292,7 @@ def test_pieces_are_what_their_notes_encode_to(case):
 
 
 def test_rows_are_kept_and_copied():
-    rules = new_rules(PLAIN, np.array([shift(1)]), 3, True)
+    rules = PLAIN.rules(np.array([shift(1)]), 3, True)
     clock = np.array([1, 1, 1])
     rules.update(np.array([on(60), on(61), on(62)]), clock)
     rules.take(np.array([2, 2, 0]))
@@ -307,6 +303,17 @@ def test_rows_are_kept_and_copied():
     assert offs == [{62}, set(), {60}]
 
 
+@pytest.mark.parametrize("gap", [700, 744, 745, 10_000])
+def test_releases_however_improbable_keep_the_logits_finite(gap):
+    rules = CODEC.rules(np.array([velocity(9), on(60), shift(5)]), 1, True)
+    logits = np.zeros((1, CODEC.num_classes))
+    logits[0, off(60)] = -gap
+    rules.forbid(logits, np.array([5]))
+    assert not np.isnan(logits).any()
+    assert logits.max() < np.inf
+    assert -gap < logits[0, off(60)] < np.inf
+
+
 @pytest.mark.parametrize("name", ["MAX_ONSETS", "MAX_NOTE_STEPS", "MAX_SILENCE_STEPS"])
 def test_bounds_are_documented(name):
-    assert f"`{name}`" in legal_events.__doc__
+    assert f"`{name}`" in one_hot_rules.__doc__
