@@ -1,0 +1,237 @@
+"""Music files in folders and zip archives: finding them, reading them, what they are called."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import os
+import pathlib
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import IO
+
+from absl import logging
+
+from bundles.errors import PerfRnnError
+from perf_rnn.notes import midi
+from perf_rnn.notes.arrays import NoteArrays
+
+# What the names of MIDI files end in, in lower case; each may be followed by .gz.
+MIDI_SUFFIXES = tuple(
+    suffix + packed
+    for suffix in (".mid", ".midi", ".smf", ".kar", ".rmi")
+    for packed in ("", ".gz")
+)
+ARCHIVE_SUFFIX = ".zip"
+# Those of other music files, which are counted where they are not read.
+_OTHER_SUFFIXES = (
+    *(".xml", ".musicxml", ".mxl", ".abc", ".mei", ".krn", ".ly", ".mscz", ".mscx", ".sib", ".mus"),
+    *(".musx", ".cap", ".capx", ".gp", ".gp3", ".gp4", ".gp5", ".gpx", ".nwc", ".ptb"),
+)
+
+# Before a member of an archive; read are the sizes of its name and of an extra field.
+_LOCAL_HEADER = struct.Struct("<26xHH")
+
+
+@dataclasses.dataclass(frozen=True)
+class MusicFile:
+    """A file of a collection, in a folder or a zip archive.
+
+    Attributes:
+      path: where it is, or where the archive is.
+      name: its path in the collection, with forward slashes.
+      collection_name: name of the folder or archive.
+      member: what the archive says about it, None in a folder.
+    """
+
+    path: str
+    name: str
+    collection_name: str
+    member: zipfile.ZipInfo | None = None
+
+    def content(self) -> bytes:
+        """Reads it, no more than a MIDI file may have, and unpacks it.
+
+        Raises:
+          PerfRnnError: it is no regular file, cannot be unpacked, or is too large.
+          OSError: it cannot be read.
+        """
+        try:
+            with open(self.path, "rb", opener=_open_at_once) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise PerfRnnError("not a regular file")
+                if self.member is None:
+                    data = file.read(midi.MAX_BYTES + 1)
+                else:
+                    data = _read_member(file, self.member)
+            return _inflate(data, zlib.MAX_WBITS | 16) if data.startswith(b"\x1f\x8b") else data
+        except PerfRnnError as error:
+            raise PerfRnnError(f"{self._shown}: {error}") from None
+
+    def notes(self) -> NoteArrays:
+        """Reads it as MIDI.
+
+        Raises:
+          PerfRnnError: it is no MIDI file, or a damaged or too large one.
+          OSError: it cannot be read.
+        """
+        content = self.content()
+        try:
+            notes = midi.parse_midi(content)
+        except PerfRnnError as error:
+            raise PerfRnnError(f"{self._shown}: {error}") from None
+        return notes.replace(
+            id=note_sequence_id(self.name, self.collection_name, "midi"),
+            filename=self.name,
+            collection_name=self.collection_name,
+        )
+
+    @property
+    def _shown(self) -> str:
+        return self.path if self.member is None else f"{self.path}: {self.name}"
+
+
+def read_midi_file(path: str | os.PathLike[str]) -> NoteArrays:
+    """Reads one MIDI file; raises as `MusicFile.notes`."""
+    return _single(os.fspath(path)).notes()
+
+
+def note_sequence_id(name: str, collection_name: str, source_type: str) -> str:
+    """Returns the id of a file's sequence, the same wherever the collection lies.
+
+    >>> note_sequence_id('a/b.mid', 'songs', 'midi')
+    '/id/midi/songs/51deb17655a5d7bd04b4c26e49b93b370e15e0fe'
+
+    Args:
+      name: path in the collection, with forward slashes.
+      collection_name: name of the collection.
+      source_type: 'midi', 'musicxml' or 'abc'.
+    """
+    return f"/id/{source_type}/{collection_name}/{hashlib.sha1(name.encode()).hexdigest()}"
+
+
+def is_music(path: str) -> bool:
+    """Whether a path is a folder, or by its name a zip archive or MIDI file."""
+    return os.path.isdir(path) or path.lower().endswith((*MIDI_SUFFIXES, ARCHIVE_SUFFIX))
+
+
+def find_music_files(
+    path: str, recursive: bool = True, suffixes: tuple[str, ...] = MIDI_SUFFIXES
+) -> list[MusicFile]:
+    """Returns the music files of a folder or zip archive, sorted by name, or the one file.
+
+    An archive with a single folder at its top is the collection that unpacking it would give.
+    Other music files are counted in a warning.
+
+    Args:
+      path: of the folder, archive or file; a file's name may end in anything.
+      recursive: whether those in subfolders count.
+      suffixes: what names end in, in lower case.
+
+    Raises:
+      OSError: a folder or the archive cannot be read.
+      PerfRnnError: there are no such files, or it is no zip archive.
+    """
+    if os.path.isdir(path):
+        files = _in_folder(os.path.abspath(path), recursive)
+    elif path.lower().endswith(ARCHIVE_SUFFIX):
+        files = _in_archive(path, recursive)
+    else:
+        os.stat(path)
+        return [_single(path)]
+    found, not_read = [], collections.Counter[str]()
+    for file in files:
+        if file.name.lower().endswith(suffixes):
+            found.append(file)
+        elif file.name.lower().endswith(_OTHER_SUFFIXES):
+            not_read[os.path.splitext(file.name)[1].lower()] += 1
+    if not_read:
+        shown = ", ".join(f"{count} {suffix}" for suffix, count in sorted(not_read.items()))
+        logging.warning("%s: %d music files are not read: %s", path, not_read.total(), shown)
+    if not found:
+        hint = "" if recursive else " (--recursive looks into its subdirectories)"
+        raise PerfRnnError(f"{path}: no file in it ends in {', '.join(suffixes)}{hint}")
+    return sorted(found, key=lambda file: file.name)
+
+
+def _single(path: str) -> MusicFile:
+    folder, name = os.path.split(os.path.abspath(path))
+    return MusicFile(path, name, os.path.basename(folder))
+
+
+def _in_folder(root: str, recursive: bool) -> Iterator[MusicFile]:
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, subfolders, names in os.walk(root, onerror=fail):
+        if not recursive:
+            subfolders.clear()
+        for name in names:
+            path = os.path.join(folder, name)
+            in_root = os.path.relpath(path, root).replace(os.sep, "/")
+            yield MusicFile(path, in_root, os.path.basename(root))
+
+
+def _in_archive(path: str, recursive: bool) -> Iterator[MusicFile]:
+    try:
+        with open(path, "rb", opener=_open_at_once) as file, zipfile.ZipFile(file) as archive:
+            members = {m.filename.replace("\\", "/"): m for m in archive.infolist()}
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise PerfRnnError(f"{path}: not an intact zip archive ({error})") from error
+    # Beside each file, archives made by macOS hold another with its attributes.
+    names = [name for name in members if name[-1:] != "/" and not name.startswith("__MACOSX/")]
+    tops = {name.partition("/")[0] if "/" in name else "" for name in names}
+    top = tops.pop() if len(tops) == 1 else ""
+    collection_name = top or os.path.splitext(os.path.basename(path))[0]
+    for name in names:
+        place = pathlib.PureWindowsPath(name)
+        if place.anchor or ".." in place.parts:
+            logging.warning("%s: not read, since its path leaves the archive: %s", path, name)
+            continue
+        in_top = name.removeprefix(f"{top}/")
+        if recursive or "/" not in in_top:
+            yield MusicFile(path, in_top, collection_name, members[name])
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a file; a pipe that nothing writes to does not block."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _read_member(file: IO[bytes], member: zipfile.ZipInfo) -> bytes:
+    """Reads a member of an archive, without the archive's directory, which would be read again."""
+    if member.flag_bits & 1:
+        raise PerfRnnError("encrypted")
+    if max(member.file_size, member.compress_size) > midi.MAX_BYTES:
+        raise PerfRnnError(f"more than {midi.MAX_BYTES} bytes")
+    file.seek(member.header_offset)
+    header = file.read(_LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
+        raise PerfRnnError("damaged in the archive")
+    file.seek(sum(_LOCAL_HEADER.unpack(header)), os.SEEK_CUR)
+    content = file.read(member.compress_size)
+    if member.compress_type == zipfile.ZIP_DEFLATED:
+        content = _inflate(content, -zlib.MAX_WBITS)
+    elif member.compress_type != zipfile.ZIP_STORED:
+        raise PerfRnnError(f"compressed by method {member.compress_type}; zip it with deflate")
+    if zlib.crc32(content) != member.CRC:
+        raise PerfRnnError("damaged in the archive (wrong checksum)")
+    return content
+
+
+def _inflate(data: bytes, window_bits: int) -> bytes:
+    """Unpacks what is compressed with deflate, no more than a MIDI file may have."""
+    unpacker = zlib.decompressobj(window_bits)
+    try:
+        content = unpacker.decompress(data, midi.MAX_BYTES + 1)
+    except zlib.error as error:
+        raise PerfRnnError(f"damaged, not unpacked ({error})") from error
+    if len(content) > midi.MAX_BYTES:
+        raise PerfRnnError(f"unpacks to more than {midi.MAX_BYTES} bytes")
+    if not unpacker.eof:
+        raise PerfRnnError("cut off, not unpacked")
+    return content
