@@ -32,10 +32,6 @@ class NoteArraysPipeline(ArrayPipeline, NoteSequencePipeline):
     output_form = NOTE_ARRAYS
 
 
-# What is longer is a fault of its file; cut into segments, it would fill the memory.
-MAX_SECONDS = 24 * 3600.0
-
-
 class NoteFilter(NoteArraysPipeline):
     """Drops sequences that hold no piano performance.
 
@@ -48,7 +44,7 @@ class NoteFilter(NoteArraysPipeline):
             "no_notes": not arrays.num_notes,
             "drums": bool(arrays.is_drum.any()),
             "impossible_notes": not _are_possible(arrays),
-            "longer_than_a_day": not _last_time(arrays) <= MAX_SECONDS,
+            "longer_than_a_day": not _last_time(arrays) <= note_transforms.MAX_SECONDS,
         }
         reason = next((reason for reason, found in faults.items() if found), None)
         self._set_stats(

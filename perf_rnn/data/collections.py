@@ -16,13 +16,10 @@ from perf_rnn import progress
 from perf_rnn.data.tfrecord import RecordError, RecordFile
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
 from perf_rnn.notes.midi_files import MIDI_SUFFIXES, read_note_sequence
-from perf_rnn.notes.transforms import apply_sustain
+from perf_rnn.notes.transforms import MAX_SECONDS, apply_sustain
 
 if TYPE_CHECKING:
     from note_seq.protobuf import music_pb2
-
-# A day. One corrupt byte can make years of silence, which would be cut into millions of parts.
-MAX_SECONDS = 86400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +142,7 @@ def _as_they_sound(sequence: music_pb2.NoteSequence) -> NoteArrays:
     notes = notes.take_notes(~notes.is_drum)
     total_time = float(notes.end_time.max(initial=0.0))
     if notes.start_time.min(initial=0.0) < 0 or total_time > MAX_SECONDS:
-        raise PerfRnnError(f"it has notes outside 0 to {MAX_SECONDS} s")
+        raise PerfRnnError(f"it has notes outside 0 to {MAX_SECONDS:.0f} s")
     return notes.replace(total_time=total_time)
 
 

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import Floats, Int64s, NoteArrays
 
+# A day. One corrupt byte can make years of silence, which would become 10^9 events or segments.
+MAX_SECONDS = 86400.0
+
 MIN_PITCH = 0
 MAX_PITCH = 127
 
@@ -33,9 +36,10 @@ def apply_sustain(arrays: NoteArrays) -> NoteArrays:
     re-press, and datasets are to agree with it.
 
     Raises:
-      ValueError: the notes are quantised.
+      PerfRnnError: the notes are quantised, or a time is not finite.
     """
     _require_unquantized(arrays, "apply sustain to")
+    _check_times(arrays, np.inf)
     is_pedal = arrays.control_number == SUSTAIN_CONTROL
     is_note = ~arrays.is_drum
     end_time = arrays.end_time.copy()
@@ -85,7 +89,7 @@ def _is_down(pedal_time: Floats, pedal_down: NDArray[np.bool_], time: Floats) ->
 def _next_strike(pitch: NDArray[Any], start: Floats, is_down: NDArray[np.bool_]) -> Floats:
     """When each note's pitch is next struck with the pedal down; infinity if never.
 
-    The notes are given in order of (pitch, start).
+    The notes are in order of (pitch, start).
     """
     size = len(pitch)
     # The first entry at or after each place that is struck with the pedal down.
@@ -100,7 +104,7 @@ def stretch(arrays: NoteArrays, factor: float) -> NoteArrays:
     """All times multiplied by `factor` and tempos divided by it, as `stretch_note_sequence`.
 
     Raises:
-      ValueError: the notes are quantised, or the factor is not above 0.
+      PerfRnnError: the notes are quantised, or the factor is not above 0.
     """
     _require_unquantized(arrays, "stretch")
     if not 0 < factor < np.inf:
@@ -128,9 +132,11 @@ def split(arrays: NoteArrays, hop_seconds: float) -> list[NoteArrays]:
     and other control changes are dropped. Segments without notes are kept.
 
     Raises:
-      ValueError: the notes are quantised, or the hop is not above 0.
+      PerfRnnError: the notes are quantised, a time is not finite or more than a day from time 0, or
+        the hop is not above 0.
     """
     _require_unquantized(arrays, "split")
+    _check_times(arrays, MAX_SECONDS)
     if not 0 < hop_seconds < np.inf:
         raise PerfRnnError(f"hop of {hop_seconds} seconds is not a number above 0")
     # The same floating point operations as note_seq, so the same boundaries to the last bit.
@@ -229,10 +235,12 @@ def quantize(arrays: NoteArrays, steps_per_second: int) -> NoteArrays:
     A note lasts at least one step. The times in seconds stay as they are.
 
     Raises:
-      ValueError: a note or control change lies before time 0, or steps_per_second is below 1.
+      PerfRnnError: a note or control change is before time 0, a time is not finite or more than a
+        day from time 0, or `steps_per_second` is below 1.
     """
     if steps_per_second < 1:
         raise PerfRnnError(f"steps_per_second {steps_per_second} is below 1")
+    _check_times(arrays, MAX_SECONDS)
     start_step = to_steps(arrays.start_time, steps_per_second)
     end_step = to_steps(arrays.end_time, steps_per_second)
     control_step = to_steps(arrays.control_time, steps_per_second)
@@ -281,3 +289,17 @@ def transpose(
 def _require_unquantized(arrays: NoteArrays, action: str) -> None:
     if arrays.is_quantized:
         raise PerfRnnError(f"cannot {action} quantised notes; do it before quantize")
+
+
+def _check_times(arrays: NoteArrays, limit: float) -> None:
+    """Raises a PerfRnnError if a time is not finite, or more than `limit` seconds from time 0."""
+    for what, times in (
+        ("note start", arrays.start_time),
+        ("note end", arrays.end_time),
+        ("control change", arrays.control_time),
+        ("end of the sequence", np.array([arrays.total_time])),
+    ):
+        beyond = times[~((np.abs(times) <= limit) & np.isfinite(times))]
+        if len(beyond):
+            bound = "" if limit == np.inf else f" and within a day, {limit:.0f} s"
+            raise PerfRnnError(f"{what} at {beyond[0]} s: times must be finite{bound}")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from note_seq import midi_io, sequences_lib
 from note_seq.protobuf import music_pb2
 
+from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence, to_note_sequence
 from perf_rnn.notes.transforms import apply_sustain, quantize, split, stretch, transpose
 
@@ -315,6 +316,32 @@ def test_transpose_out_of_range(semitones, limits, expected):
 def test_bad_calls(call, message):
     with pytest.raises(ValueError, match=message):
         call(arrays_of([(0, 1, 60)]))
+
+
+@pytest.mark.parametrize("place", ["start_time", "end_time", "control_time", "total_time"])
+@pytest.mark.parametrize(
+    ("transform", "limit"),
+    [
+        (apply_sustain, np.inf),
+        (lambda arrays: split(arrays, 30), 86400),
+        (lambda arrays: quantize(arrays, 100), 86400),
+    ],
+)
+def test_times_are_finite_and_within_a_day(transform, limit, place):
+    arrays = arrays_of([(0, 1, 60), (1, 2, 60)], [(0, 127)])
+
+    def at(time):
+        if place == "total_time":
+            return arrays.replace(total_time=time)
+        return arrays.replace(**{place: np.append(getattr(arrays, place)[:-1], time)})
+
+    for time in (np.nan, np.inf, -np.inf, 1e9, 86400.5):
+        if not abs(time) <= min(limit, np.finfo(np.float64).max):
+            with pytest.raises(PerfRnnError, match=f" at {time}.* s: times must be finite"):
+                transform(at(time))
+        else:
+            transform(at(time))
+    transform(at(86400.0))
 
 
 # Equality with note_seq on anything
