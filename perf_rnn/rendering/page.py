@@ -191,8 +191,10 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
       OSError: the file cannot be read.
       ValueError: it is not a page that this module wrote.
     """
-    with open(path, encoding="utf-8", errors="replace") as file:
-        data = file.read().partition(_DATA_START)[2].partition(_DATA_END)[0]
+    data = ""
+    if os.path.isfile(path):  # Not a pipe, which could block.
+        with open(path, encoding="utf-8", errors="replace") as file:
+            data = file.read().partition(_DATA_START)[2].partition(_DATA_END)[0]
     try:
         return [Entry(**fields) for fields in json.loads(data)]
     except (json.JSONDecodeError, TypeError, RecursionError):

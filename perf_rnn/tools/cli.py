@@ -1,19 +1,22 @@
 """What every command-line tool shares: start, logging, and errors as one line."""
 
+import io
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn, TextIO
 
 from absl import app, flags
 from absl import logging as absl_logging
 
+import perf_rnn
 from bundles.errors import PerfRnnError
 
 LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 
+flags.DEFINE_bool("version", False, "Print the version and exit.")
 flags.DEFINE_string(
     "log", "INFO", "Least severe messages shown: DEBUG, INFO, WARN, ERROR or FATAL."
 )
@@ -22,16 +25,20 @@ flags.DEFINE_string(
 def run(main: Callable[[], None]) -> None:
     """Parses the flags and runs `main`; a foreseen error becomes one line and exit status 1.
 
-    Foreseen are bad flags, PerfRnnError, and OSError and TensorFlow's errors (a file that cannot be
-    read or written). Anything else is a defect of ours and shows its traceback. Output that is no
-    longer read, as after `| head`, ends the tool with status 1 and without a word.
+    Foreseen are bad flags, PerfRnnError, OSError and TensorFlow's errors (a file that cannot be
+    read or written). Anything else is a defect of this project and shows its traceback. When
+    standard output is closed, as after `| head`, the tool ends with status 1 and no message.
     """
 
     def parse_flags(argv: list[str]) -> list[str]:
         try:
-            return flags.FLAGS(argv)
+            rest: list[str] = flags.FLAGS(argv)
         except flags.Error as error:
             _fail(error)
+        if flags.FLAGS.version:
+            print(f"perf_rnn {perf_rnn.__version__}")
+            sys.exit(0)
+        return rest
 
     def absl_main(argv: list[str]) -> None:
         try:
@@ -44,11 +51,11 @@ def run(main: Callable[[], None]) -> None:
             print("ERROR: interrupted", file=sys.stderr)
             sys.exit(130)
         except Exception as error:
-            if isinstance(error, BrokenPipeError) and _is_unread(sys.stdout):
-                # The interpreter flushes once more as it ends, and would complain.
+            if isinstance(error, BrokenPipeError) and _is_closed(sys.stdout):
+                # The interpreter flushes once more as it ends, which would print an error.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 sys.exit(1)
-            # TensorFlow's errors can only come up where it has been imported.
+            # TensorFlow's errors can only occur where it has been imported.
             tensorflow = sys.modules.get("tensorflow")
             if not isinstance(error, (PerfRnnError, OSError)) and not (
                 tensorflow and isinstance(error, tensorflow.errors.OpError)
@@ -62,16 +69,19 @@ def run(main: Callable[[], None]) -> None:
     for name in (main.__module__, __name__):
         for flag in flags.FLAGS.get_flags_for_module(name):
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    # A scheduler that stops a job sends this; what was reached is saved as after Ctrl-C.
+    # Schedulers stop a job with SIGTERM; the tool then ends as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # TensorFlow's own start-up notes say nothing about the user's work.
+    # File names may hold bytes that are not UTF-8, and the terminal may not show all characters.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # TensorFlow's messages at its start say nothing about the user's work.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if "--help" in sys.argv:  # absl itself would exit with 1, as if asking were an error.
+    if {"-h", "-help", "--help"} & {*sys.argv[1:]}:  # absl itself would exit with 1.
         app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
     app.run(absl_main, flags_parser=parse_flags)
 
 
-def _is_unread(stream: TextIO) -> bool:
+def _is_closed(stream: TextIO) -> bool:
     try:
         print(file=stream, flush=True)
     except BrokenPipeError:
@@ -85,7 +95,7 @@ def _fail(error: Exception) -> NoReturn:
 
 
 def load_libraries() -> None:
-    """Imports TensorFlow and note_seq without the notes that they print; takes seconds."""
+    """Imports TensorFlow and note_seq without the messages that they print; takes seconds."""
     from bundles import light_imports
 
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
@@ -96,13 +106,21 @@ def load_libraries() -> None:
         tf.config.list_physical_devices()
 
 
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows of cells in columns, two spaces apart; all but the first are aligned right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        print("  ".join([first.ljust(widths[0]), *cells]))
+
+
 def _set_up_logging() -> None:
     level = flags.FLAGS.log.upper()
     if level not in LEVELS:
         raise PerfRnnError(f"--log={flags.FLAGS.log} is not one of {', '.join(LEVELS)}")
     absl_logging.set_verbosity(level.lower())
     absl_logging.set_stderrthreshold(level.lower())
-    # TensorFlow logs how long it took to prepare each checkpoint as if it were news.
+    # TensorFlow logs at level INFO how long it took to prepare each checkpoint.
     absl_logging.get_absl_logger().addFilter(lambda record: record.module != "functional_saver")
 
 

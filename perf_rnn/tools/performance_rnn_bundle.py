@@ -39,7 +39,7 @@ def _inspect(path: str) -> None:
 
     def show(facts: dict[str, str]) -> None:
         for label, text in facts.items():
-            print(f"{label + ':':22}{text}")
+            print(f"{label + ':':21} {text}")
 
     show(bundles.describe_file(path))
     try:

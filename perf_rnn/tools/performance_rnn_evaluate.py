@@ -143,28 +143,23 @@ def _show(result: dict[str, Any]) -> None:
         if "not_velocity" in figures:
             rows["all but velocity"] = figures["not_velocity"]
         rows |= figures["positions"]
-        print(f"\n{what:20}{'events':>10}{'NLL':>9}   95 % interval", end="")
-        print(f"{'perplexity':>12}{'accuracy':>10}{'NLL/s':>9}")
-        for name, figure in rows.items():
-            print(f"{name.replace('_', ' '):20}{_row(figure)}")
+        print()
+        cli.print_table(
+            [[what, "events", "NLL", "95 % interval", "perplexity", "accuracy", "NLL/s"]]
+            + [[name.replace("_", " "), *_cells(figure)] for name, figure in rows.items()]
+        )
     print(f"\nMeasured in {result['evaluation_seconds']} s.")
 
 
-def _row(figure: dict[str, Any]) -> str:
-    texts = [f"{figure['events']:>10,}"]
+def _cells(figure: dict[str, Any]) -> list[str]:
     interval = figure["nll_interval"]
     shown = "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-    for name, width, form in (
-        ("nll", 9, ".4f"),
-        ("perplexity", 12, ".2f"),
-        ("accuracy", 10, ".3f"),
-        ("nll_per_second", 9, ".2f"),
-    ):
-        value = figure[name]
-        texts.append(f"{'-' if value is None else format(value, form):>{width}}")
-        if name == "nll":
-            texts.append(f"{shown:>16}")
-    return "".join(texts)
+    formats = {"nll": ".4f", "perplexity": ".2f", "accuracy": ".3f", "nll_per_second": ".2f"}
+    nll, *others = (
+        "-" if figure[name] is None else format(figure[name], form)
+        for name, form in formats.items()
+    )
+    return [f"{figure['events']:,}", nll, shown, *others]
 
 
 def console_entry_point() -> None:

@@ -9,10 +9,17 @@ from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("input", None, "MIDI file, or directory of MIDI files (.mid, .midi, .gz).")
-flags.DEFINE_bool("recursive", False, "Whether to look into subdirectories of --input too.")
-flags.DEFINE_string("output_dir", None, "Where the files go, beside the MIDI files if not given.")
-flags.DEFINE_string("render", "wav,png,html", "What to make, some of wav, png and html.")
+flags.DEFINE_string(
+    "input", None, "MIDI file, or directory of MIDI files (.mid, .midi, or these with .gz)."
+)
+flags.DEFINE_bool("recursive", False, "Also render the MIDI files in subdirectories of --input.")
+flags.DEFINE_string("output_dir", None, "Directory for the files; if not given, that of --input.")
+flags.DEFINE_string(
+    "render",
+    "wav,png,html",
+    "What to make, some of wav (sound), png (piano rolls) and html (a page that shows and plays "
+    "the pieces).",
+)
 flags.DEFINE_string(
     "soundfont",
     None,
@@ -41,9 +48,12 @@ def main() -> None:
     counts = {"rendered": 0, "skipped": 0, "without notes": 0}
     for name, path in progress.show(names.items(), "rendering", counts, len(names), unit="files"):
         try:
-            piece = rendering.read_piece(path, name)
+            try:
+                piece = rendering.read_piece(path, name)
+            except OSError as error:  # Such as a dangling link. A file not written ends the tool.
+                raise PerfRnnError(f"{path}: {error.strerror}") from error
             renderer.add(piece)
-        except ValueError as error:
+        except PerfRnnError as error:
             logging.warning("skipped: %s", error)
             counts["skipped"] += 1
             continue

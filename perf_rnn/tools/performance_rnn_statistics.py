@@ -39,6 +39,8 @@ flags.DEFINE_float(
 flags.DEFINE_string("output_file", None, "JSON file to write, with every piece's figures.")
 
 PASSAGES_SHOWN = 3
+# How input and reference compare, and how halves of the reference do.
+COMPARISONS = ("overlap", "divergence", "reference_overlap", "reference_divergence")
 
 
 def main() -> None:
@@ -102,20 +104,24 @@ def _show(result: dict[str, Any]) -> None:
                 shown += f", {facts[what]} {what.replace('_', ' ')} left out"
         print(shown)
     has_reference = "reference" in result["sets"]
-    print(f"\n{'Mean ± spread of the parts':32}{'input':>19}", end="")
-    print(f"{'reference':>19}   overlap, KL   of reference" if has_reference else "")
+    rows = [["mean ± spread of the parts", "input"]]
+    not_compared = []
+    if has_reference:
+        rows[0] += ["reference", *(name.replace("_", " ") for name in COMPARISONS)]
     for name, figure in result["figures"].items():
-        label = f"{name.replace('_', ' ')} ({figure['unit']})"
-        print(f"{label:32}{_mean_and_spread(figure['input']):>19}", end="")
-        if has_reference:
-            print(f"{_mean_and_spread(figure['reference']):>19}", end="")
-            if "not_compared" in figure:
-                print(f"   {figure['not_compared']}", end="")
-            else:
-                print(f"{figure['overlap']:>8.3f}{figure['divergence']:>6.2f}", end="")
-                print(f"{figure['reference_overlap']:>9.3f}", end="")
-                print(f"{figure['reference_divergence']:>6.2f}", end="")
-        print()
+        label = name.replace("_", " ")
+        rows.append([f"{label} ({figure['unit']})", _mean_and_spread(figure["input"])])
+        if not has_reference:
+            continue
+        rows[-1].append(_mean_and_spread(figure["reference"]))
+        if "not_compared" in figure:
+            rows[-1] += ["-"] * len(COMPARISONS)
+            not_compared.append(f"{label}: not compared, {figure['not_compared']}")
+        else:
+            rows[-1] += [f"{figure[comparison]:.3f}" for comparison in COMPARISONS]
+    print()
+    cli.print_table(rows)
+    print("\n".join(not_compared), end="\n" if not_compared else "")
     _show_minutes(result["minutes"]["input"])
     if "training" in result["sets"]:
         _show_passages(result)
@@ -135,11 +141,13 @@ def _show_minutes(minutes: list[dict[str, Any]]) -> None:
     if len(minutes) < 2:
         return
     shown = ("note_density", "velocity_mean", "polyphony", "repeated_ngrams", "silence")
-    print("\nminute  pieces" + "".join(f"{name.replace('_', ' '):>17}" for name in shown))
+    rows = [["minute", "pieces", *(name.replace("_", " ") for name in shown)]]
     for minute in minutes:
         values = (minute[name] for name in shown)
         texts = ("-" if value is None else f"{value:.3f}" for value in values)
-        print(f"{minute['minute']:6}{minute['pieces']:8}" + "".join(f"{t:>17}" for t in texts))
+        rows.append([str(minute["minute"]), str(minute["pieces"]), *texts])
+    print()
+    cli.print_table(rows)
 
 
 def _show_passages(result: dict[str, Any]) -> None:
