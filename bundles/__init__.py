@@ -5,8 +5,8 @@ weights. `read_bundle` and `write_bundle` turn it into plain NumPy arrays and ba
 `shipped_bundle_path` finds the bundles that come with the package; `describe_file`,
 `describe_network` and `unpack_bundle` show what is in a file.
 
-Importing this package needs NumPy alone, and reading a bundle only a few modules of TensorFlow and
-note_seq; writing one loads TensorFlow.
+Importing this package needs NumPy alone, and reading a bundle protobuf besides; writing one loads
+TensorFlow, and so does reading one whose checkpoint is compressed.
 """
 
 from bundles.bundle import (

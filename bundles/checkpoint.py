@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from bundles import light_imports
 from bundles.bundle import BundleError, printable
 
 _TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
@@ -45,17 +44,14 @@ def read_checkpoint(data: bytes) -> dict[str, np.ndarray]:
 
 
 def _read_with_tensorflow(data: bytes) -> dict[str, np.ndarray]:
-    with light_imports.without_notes():
-        import tensorflow as tf
-
-        load_checkpoint = tf.train.load_checkpoint
+    import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "checkpoint")
         with open(path, "wb") as file:
             file.write(data)
         try:
-            reader = load_checkpoint(path)
+            reader = tf.train.load_checkpoint(path)
             shapes = reader.get_variable_to_shape_map()
             claimed = 4 * sum(math.prod(shape) for shape in shapes.values())
             if claimed > len(data) * _MAX_EXPANSION:
@@ -86,8 +82,7 @@ def _read_simple(data: bytes) -> dict[str, np.ndarray]:
     """
     from google.protobuf.message import DecodeError
 
-    slices = light_imports.import_module("tensorflow.core.util.saved_tensor_slice_pb2")
-    types = light_imports.import_module("tensorflow.core.framework.types_pb2")
+    from bundles.tensorflow_protos import DT_FLOAT, SavedTensorSlices
 
     try:
         _, at = _read_handle(data, len(data) - _FOOTER_BYTES)
@@ -98,7 +93,7 @@ def _read_simple(data: bytes) -> dict[str, np.ndarray]:
             if offset + size > following:
                 raise _NotSimpleError
         protos = [
-            slices.SavedTensorSlices.FromString(value)
+            SavedTensorSlices.FromString(value)
             for handle in handles
             for value in _values(_block(data, handle))
         ]
@@ -113,7 +108,7 @@ def _read_simple(data: bytes) -> dict[str, np.ndarray]:
         shape = [axis.size for axis in listed.shape.dim]
         value = variables.get(listed.name)
         if (
-            listed.type != types.DT_FLOAT
+            listed.type != DT_FLOAT
             or value is None
             or min(shape, default=0) < 0
             or math.prod(shape) != value.size

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundles import light_imports
 from bundles.atomic_files import atomic_write
 from bundles.bundle import Bundle, BundleError, GeneratorBundleParseError, printable
 from bundles.checkpoint import read_checkpoint, write_checkpoint
@@ -123,7 +122,8 @@ def read_bundle_file(path: str | os.PathLike[str]) -> generator_pb2.GeneratorBun
     """
     from google.protobuf.message import DecodeError
 
-    generator_pb2 = light_imports.import_module("note_seq.protobuf.generator_pb2")
+    from bundles.note_seq_protos import GeneratorBundle
+
     try:
         with open(path, "rb") as file:
             data = file.read(_MAX_FILE_BYTES + 1)
@@ -132,7 +132,7 @@ def read_bundle_file(path: str | os.PathLike[str]) -> generator_pb2.GeneratorBun
     if len(data) > _MAX_FILE_BYTES:
         raise BundleError(f"{path}: over {_MAX_FILE_BYTES:,} bytes, too large for a bundle")
     try:
-        proto = generator_pb2.GeneratorBundle.FromString(data)
+        proto = GeneratorBundle.FromString(data)
     except DecodeError as error:
         raise GeneratorBundleParseError(f"{path}: not a bundle: {_describe(data)}") from error
     if not proto.generator_details.id:
@@ -147,8 +147,9 @@ def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
         BundleError: JSON cannot hold `bundle.extra`.
         OSError: the file cannot be written.
     """
-    generator_pb2 = light_imports.import_module("note_seq.protobuf.generator_pb2")
-    proto = generator_pb2.GeneratorBundle()
+    from bundles.note_seq_protos import GeneratorBundle
+
+    proto = GeneratorBundle()
     proto.generator_details.id = bundle.id
     proto.generator_details.description = bundle.description
     proto.bundle_details.description = bundle.bundle_description

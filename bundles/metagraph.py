@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bundles import light_imports
 from bundles.bundle import Bundle, LstmLayer
 from bundles.variable_names import OUTPUT_NAMES, ProjectionNames, written_names
 from bundles.variables import variables_from_weights
@@ -47,11 +46,12 @@ def read_metagraph(data: bytes) -> GraphFacts:
     """Returns the facts in a serialised MetaGraphDef; nothing in it is run."""
     from google.protobuf.message import DecodeError
 
+    from bundles.tensorflow_protos import MetaGraphDef
+
     if len(data) > _MAX_BYTES:
         return GraphFacts()
-    meta_graph_pb2 = light_imports.import_module("tensorflow.core.protobuf.meta_graph_pb2")
     try:
-        metagraph = meta_graph_pb2.MetaGraphDef.FromString(data)
+        metagraph = MetaGraphDef.FromString(data)
     except DecodeError:
         return GraphFacts()
     nodes = {node.name: node for node in metagraph.graph_def.node}

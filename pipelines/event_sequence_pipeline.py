@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bundles.tensorflow_protos import SequenceExample
 from pipelines import pipeline, pipelines_common
 
 
@@ -16,9 +17,7 @@ class EncoderPipeline(pipeline.Pipeline):
           encoder_decoder: a `note_seq.EventSequenceEncoderDecoder`.
           name: name in statistics and messages.
         """
-        from perf_rnn.data import examples as records
-
-        super().__init__(input_type, records.example_protos().SequenceExample, name)
+        super().__init__(input_type, SequenceExample, name)
         self._encoder_decoder = encoder_decoder
 
     def transform(self, input_object: Any) -> list[Any]:

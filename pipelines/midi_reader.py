@@ -9,11 +9,11 @@ import os
 from absl import logging
 
 from bundles.errors import PerfRnnError
+from bundles.note_seq_protos import NoteSequence
 from perf_rnn.notes import midi_arrays, midi_files
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
 from pipelines import statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
-from pipelines.note_seq_parts import NoteSequence
 from pipelines.note_sequence_pipelines import NOTE_ARRAYS
 
 

@@ -8,12 +8,12 @@ parts, voices) does not survive it.
 from collections.abc import Sequence
 
 from bundles.errors import PerfRnnError
+from bundles.note_seq_protos import NoteSequence
 from perf_rnn.notes import arrays as note_arrays
 from perf_rnn.notes import transforms as note_transforms
 from perf_rnn.notes.arrays import NoteArrays
 from pipelines import pipeline, statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
-from pipelines.note_seq_parts import NoteSequence, sequences_lib
 
 NOTE_ARRAYS = ArrayForm(NoteArrays, note_arrays.from_note_sequence, note_arrays.to_note_sequence)
 
@@ -87,6 +87,8 @@ class TimeChangeSplitter(NoteSequencePipeline):
     """Cuts sequences wherever their tempo or time signature changes."""
 
     def transform(self, input_object: NoteSequence) -> list[NoteSequence]:
+        from note_seq import sequences_lib
+
         return sequences_lib.split_note_sequence_on_time_changes(input_object)
 
 
@@ -124,6 +126,8 @@ class Quantizer(NoteArraysPipeline):
     def transform(self, input_object: NoteSequence) -> list[NoteSequence]:
         if self.works_on_arrays:
             return super().transform(input_object)
+        from note_seq import sequences_lib
+
         reasons = {
             sequences_lib.MultipleTimeSignatureError: "multiple_time_signatures",
             sequences_lib.MultipleTempoError: "multiple_tempos",

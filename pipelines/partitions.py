@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from bundles.errors import PerfRnnError
+from bundles.note_seq_protos import NoteSequence
 from perf_rnn.data import splits
 from perf_rnn.notes.arrays import NoteArrays
 from pipelines import pipelines_common, statistics
 from pipelines.array_pipeline import ArrayPipeline
-from pipelines.note_seq_parts import NoteSequence
 from pipelines.note_sequence_pipelines import NOTE_ARRAYS
 
 SIDES = ("eval_performances", "training_performances")

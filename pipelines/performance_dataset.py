@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from bundles.errors import PerfRnnError
+from bundles.note_seq_protos import NoteSequence
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data import splits, tfrecord
 from perf_rnn.notes.arrays import from_note_sequence
 from pipelines import midi_reader, parallel, partitions, performance_pipeline, pipeline
-from pipelines.note_seq_parts import NoteSequence
 
 RUNNERS = ("local", "beam")
 SPLIT_CSV = "split.csv"

@@ -6,10 +6,12 @@ Names and behaviour follow `magenta.pipelines.performance_pipeline` of Magenta 2
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bundles.errors import PerfRnnError
+from bundles.note_seq_protos import NoteSequence
 from perf_rnn.events.codec import STEPS_PER_SECOND, Codec, EventIndices
 from perf_rnn.events.note_events import DurationTooLongError, NoteCodec, ShiftTooLongError
 from perf_rnn.events.one_hot import EventCodec
@@ -17,8 +19,10 @@ from perf_rnn.notes.arrays import NoteArrays
 from perf_rnn.notes.transforms import MAX_PITCH, MIN_PITCH
 from pipelines import statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
-from pipelines.note_seq_parts import NoteSequence, performance_lib, sequences_lib
 from pipelines.note_sequence_pipelines import NOTE_ARRAYS
+
+if TYPE_CHECKING:
+    from note_seq import performance_lib
 
 SEGMENT_SECONDS = 30.0
 
@@ -50,6 +54,8 @@ class EventArrays:
 
 
 def _from_performance(performance: performance_lib.BasePerformance) -> EventArrays:
+    from note_seq import performance_lib
+
     # note_seq offers no other way to learn how many velocity bins a performance has.
     num_velocity_bins = performance._num_velocity_bins
     codec: Codec
@@ -113,6 +119,8 @@ class PerformanceExtractor(ArrayPipeline):
           note_performance: extract note events, one for each note.
           name: name in statistics and messages.
         """
+        from note_seq import performance_lib
+
         super().__init__(NoteSequence, performance_lib.BasePerformance, name)
         self._min_events = min_events
         self._max_events = max_events
@@ -256,6 +264,8 @@ def extract_performances(
     Raises:
       note_seq.QuantizationStatusError: the sequence is not quantised.
     """
+    from note_seq import performance_lib, sequences_lib
+
     sequences_lib.assert_is_quantized_sequence(quantized_sequence)
     in_bars = sequences_lib.is_relative_quantized_sequence(quantized_sequence)
     stats = _ExtractionStats(in_bars)

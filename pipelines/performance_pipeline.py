@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from bundles.errors import PerfRnnError
+from bundles.note_seq_protos import NoteSequence
+from bundles.tensorflow_protos import SequenceExample
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data import examples as records
 from perf_rnn.events.codec import STEPS_PER_SECOND
 from pipelines import dag_pipeline, pipeline
 from pipelines import note_sequence_pipelines as units
 from pipelines.array_pipeline import ArrayPipeline
-from pipelines.note_seq_parts import NoteSequence, performance_lib
 from pipelines.partitions import PARTITION_KEYS, SequencePartition
 from pipelines.performance_extraction import (
     EVENT_ARRAYS,
@@ -28,8 +29,6 @@ from pipelines.performance_extraction import (
 )
 
 __all__ = ["EncoderPipeline", "PerformanceExtractor", "extract_performances", "get_pipeline"]
-
-SequenceExample = records.example_protos().SequenceExample
 
 # Small enough changes to leave a performance natural: tempo by up to 5 %, pitch by up to a major
 # third (Simon & Oore, 2017).
@@ -61,6 +60,8 @@ class EncoderPipeline(ArrayPipeline):
           example_format: one of `perf_rnn.data.examples.EXAMPLE_FORMATS`.
           augmented: whether the performances were stretched and transposed.
         """
+        from note_seq import performance_lib
+
         super().__init__(performance_lib.BasePerformance, SequenceExample, name)
         self._config = config
         self._example_format = example_format

@@ -30,6 +30,7 @@ DISTRIBUTIONS = {
 }
 # They compute with TensorFlow, or are about note_seq's own objects.
 NEED_SLOW_LIBRARIES = {
+    "bundles.note_seq_protos",
     *("perf_rnn.training.evaluation", "perf_rnn.training.trainer"),
     *(name for name in MODULES if name.startswith("perf_rnn.magenta.")),
     *("perf_rnn.performance_model", "perf_rnn.performance_sequence_generator"),

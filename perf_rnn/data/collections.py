@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from absl import logging
 
-from bundles import light_imports
 from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.data.tfrecord import RecordError, RecordFile
@@ -163,9 +162,10 @@ def _midi_files(directory: str) -> list[str]:
 def _read_record(records: RecordFile, number: int) -> music_pb2.NoteSequence:
     from google.protobuf.message import DecodeError
 
-    music_pb2 = light_imports.import_module("note_seq.protobuf.music_pb2")
+    from bundles.note_seq_protos import NoteSequence
+
     try:
-        sequence = music_pb2.NoteSequence.FromString(records[number])
+        sequence = NoteSequence.FromString(records[number])
     except DecodeError as error:
         raise RecordError(f"record {number} is not a NoteSequence ({error})") from error
     # Protos carry no name of their type: a tf.train example parses as a NoteSequence, its first

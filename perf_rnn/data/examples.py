@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from bundles import light_imports
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data.tfrecord import RecordError, RecordFile
@@ -70,11 +69,6 @@ class EventSequence:
         return cls(events, controls, source_id, segment_index)
 
 
-def example_protos() -> Any:
-    """Returns the module of `tf.train.SequenceExample`, imported without the rest of TensorFlow."""
-    return light_imports.import_module("tensorflow.core.example.example_pb2")
-
-
 def make_example(
     events: np.ndarray,
     config: PerformanceRnnConfig,
@@ -104,7 +98,9 @@ def make_example(
             f"example format {example_format!r} is none of {', '.join(EXAMPLE_FORMATS)}"
         )
     if example_format == "sparse_one_hot":
-        example = example_protos().SequenceExample()
+        from bundles.tensorflow_protos import SequenceExample
+
+        example = SequenceExample()
         feature = example.feature_lists.feature_list["events"].feature.add()
         feature.int64_list.value.extend(events.ravel().tolist())
     else:
@@ -129,7 +125,9 @@ def make_sequence_example(inputs: Any, labels: Any) -> Any:
       inputs: [steps, input size] floats.
       labels: [steps] integers, or [steps, labels per step].
     """
-    example = example_protos().SequenceExample()
+    from bundles.tensorflow_protos import SequenceExample
+
+    example = SequenceExample()
     lists = example.feature_lists.feature_list
     if len(inputs):
         vectors = np.ascontiguousarray(inputs, "<f4")
@@ -242,8 +240,10 @@ def _parse_example(
 def _example(data: bytes, name: str) -> Any:
     from google.protobuf import message
 
+    from bundles.tensorflow_protos import SequenceExample
+
     try:
-        return example_protos().SequenceExample.FromString(data)
+        return SequenceExample.FromString(data)
     except message.DecodeError as error:
         raise RecordError(f"{name}: not a SequenceExample") from error
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundles import light_imports
 from bundles.errors import PerfRnnError
 
 if TYPE_CHECKING:
@@ -278,8 +277,9 @@ def from_note_sequence(sequence: music_pb2.NoteSequence) -> NoteArrays:
 
 def to_note_sequence(arrays: NoteArrays) -> music_pb2.NoteSequence:
     """Writes arrays into a new NoteSequence proto, with the steps where there are any."""
-    music_pb2 = light_imports.import_module("note_seq.protobuf.music_pb2")
-    sequence = music_pb2.NoteSequence(
+    from bundles.note_seq_protos import NoteSequence
+
+    sequence = NoteSequence(
         id=arrays.id,
         filename=arrays.filename,
         collection_name=arrays.collection_name,

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bundles import light_imports
 from bundles.errors import PerfRnnError
 
 if TYPE_CHECKING:
@@ -65,7 +64,8 @@ def parse_note_sequence(data: bytes, name: str) -> music_pb2.NoteSequence:
     if not data.startswith(b"MThd"):
         what = "does not begin as one" if data else "is empty"
         raise PerfRnnError(f"{name}: is no MIDI file: it {what}")
-    midi_io = light_imports.import_module("note_seq.midi_io")
+    from note_seq import midi_io
+
     try:
         with tick_limit():
             return midi_io.midi_to_note_sequence(data)

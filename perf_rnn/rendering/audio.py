@@ -20,9 +20,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bundles import light_imports
 from bundles.errors import PerfRnnError
-from perf_rnn.notes.arrays import NoteArrays, from_note_sequence, to_note_sequence
+from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes.midi_writer import instruments, to_midi
 from perf_rnn.notes.transforms import apply_sustain
 
 SAMPLE_RATE = 48000  # midirenderer's only one.
@@ -239,22 +239,20 @@ def _notes_between(notes: NoteArrays, start: float, end: float) -> NoteArrays:
 
 def _to_midi(notes: NoteArrays, volume: float) -> bytes:
     """Returns the MIDI file of notes and a tail, all volumes changed by volume / 100."""
-    import pretty_midi
-
-    midi_io = light_imports.import_module("note_seq.midi_io")
-    is_volume = notes.control_number == _VOLUME
-    value = np.where(is_volume, notes.control_value * volume / _DEFAULT_VOLUME, notes.control_value)
-    sequence = to_note_sequence(notes.replace(control_value=np.rint(value)))
-    midi = midi_io.note_sequence_to_pretty_midi(sequence)
-    for instrument in midi.instruments:
-        change = pretty_midi.ControlChange
-        if not any(c.number == _VOLUME and c.time == 0 for c in instrument.control_changes):
-            instrument.control_changes.append(change(_VOLUME, round(volume), 0.0))
+    columns = ("time", "number", "value", "instrument", "program", "is_drum")
+    controls = {name: getattr(notes, f"control_{name}") for name in columns}
+    is_volume = controls["number"] == _VOLUME
+    scaled = np.rint(controls["value"] * volume / _DEFAULT_VOLUME)
+    controls["value"] = np.where(is_volume, scaled, controls["value"])
+    rows = [*zip(*(column.tolist() for column in controls.values()), strict=True)]
+    set_at_start = {row[3:] for row in rows if row[:2] == (0.0, _VOLUME)}
+    for instrument in instruments(notes):
+        if instrument not in set_at_start:
+            rows.append((0.0, _VOLUME, round(volume), *instrument))
         # Without an event there the synthesiser would stop at the end of the last note.
-        instrument.control_changes.append(change(_PEDAL, 0, notes.total_time + TAIL_SECONDS))
-    file = io.BytesIO()
-    midi.write(file)
-    return file.getvalue()
+        rows.append((notes.total_time + TAIL_SECONDS, _PEDAL, 0, *instrument))
+    added = dict(zip((f"control_{name}" for name in columns), zip(*rows, strict=True), strict=True))
+    return to_midi(notes.replace(**added))
 
 
 def default_soundfont() -> str:

@@ -3,14 +3,14 @@
 import base64
 import dataclasses
 import html
-import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bundles import light_imports
 from bundles.errors import PerfRnnError
+from perf_rnn.notes.arrays import from_note_sequence
 from perf_rnn.notes.midi_files import MIDI_SUFFIXES, parse_note_sequence, unpack
+from perf_rnn.notes.midi_writer import to_midi
 from perf_rnn.rendering import audio, piano_roll
 
 Fact = str | int | float | Sequence[float]
@@ -38,7 +38,7 @@ class Piece:
 
     def __post_init__(self) -> None:
         if not self.midi:
-            object.__setattr__(self, "midi", to_midi(self.sequence))
+            object.__setattr__(self, "midi", to_midi(from_note_sequence(self.sequence)))
 
     @property
     def seconds(self) -> float:
@@ -118,14 +118,6 @@ def read_piece(path: str, name: str = "", facts: Mapping[str, Fact] | None = Non
         midi = unpack(file.read(), path)
     name = name or _without_suffix(os.path.basename(path))
     return Piece(parse_note_sequence(midi, path), name, facts or {}, midi=midi, path=path)
-
-
-def to_midi(sequence: Any) -> bytes:
-    """Returns a NoteSequence as the bytes of a MIDI file."""
-    midi_io = light_imports.import_module("note_seq.midi_io")
-    file = io.BytesIO()
-    midi_io.note_sequence_to_pretty_midi(sequence).write(file)
-    return file.getvalue()
 
 
 def _data_url(media_type: str, data: bytes) -> str:

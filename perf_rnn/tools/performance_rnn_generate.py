@@ -207,7 +207,8 @@ def _generate(bundle: Any, config: Any) -> None:
     from perf_rnn.events.controls import parse_disabled
     from perf_rnn.generation import generate as generation
     from perf_rnn.generation import sampler
-    from perf_rnn.rendering.piece import to_midi
+    from perf_rnn.notes.arrays import from_note_sequence
+    from perf_rnn.notes.midi_writer import to_midi
 
     primer = _primer()
     seed = random.randrange(2**31) if FLAGS.seed is None else FLAGS.seed
@@ -248,7 +249,7 @@ def _generate(bundle: Any, config: Any) -> None:
         seconds = time.monotonic() - start
         for path, piece in zip(paths, pieces, strict=True):
             sequence = piece.sequence
-            midi = to_midi(sequence)
+            midi = to_midi(from_note_sequence(sequence))
             atomic_write(path, midi)
             print(f"{path}: {len(sequence.notes)} notes in {sequence.total_time:.1f} s")
             if formats:

@@ -1,7 +1,6 @@
 """Measures pieces, generated or human, and how like another set and how original they are."""
 
 import os
-import warnings
 from typing import Any
 
 from absl import flags
@@ -55,7 +54,6 @@ def main() -> None:
         raise PerfRnnError("--split_csv divides --reference and --training; neither is given")
     output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
     # note_seq is all that is needed here; TensorFlow would take seconds and half a gigabyte.
-    warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
     from perf_rnn.analysis import music_report
     from perf_rnn.data import json_files, splits, tfrecord
 
