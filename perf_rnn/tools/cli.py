@@ -1,19 +1,12 @@
 """What every command-line tool shares: start, logging, and errors as one line."""
 
-<<<<<<< HEAD
-import io
-=======
 import contextlib
->>>>>>> d2c903f (TensorFlow's and note_seq's messages without stand-ins in sys.modules; MIDI written by code of our own)
+import io
 import os
 import signal
 import sys
 import warnings
-<<<<<<< HEAD
-from collections.abc import Callable, Sequence
-=======
-from collections.abc import Callable, Iterator
->>>>>>> d2c903f (TensorFlow's and note_seq's messages without stand-ins in sys.modules; MIDI written by code of our own)
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, TextIO
 
 from absl import app, flags
@@ -84,13 +77,9 @@ def run(main: Callable[[], None]) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     # TensorFlow's messages at its start say nothing about the user's work.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-<<<<<<< HEAD
-    if {"-h", "-help", "--help"} & {*sys.argv[1:]}:  # absl itself would exit with 1.
-=======
     # Nor that pydub, which note_seq imports, looks for programs that are not used here.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
-    if "--help" in sys.argv:  # absl itself would exit with 1, as if asking were an error.
->>>>>>> d2c903f (TensorFlow's and note_seq's messages without stand-ins in sys.modules; MIDI written by code of our own)
+    if {"-h", "-help", "--help"} & {*sys.argv[1:]}:  # absl itself would exit with 1.
         app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
     app.run(absl_main, flags_parser=parse_flags)
 
@@ -109,36 +98,28 @@ def _fail(error: Exception) -> NoReturn:
 
 
 def load_libraries() -> None:
-<<<<<<< HEAD
     """Imports TensorFlow and note_seq without the messages that they print; takes seconds."""
-    from bundles import light_imports
-
-    warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
-    with light_imports.without_notes():
-=======
-    """Imports TensorFlow and note_seq without the notes that they print; takes seconds."""
-    with without_notes():
->>>>>>> d2c903f (TensorFlow's and note_seq's messages without stand-ins in sys.modules; MIDI written by code of our own)
+    with _silent_stderr():
         import note_seq  # noqa: F401
         import tensorflow as tf
 
         tf.config.list_physical_devices()
 
 
-<<<<<<< HEAD
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Prints rows of cells in columns, two spaces apart; all but the first are aligned right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *others in rows:
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         print("  ".join([first.ljust(widths[0]), *cells]))
-=======
-@contextlib.contextmanager
-def without_notes() -> Iterator[None]:
-    """While this lasts, what is printed on stderr is not seen: TensorFlow's notes when imported.
 
-    They come from C++ before it listens to any setting, so file descriptor 2 itself is turned away.
-    Exceptions are shown all the same.
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Discards what is written to stderr, such as TensorFlow's messages when it is imported.
+
+    C++ writes them before it reads any setting, so file descriptor 2 itself is redirected.
+    Exceptions pass through.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # There may be no such file.
@@ -149,7 +130,6 @@ def without_notes() -> Iterator[None]:
             with open(os.devnull, "w", encoding="utf-8") as devnull:
                 os.dup2(devnull.fileno(), 2)
         yield
->>>>>>> d2c903f (TensorFlow's and note_seq's messages without stand-ins in sys.modules; MIDI written by code of our own)
 
 
 def _set_up_logging() -> None:
