@@ -241,7 +241,6 @@ def test_draws(config, lowest, highest, intervals):
 
 
 def test_the_longest_note_events_are_not_exceeded():
-    """A draw that they could not express is none."""
     longest = np.array([[0, 0, 60, 9, 24, 39], [12, 76, 62, 9, 24, 39]], np.int32)
     augment = Augmentation(NOTES)
     for seed in range(100):
@@ -283,3 +282,7 @@ def test_controls_are_those_of_the_augmented_events(performances):
     np.testing.assert_array_equal(disabled.events, changed.events)
     assert (disabled.controls[:, 0] == 1).all()
     assert not disabled.controls[:, 1:].any()
+    # As read from a dense record, which does not hold the first control vector.
+    controls = np.concatenate([np.zeros_like(stored.controls[:1]), disabled.controls[:1]])
+    dense = EventSequence(events, controls[[0] + [1] * (len(events) - 1)])
+    assert (augment(dense, 5).controls[:, 0] == 1).all()

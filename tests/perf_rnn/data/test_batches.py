@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from bundles.errors import PerfRnnError
 from perf_rnn.data.batches import WindowBatches
 from perf_rnn.data.examples import EventSequence
 
@@ -150,3 +151,27 @@ def test_seek_goes_on_with_what_augmentation_made():
     for a, b in itertools.islice(zip(batches, resumed, strict=False), 30):
         for name in ("inputs", "controls", "labels", "weights", "keep_state"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_seek_refuses_the_position_of_other_segments():
+    position = WindowBatches(segments_of(5, 5, 5), 2, 4, seed=1).position
+    with pytest.raises(PerfRnnError, match="2 examples, where there were 3"):
+        WindowBatches(segments_of(5, 5), 2, 4, seed=1).seek(position)
+
+
+def test_a_position_is_a_copy():
+    """A checkpoint holds it while the batches go on."""
+    batches = WindowBatches(segments_of(50, 21), 2, 8, seed=5)
+    next(batches)
+    position = batches.position
+    kept = position.copy()
+    next(batches)
+    np.testing.assert_array_equal(position, kept)
+    batches.seek(position)
+    next(batches)
+    np.testing.assert_array_equal(position, kept)
+
+
+def test_without_a_seed_there_is_no_augmentation():
+    batches = WindowBatches(segments_of(5, 5), 1, 4, augment=named_by_seed)
+    assert played(batches, 2) == [0, 1000]
