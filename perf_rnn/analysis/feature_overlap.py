@@ -134,4 +134,5 @@ def _density(sample: Floats, bandwidth: float, low: float, high: float) -> Float
     weights += np.bincount(left + 1, right_share, GRID_POINTS)
     offset = np.arange(1 - GRID_POINTS, GRID_POINTS) * step / bandwidth
     density: Floats = np.convolve(weights, np.exp(-0.5 * offset**2), "valid")
-    return density / density.sum()
+    density /= density.sum()
+    return density

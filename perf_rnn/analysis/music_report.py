@@ -60,8 +60,9 @@ class MeasuredSet:
 
     def values(self, figure: str) -> Floats:
         """Returns a figure of all parts that have it, float64[at most parts]."""
-        values = np.array([part.figures[figure] for part in self.parts])
-        return values[np.isfinite(values)]
+        values: Floats = np.array([part.figures[figure] for part in self.parts])
+        finite: Floats = values[np.isfinite(values)]
+        return finite
 
 
 class TrainingSet:

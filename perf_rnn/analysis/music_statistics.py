@@ -135,7 +135,8 @@ def played_order(start_step: Int64s, pitch: Int32s) -> Int64s:
     """
     by_time = np.argsort(start_step, kind="stable")
     chord = np.append(0, np.cumsum(np.diff(start_step[by_time]) > CHORD_STEPS))[: len(by_time)]
-    return by_time[np.lexsort((pitch[by_time], chord))]
+    order: Int64s = by_time[np.lexsort((pitch[by_time], chord))]
+    return order
 
 
 def cut(notes: NoteArrays, seconds: float) -> list[NoteArrays]:
@@ -174,7 +175,8 @@ def _silences(start: Int64s, end: Int64s, total: int) -> Int64s:
     """The steps from when all notes so far have ended to the next note, or to the end."""
     order = np.argsort(start, kind="stable")
     silent_from = np.append(0, np.maximum.accumulate(end[order]))
-    return np.maximum(np.append(start[order], total) - silent_from, 0)
+    silences: Int64s = np.maximum(np.append(start[order], total) - silent_from, 0)
+    return silences
 
 
 def _entropy(counts: Int64s) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Collection, Mapping
 
 from absl import logging
@@ -12,7 +11,7 @@ from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data.collections import PieceSet
 from perf_rnn.events.codec import STEPS_PER_SECOND, EventIndices
-from perf_rnn.notes.midi_files import MIDI_SUFFIXES
+from perf_rnn.notes.music_files import is_music
 from perf_rnn.notes.transforms import quantize
 
 
@@ -78,11 +77,10 @@ def read_whole_pieces(
             too_short += 1
     if not pieces:
         raise PerfRnnError(f"{path}: no piece in it has two events to predict one from the other")
-    is_midi = os.path.isdir(path) or path.lower().endswith(MIDI_SUFFIXES)
     left_out = {
         "damaged": piece_set.counts.damaged,
         "without_notes": piece_set.counts.without_notes,
         "not_encodable": not_encodable,
         "too_short": too_short,
     }
-    return WholePieces(path, "MIDI" if is_midi else "NoteSequences", pieces, left_out)
+    return WholePieces(path, "MIDI" if is_music(path) else "NoteSequences", pieces, left_out)

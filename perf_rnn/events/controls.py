@@ -150,7 +150,8 @@ class NoteDensity(ControlSignal):
     def encode(self, values: Any) -> NDArray[np.float32]:
         """Returns float32 [L, size], the one-hot class of each of L densities."""
         classes = np.searchsorted(self._edges, np.asarray(values, np.float64), side="right")
-        return np.eye(self.size, dtype=np.float32)[classes]
+        vectors: NDArray[np.float32] = np.eye(self.size, dtype=np.float32)[classes]
+        return vectors
 
     def encode_request(self, values: Any) -> NDArray[np.float32]:
         """Returns float32 [L, size], a mix of the two classes whose middles a density lies between.
@@ -167,7 +168,7 @@ class NoteDensity(ControlSignal):
             place = np.interp(np.log2(np.asarray(values, np.float64)), middles, range(self.size))
         # Rounded, so that a middle is one class and nothing else.
         distance = np.abs(place.round(6)[:, np.newaxis] - np.arange(self.size))
-        return np.maximum(1 - distance, 0).astype(np.float32)
+        return np.asarray(np.maximum(1 - distance, 0), np.float32)
 
     def _is_single(self, request: Any) -> bool:
         return not isinstance(request, (list, tuple))

@@ -72,7 +72,8 @@ class EventEncoding:
         """Returns float32 [..., width] for events [..., *event_shape]."""
         events = np.asarray(events)
         if self.vectors is not None:
-            return self.vectors[events]
+            looked_up: np.ndarray = self.vectors[events]
+            return looked_up
         places = events + self.offsets
         if not self.event_shape:
             places = places[..., np.newaxis]
@@ -120,7 +121,7 @@ class EventEncoding:
             heads = np.split(inputs, np.cumsum(self.head_sizes)[:-1], axis=1)
             nearest = np.stack([head.argmax(axis=1) for head in heads], axis=1)
             nearest = nearest.reshape(-1, *self.event_shape)
-        return nearest.astype(np.int32)
+        return np.asarray(nearest, np.int32)
 
 
 def modulo_vectors(codec: EventCodec) -> np.ndarray:

@@ -377,7 +377,7 @@ class EventCodec(EventClasses, Codec):
     @functools.cached_property
     def timeless_classes(self) -> NDArray[np.bool_]:
         """All but the shifts."""
-        return self.class_steps == 0
+        return np.equal(self.class_steps, 0)
 
     def legal_rules(self, primer: NDArray[np.int32], batch_size: int) -> LegalEvents:
         """The rules of `one_hot_rules`."""
