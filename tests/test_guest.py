@@ -33,7 +33,10 @@ example = examples.make_example(np.array([355, 60, 188], np.int32), config)
 with tfrecord.open_writers([new + "/a.tfrecord"]) as (writer,):
     writer.write(example.SerializeToString())
 assert len(examples.EventRecords(new + "/a.tfrecord", config)[0].events) == 3
-assert len(whole_pieces.read_whole_pieces(new + "/a.tfrecord", config).pieces) == 1
+
+with tfrecord.open_writers([new + "/b.tfrecord"]) as (writer,):
+    writer.write(piece.SerializeToString())
+assert len(whole_pieces.read_whole_pieces(new + "/b.tfrecord", config).pieces) == 1
 
 sys.argv = ["", "--num_steps=100", "--num_outputs=1", "--output_dir=" + new]
 try:
