@@ -1,6 +1,7 @@
-"""Every command that the documents show exists and has the flags that they show with it."""
+"""What the documents show works: commands and flags exist, Python runs, links lead somewhere."""
 
 import functools
+import os
 import pathlib
 import re
 import shlex
@@ -10,7 +11,11 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "WORKSPACE.md", "bundles/README.md")
+DOCUMENTS = (
+    *("README.md", "CONTRIBUTING.md", "WORKSPACE.md", "bundles/README.md"),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
+)
+GUIDE = [document for document in DOCUMENTS if document == "README.md" or "docs/" in document]
 TOOLS = {
     path.stem: path
     for room in ("pipelines", "perf_rnn")
@@ -19,14 +24,19 @@ TOOLS = {
 }
 SCRIPTS = ("bundles/train.sh", "bundles/samples/make.sh")
 # Other programs; those of .venv/bin are named by it or, once it is activated, bare.
-PROGRAMS = {"make", "python3", "python", "pip", "ruff", "mypy", "tensorboard"}
+PROGRAMS = {".", "make", "python3", "python", "pip", "ruff", "mypy", "tensorboard"}
+
+
+def blocks(document: str, language: str) -> list[str]:
+    """Returns the code blocks of a language in a document."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
+    return [block for _, block in found]
 
 
 def commands(document: str) -> list[list[str]]:
     """Returns the words of each command in a document's shell blocks."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-    blocks = re.findall(r"^( *)```sh\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
-    lines = "\n".join(block for _, block in blocks).replace("\\\n", " ").splitlines()
+    lines = "\n".join(blocks(document, "sh")).replace("\\\n", " ").splitlines()
     return [shlex.split(line) for line in lines if line.strip()]
 
 
@@ -83,19 +93,43 @@ def test_flags_in_the_text_exist(document):
 
 
 def test_the_guide_shows_every_tool():
-    assert {words[0] for words in commands("README.md")} >= TOOLS.keys()
+    shown = {words[0] for document in GUIDE for words in commands(document)}
+    assert shown >= TOOLS.keys()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_readme_is_a_quick_start():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("document", [name for name in GUIDE if blocks(name, "python")])
+def test_python_runs(document, asap_dir, tmp_path):
+    (tmp_path / "my_midi").symlink_to(asap_dir)
+    for number, block in enumerate(blocks(document, "python")):
+        # A file, since processes that a program starts import it.
+        program = tmp_path / f"program_{number}.py"
+        short = re.sub(r"\bseconds=\d+", "seconds=2", block)
+        program.write_text(short, encoding="utf-8")
+        subprocess.run(
+            [sys.executable, program],
+            check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+
+def anchors(path: pathlib.Path) -> set[str]:
+    """Returns the anchors that GitHub gives to a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md", "benchmarks/README.md"])
 def test_links_lead_somewhere(document):
-    text = (ROOT / document).read_text(encoding="utf-8")
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
-    for link in re.findall(r"\]\(([^)]+)\)", text):
-        path, _, anchor = link.partition("#")
+    here = ROOT / document
+    for link in re.findall(r"\]\(([^)]+)\)", here.read_text(encoding="utf-8")):
         if not link.startswith("https://"):
-            assert (ROOT / document).parent.joinpath(path).exists(), link
-            assert path or anchor in anchors, link
+            path, _, anchor = link.partition("#")
+            target = here.parent / path if path else here
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
 
 
 def test_files_named_in_the_workspace_exist():
