@@ -84,10 +84,15 @@ class MusicFile:
             notes = midi.parse_midi(content)
         except PerfRnnError as error:
             raise PerfRnnError(f"{self._shown}: {error}") from None
+        # File names may hold bytes that are not UTF-8; NoteSequence protos may not.
+        name, collection_name = (
+            text.encode(errors="backslashreplace").decode()
+            for text in (self.name, self.collection_name)
+        )
         return notes.replace(
-            id=note_sequence_id(self.name, self.collection_name, "midi"),
-            filename=self.name,
-            collection_name=self.collection_name,
+            id=note_sequence_id(name, collection_name, "midi"),
+            filename=name,
+            collection_name=collection_name,
         )
 
     @property

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bundles.errors import PerfRnnError
-from perf_rnn.notes.arrays import from_note_sequence
-from perf_rnn.notes.midi_files import MIDI_SUFFIXES, parse_note_sequence, unpack
+from perf_rnn.notes.arrays import from_note_sequence, to_note_sequence
 from perf_rnn.notes.midi_writer import to_midi
+from perf_rnn.notes.music_files import MusicFile, find_music_files
 from perf_rnn.rendering import audio, piano_roll
 
 Fact = str | int | float | Sequence[float]
@@ -69,36 +69,25 @@ class Piece:
         )
 
 
-def find_midi_files(source: str, recursive: bool = False) -> dict[str, str]:
-    """Returns the path of every MIDI file of a directory, or of one file, by its piece's name.
+def find_midi_files(source: str, recursive: bool = False) -> dict[str, MusicFile]:
+    """Returns the MIDI files of a directory or zip archive, or the one file, by piece name.
 
-    The name is the path below the directory, with forward slashes and without its ending.
+    The name is the path below the directory, with forward slashes and without its suffix.
 
     Raises:
       OSError: there is no such file or directory, or it cannot be read.
-      ValueError: it holds no MIDI file, or two whose names differ in their ending only.
+      PerfRnnError: it holds no MIDI file, or two whose names differ in their suffix only.
     """
-    if os.path.isfile(source):
-        return {_without_suffix(os.path.basename(source)): source}
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    names: dict[str, str] = {}
-    for directory, subdirectories, files in os.walk(source, onerror=fail):
-        if not recursive:
-            subdirectories.clear()
-        for path in (os.path.join(directory, file) for file in files):
-            if not path.lower().endswith(MIDI_SUFFIXES):
-                continue
-            name = _without_suffix(os.path.relpath(path, source).replace(os.sep, "/"))
-            if name in names:
-                raise PerfRnnError(f"{path} and {names[name]} would share their files; rename one")
-            names[name] = path
-    if not names:
-        hint = "" if recursive else " (--recursive looks into its subdirectories)"
-        raise PerfRnnError(f"{source}: no file ends in .mid or .midi, or these with .gz{hint}")
-    return dict(sorted(names.items()))
+    files: dict[str, MusicFile] = {}
+    for file in find_music_files(source, recursive):
+        name = _without_suffix(file.name)
+        if name in files:
+            raise PerfRnnError(
+                f"{source}: {files[name].name} and {file.name} would share their output files; "
+                "rename one"
+            )
+        files[name] = file
+    return files
 
 
 def _without_suffix(path: str) -> str:
@@ -107,17 +96,28 @@ def _without_suffix(path: str) -> str:
     return os.path.splitext(path)[0]
 
 
-def read_piece(path: str, name: str = "", facts: Mapping[str, Fact] | None = None) -> Piece:
-    """Reads a MIDI file, perhaps compressed; without a `name`, it gets the file's without ending.
+def read_piece(
+    file: MusicFile | str | os.PathLike[str],
+    name: str = "",
+    facts: Mapping[str, Fact] | None = None,
+) -> Piece:
+    """Reads a MIDI file, perhaps compressed with gzip.
+
+    Args:
+      file: the file or its path.
+      name: of the piece; that of the file without its suffix if not given.
+      facts: what is known of the piece.
 
     Raises:
       OSError: it cannot be read.
-      ValueError: it is not a MIDI file.
+      PerfRnnError: it is not a MIDI file, or a damaged one.
     """
-    with open(path, "rb") as file:
-        midi = unpack(file.read(), path)
-    name = name or _without_suffix(os.path.basename(path))
-    return Piece(parse_note_sequence(midi, path), name, facts or {}, midi=midi, path=path)
+    if not isinstance(file, MusicFile):
+        file = MusicFile(os.fspath(file), os.path.basename(file), "")
+    sequence = to_note_sequence(file.notes())
+    content = file.content()
+    midi = content[content.index(b"MThd") :]  # A RIFF header may come before it.
+    return Piece(sequence, name or _without_suffix(file.name), facts or {}, 0.0, midi, file.path)
 
 
 def _data_url(media_type: str, data: bytes) -> str:

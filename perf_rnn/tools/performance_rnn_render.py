@@ -10,7 +10,9 @@ from perf_rnn.tools import cli
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string(
-    "input", None, "MIDI file, or directory of MIDI files (.mid, .midi, or these with .gz)."
+    "input",
+    None,
+    "MIDI file, or directory or zip archive of MIDI files (.mid, .midi, .gz and more).",
 )
 flags.DEFINE_bool("recursive", False, "Also render the MIDI files in subdirectories of --input.")
 flags.DEFINE_string("output_dir", None, "Directory for the files; if not given, that of --input.")
@@ -43,15 +45,15 @@ def main() -> None:
     formats = rendering.parse_formats(FLAGS.render)
     if not formats:
         raise PerfRnnError(f"--render is empty; give some of {', '.join(rendering.FORMATS)}")
-    names = rendering.find_midi_files(source, FLAGS.recursive)
+    files = rendering.find_midi_files(source, FLAGS.recursive)
     renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
     counts = {"rendered": 0, "skipped": 0, "without notes": 0}
-    for name, path in progress.show(names.items(), "rendering", counts, len(names), unit="files"):
+    for name, file in progress.show(files.items(), "rendering", counts, len(files), unit="files"):
         try:
             try:
-                piece = rendering.read_piece(path, name)
+                piece = rendering.read_piece(file, name)
             except OSError as error:  # Such as a dangling link. A file not written ends the tool.
-                raise PerfRnnError(f"{path}: {error.strerror}") from error
+                raise PerfRnnError(f"{file.path}: {error.strerror}") from error
             renderer.add(piece)
         except PerfRnnError as error:
             logging.warning("skipped: %s", error)
@@ -59,10 +61,10 @@ def main() -> None:
             continue
         counts["rendered"] += 1
         if not piece.sequence.notes:
-            logging.warning("%s: has no notes", path)
+            logging.warning("%s: has no notes", file.path)
             counts["without notes"] += 1
     if not counts["rendered"]:
-        raise PerfRnnError(f"{source}: none of its {len(names)} MIDI file(s) could be rendered")
+        raise PerfRnnError(f"{source}: none of its {len(files)} MIDI file(s) could be rendered")
     for path in renderer.finish():
         print(f"Wrote {path}")
     shown = ", ".join(f"{count} {what}" for what, count in counts.items())

@@ -38,7 +38,7 @@ flags.DEFINE_float(
 flags.DEFINE_string("output_file", None, "JSON file to write, with every piece's figures.")
 
 PASSAGES_SHOWN = 3
-# How input and reference compare, and how halves of the reference do.
+# How the sets compare, see feature_overlap; the last two by distances within the reference.
 COMPARISONS = ("overlap", "divergence", "reference_overlap", "reference_divergence")
 
 
