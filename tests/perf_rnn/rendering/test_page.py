@@ -282,7 +282,9 @@ def test_it_loads_and_shows_what_is_known(show):
     facts = {"seed": 12345678, "temperature": 0.9, "NLL": 1.23456789, HOSTILE: HOSTILE}
     browser = show(piece("nocturne", facts), piece(HOSTILE))
     assert browser.run(NAMES) == sorted(["nocturne", HOSTILE])
-    shown = browser.run("document.querySelectorAll('.piece')[1].innerText")
+    text = "document.querySelectorAll('.piece')[1].innerText"
+    browser.until(f"{text} !== ''")  # Until it is laid out.
+    shown = browser.run(text)
     for text in ("seed\n12345678", "temperature\n0.9", "NLL\n1.235", "4 notes", "0:00 / 0:02"):
         assert text in shown
     assert browser.run("document.querySelector('dl div:last-child').textContent") == HOSTILE * 2
