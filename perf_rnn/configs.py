@@ -23,7 +23,7 @@ class PerformanceRnnConfig:
     Attributes:
       key: the name that `--config` takes.
       id: the id that its bundles carry.
-      description: what a reader of a bundle sees.
+      description: what bundles show to a reader.
       encoding: of its events.
       conditioning: its control signals, if any.
       hparams: the default hyperparameters.
@@ -129,7 +129,7 @@ def get_config(key: str) -> PerformanceRnnConfig:
     """Returns the config named `key`.
 
     Raises:
-      ValueError: there is none of that name.
+      PerfRnnError: no config has that name.
     """
     if key not in default_configs:
         raise PerfRnnError(f"unknown config {key!r}; known: {', '.join(default_configs)}")
@@ -137,5 +137,5 @@ def get_config(key: str) -> PerformanceRnnConfig:
 
 
 def configs_of_id(bundle_id: str) -> list[PerformanceRnnConfig]:
-    """Returns the configs whose bundles carry `bundle_id`; none where it is another model's."""
+    """Returns the configs whose bundles carry `bundle_id`: none for another model's bundle."""
     return [config for config in default_configs.values() if config.id == bundle_id]

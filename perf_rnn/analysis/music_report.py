@@ -14,10 +14,10 @@ from perf_rnn.analysis.originality import Originality, TrainingPassages
 from perf_rnn.data.collections import PieceSet
 from perf_rnn.notes.arrays import Floats, NoteArrays
 
-# Figures that only training pieces make possible, see `Originality`.
+# Figures that need training pieces, see `Originality`.
 ORIGINALITY_UNITS = {"longest_passage": "notes", "copied_share": "share"}
-# Who copies more than this many per cent of the reference's parts is named. Not more per cent: the
-# reference itself may hold a few pieces that stand in the training set under another name.
+# Parts that copy more than this percentage of the reference's parts do are listed as suspicious. It
+# is not higher since the reference may hold a few training pieces under another name.
 SUSPICIOUS_PERCENTILE = 95
 # Sets whose parts differ more in length than by this factor are compared with a warning.
 COMPARABLE_LENGTHS = 1.25
@@ -25,7 +25,7 @@ COMPARABLE_LENGTHS = 1.25
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What was measured of a piece, or of one of the parts that it was cut into.
+    """The figures of a piece, or of one of the parts that it was cut into.
 
     Attributes:
       piece: the piece's name.
@@ -44,7 +44,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredSet:
-    """What was measured of a set of pieces.
+    """The figures of a set of pieces.
 
     Attributes:
       path: where they are.
@@ -140,7 +140,7 @@ def measure(
 def report(
     measured: MeasuredSet, reference: MeasuredSet | None, training: TrainingSet | None
 ) -> dict[str, Any]:
-    """Puts everything into one dictionary for JSON; a figure that does not exist is None.
+    """Returns everything as one dictionary for JSON; a figure that does not exist is None.
 
     Returns:
       `sets`: of `input`, `reference` and `training` their path and counts. `figures`: by name the

@@ -1,4 +1,4 @@
-"""How much of a piece stands in the training pieces already, note for note.
+"""How much of a piece occurs in the training pieces, note for note.
 
 A passage is the pitches of successive notes in `played_order`, compared by their intervals, so that
 transposing a passage, playing it faster or slower, or spreading its chords does not hide it.
@@ -18,7 +18,7 @@ from perf_rnn.events.codec import STEPS_PER_SECOND
 from perf_rnn.notes.arrays import Int64s, NoteArrays
 from perf_rnn.notes.transforms import quantize
 
-# Shorter passages are common property: scales, trills, broken chords, cadences.
+# Shorter passages occur in much music: scales, trills, broken chords, cadences.
 COPIED_NOTES = 16
 
 UInt64s = NDArray[np.uint64]
@@ -29,14 +29,14 @@ class Originality:
     """What a piece shares with the training pieces.
 
     Attributes:
-      longest_passage: notes of its longest passage that also stands in a training piece; 1 if they
+      longest_passage: notes of its longest passage that also occurs in a training piece; 1 if they
         share no interval.
       start_time: when that passage starts in the piece, seconds; of several, the first.
-      training_piece: number of a training piece it stands in, the first.
+      training_piece: number of the first training piece that it occurs in.
       training_time: when it starts there, seconds.
       transposition: semitones it lies above the training piece.
       copied_share: share of the piece's notes that belong to any passage of 16 or more notes that
-        stands in a training piece. A copy with a wrong note here and there has a short longest
+        occurs in a training piece. A copy with a wrong note here and there has a short longest
         passage, but a large share.
     """
 
@@ -57,7 +57,7 @@ class TrainingPassages:
     """
 
     def __init__(self, pieces: Iterable[NoteArrays]) -> None:
-        """Takes in the training pieces, which need not be in memory together.
+        """Reads the training pieces one after another; they need not be in memory together.
 
         Raises:
           ValueError: there is no piece, or one has no notes or is quantised.
@@ -65,7 +65,7 @@ class TrainingPassages:
         self._training = _Notes(pieces, "training piece", seed=0)
 
     def originality(self, pieces: Sequence[NoteArrays]) -> list[Originality]:
-        """Finds the longest passage of each piece that stands in a training piece.
+        """Finds the longest passage of each piece that occurs in a training piece.
 
         Args:
           pieces: not quantised, each with at least one note.

@@ -11,7 +11,7 @@ from perf_rnn.data.examples import EventSequence
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """What one training or evaluation step reads.
+    """The input of one training or evaluation step.
 
     Attributes:
       inputs: int32 [batch, window, *event_shape], events.
@@ -36,8 +36,8 @@ class Batch:
 class WindowBatches:
     """Cuts segments into windows that follow each other in their row of the batch.
 
-    A row that has finished its segment takes the next one that no row has taken. Where it stands
-    is a small array, so a training run can go on exactly where it was stopped.
+    A row that has finished its segment takes the next one that no row has taken. The position is a
+    small array, so that a training run can resume exactly where it was stopped.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class WindowBatches:
         """Starts at the first segment.
 
         Args:
-          segments: one or more, read by number, never all at once.
+          segments: one or more, read by number, one at a time.
           batch_size: rows.
           window: events a row advances in one batch.
           seed: shuffles the segments anew for each of endless passes; None makes one pass in
             order, after which rows without a segment are padding.
-          augment: with a seed: makes of each segment what this pass is to have in its place, from a
-            seed that depends on `seed`, pass and segment alone.
+          augment: with a seed: returns the copy of a segment that a pass trains on, given a seed
+            that depends on `seed`, pass and segment alone.
         """
         self.window = window
         self._segments = segments
@@ -74,14 +74,14 @@ class WindowBatches:
 
     @property
     def position(self) -> np.ndarray:
-        """Where the batches stand, and of how many segments: int64 [2 + 2 * batch]."""
+        """Number of segments, and how far each row is: int64 [2 + 2 * batch]."""
         return np.concatenate([[len(self._segments), self._next], self._taken, self._start])
 
     def seek(self, position: np.ndarray) -> None:
-        """Goes to a `position` that batches of the same segments, size, window and seed had.
+        """Resumes at a `position` of batches of the same segments, size, window and seed.
 
         Raises:
-          ValueError: they were of another number of segments.
+          PerfRnnError: the position is of another number of segments.
         """
         if position[0] != len(self._segments):
             raise PerfRnnError(f"{len(self._segments)} examples, where there were {position[0]}")
@@ -137,5 +137,5 @@ class WindowBatches:
         segment = self._segments[number]
         if self._augment is None:
             return segment
-        # Not 0, which would make the seed that of the pass's order.
+        # Not 0: that would be the seed of the pass's order.
         return self._augment(segment, [self._seed, epoch, number + 1])

@@ -32,13 +32,13 @@ EXAMPLE_FORMATS = ("sparse_one_hot", "dense_one_hot")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EventSequence:
-    """One segment as events and what a model is told about each.
+    """One segment: its events, and the control vector at each.
 
     Attributes:
       events: int32 [length, *event_shape].
       controls: float32 [length, control_size], the control vector at every event; of width 0 for
-        an unconditioned config. No network reads the first row, and dense records do not hold it:
-        it is zero where it was read from one.
+        an unconditioned config. No network reads the first row; dense records do not hold it, and
+        where a segment was read from one it is a row of zeros.
       source_id: id of the performance it was cut from, augmentation included; '' if unknown.
       segment_index: its place in that performance, from 0.
     """
@@ -57,12 +57,12 @@ class EventSequence:
         source_id: str = "",
         segment_index: int = 0,
     ) -> "EventSequence":
-        """Makes a segment whose controls are what its events show.
+        """Makes a segment with the controls extracted from its events.
 
         Args:
           events: int32 [length, *event_shape].
           config: whose control signals are extracted.
-          disabled: for optional conditioning: controls that say that there are none.
+          disabled: for optional conditioning: controls that say that conditioning is off.
           source_id, segment_index: see the attributes.
         """
         controls = config.conditioning.extract(events, config.codec, disabled)
@@ -79,13 +79,13 @@ def make_example(
     source_id: str = "",
     segment_index: int = 0,
 ) -> Any:
-    """Returns the `tf.train.SequenceExample` of a segment, its controls what its events show.
+    """Returns the `tf.train.SequenceExample` of a segment, with the controls extracted from it.
 
     Args:
       events: int32 [length, *event_shape].
-      config: of the models that are to be trained on it.
+      config: of the models that will be trained on it.
       example_format: one of `EXAMPLE_FORMATS`.
-      disabled: for optional conditioning: whether there are to be no controls.
+      disabled: for optional conditioning: whether it is off.
       augmented: whether it is one of the copies, stretched and transposed, that a dataset has of
         each segment.
       source_id, segment_index: see `EventSequence`.
@@ -132,8 +132,8 @@ def make_sequence_example(inputs: Any, labels: Any) -> Any:
     if len(inputs):
         vectors = np.ascontiguousarray(inputs, "<f4")
         lists["inputs"].feature.add().float_list.value.extend(vectors[0])
-        # All steps' bytes begin as protobuf has written the first's: laid out together they take
-        # a twentieth of the time that they take float by float through its messages.
+        # The bytes of all steps begin like those that protobuf writes for the first. Writing them
+        # as one array takes a twentieth of the time of adding float by float to messages.
         begin = np.frombuffer(lists["inputs"].SerializeToString(), np.uint8)[: -vectors[0].nbytes]
         following = np.empty((len(vectors) - 1, len(begin) + vectors[0].nbytes), np.uint8)
         following[:, : len(begin)] = begin
@@ -186,7 +186,7 @@ class EventRecords(Sequence[EventSequence]):
     def augmented(self) -> bool | None:
         """Whether the data is augmented, as each file's first example has it.
 
-        True if one file is, None if none is but one does not say.
+        True if any file is; None if none is and one does not say.
         """
         found = []
         for file in self._files:
@@ -249,7 +249,7 @@ def _example(data: bytes, name: str) -> Any:
 
 
 def _flag(context: Any, feature: str, name: str) -> bool | None:
-    """Returns what a feature of 0 or 1 says, None where there is none."""
+    """Returns a feature of 0 or 1 as a bool, None where the context lacks it."""
     if feature not in context:
         return None
     values = list(context[feature].int64_list.value)

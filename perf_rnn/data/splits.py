@@ -1,4 +1,4 @@
-"""Which performances are trained on and which are held out: CSV files as MAESTRO's."""
+"""Which performances are trained on and which are held out: CSV files like MAESTRO's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from bundles.atomic_files import atomic_write
 from bundles.errors import PerfRnnError
 
-# What a MAESTRO-style CSV calls the splits.
+# The names of the splits in a MAESTRO-style CSV.
 TRAIN = "train"
 HELD_OUT = ("validation", "test")
 SPLITS = (TRAIN, *HELD_OUT)
@@ -23,7 +23,7 @@ def read_splits(path: str) -> dict[str, str]:
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: a column is missing, a split is unknown, or a file stands in two.
+      PerfRnnError: a column is missing, a split is unknown, or a file is listed under two.
     """
     splits: dict[str, str] = {}
     with open(path, newline="", encoding="utf-8-sig") as file:
@@ -46,18 +46,20 @@ def read_splits(path: str) -> dict[str, str]:
                         else f"{path}: line {rows.line_num}: has no midi_filename"
                     )
                 if splits.setdefault(name, split) != split:
-                    raise PerfRnnError(f"{path}: {name} stands in {splits[name]} and in {split}")
+                    raise PerfRnnError(
+                        f"{path}: {name} is listed under {splits[name]} and under {split}"
+                    )
         except (csv.Error, UnicodeDecodeError) as error:
             raise PerfRnnError(f"{path}: is no CSV file ({error})") from error
     return splits
 
 
 def names_in(path: str, splits: Collection[str]) -> set[str]:
-    """Returns the files that a CSV has in some of `SPLITS`.
+    """Returns the files that a CSV lists under some of `SPLITS`.
 
     Raises:
-      ValueError: there are none.
-      ValueError, OSError: see `read_splits`.
+      PerfRnnError: it lists none, or as `read_splits` has it.
+      OSError: the file cannot be read.
     """
     names = {name for name, split in read_splits(path).items() if split in splits}
     if not names:

@@ -1,8 +1,8 @@
 """TFRecord files: read with faults named, and written atomically.
 
 A record is a uint64 length, its masked CRC32C, the data, and the data's, little-endian. That
-is read and written here without TensorFlow, whose errors are no OSErrors and whose runtime is slow
-and noisy to start.
+is read and written here without TensorFlow, whose errors are not OSErrors and whose runtime is
+slow to start and prints much.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ class RecordError(PerfRnnError):
 class RecordFile(Sequence[bytes]):
     """The records of an uncompressed TFRecord file, read by number or one after another.
 
-    Their places are found when it is opened, by hopping from length to length; a record is read,
-    and its checksum verified, when it is asked for.
+    Opening it reads the lengths only; a record is read, and its checksum verified, when it is asked
+    for.
     """
 
     def __init__(self, path: str):
@@ -38,7 +38,7 @@ class RecordFile(Sequence[bytes]):
 
         Raises:
           OSError: it cannot be read.
-          RecordError: it is no TFRecord file, or is truncated.
+          RecordError: it is not a TFRecord file, or is truncated.
         """
         self.path = path
         with open(path, "rb") as file:

@@ -1,1 +1,1 @@
-"""Events: the encodings of notes as event indices, and control signals."""
+"""Events: representations of notes as class indices, their rules, and control signals."""

@@ -1,4 +1,4 @@
-"""Control signals: what a conditioned model is told about the music to come.
+"""Control signals: quantities of the music to come that a model is conditioned on.
 
 Values, windows and encodings are those of note-seq 0.0.5's `performance_controls`, with the
 settings of Magenta 2.1.4's configs. A signal is extracted from a whole performance at once, in
@@ -65,7 +65,7 @@ class ControlSignal(abc.ABC):
         """Returns one value that a user asks for, as this signal holds it.
 
         Raises:
-          ValueError: it is none; the message names the signal, the value and what is wanted.
+          PerfRnnError: it is not one; the message names the signal, the value and what is wanted.
         """
 
     @abc.abstractmethod
@@ -84,7 +84,7 @@ class ControlSignal(abc.ABC):
         """Returns the values asked for by a single one or by a list of them.
 
         Raises:
-          ValueError: the list is empty, or a value is none of this signal's.
+          PerfRnnError: the list is empty, or a value is not one of this signal.
         """
         if isinstance(request, np.ndarray):
             request = request.tolist()
@@ -100,7 +100,7 @@ class ControlSignal(abc.ABC):
         Words need no quotes.
 
         Raises:
-          ValueError: the list is empty, or the text holds other than this signal's values.
+          PerfRnnError: the list is empty, or the text holds anything but values of this signal.
         """
         return self.values(_literal(text))
 
@@ -213,7 +213,7 @@ class PitchHistogram(ControlSignal):
         """Returns float64 [L, 12], seconds of sound at each of a performance's events.
 
         A pitch sounds from a NOTE_ON to the next NOTE_OFF, however often it is struck in between;
-        those that sound already are counted. The shift that reaches the window's end counts in
+        those already sounding are counted. The shift that reaches the window's end counts in
         full. A hundredth of a second is added to each class.
         """
         starts, ends, steps = _windows(codec.event_steps(events), self._window_steps)
@@ -264,8 +264,8 @@ class Conditioning:
           disabled: whether the signals are disabled, for all events or bool [L] for each.
 
         Raises:
-          ValueError: `disabled`, and this conditioning is not optional; or there are signals, and
-            the events are note events, which none is defined on.
+          PerfRnnError: `disabled`, and this conditioning is not optional; or there are signals,
+            which are not defined on these events.
         """
         values = [signal.extract(events, codec) for signal in self.signals]
         return self.encode(values, np.broadcast_to(disabled, len(events)))
@@ -279,8 +279,8 @@ class Conditioning:
             are, the vector is a 1 and then zeros.
 
         Raises:
-          ValueError: `disabled`, and this conditioning is not optional; or the numbers of values
-            do not go together.
+          PerfRnnError: `disabled`, and this conditioning is not optional; or the numbers of values
+            do not match.
         """
         return self.join(
             [signal.encode(part) for signal, part in zip(self.signals, values, strict=True)],
@@ -293,7 +293,7 @@ class Conditioning:
         """Returns the control vectors, float32 [L, size], of each signal's, [L or 1, its size].
 
         Raises:
-          ValueError: as `encode` has it.
+          PerfRnnError: as `encode` has it.
         """
         flags = np.atleast_1d(np.asarray(disabled, np.bool_))
         if flags.any() and not self.optional:
@@ -314,7 +314,7 @@ def disabled_values(request: Any) -> list[bool]:
     """Returns whether conditioning is to be disabled, as asked for by a bool or a list of bools.
 
     Raises:
-      ValueError: the list is empty, or there is other than True and False.
+      PerfRnnError: the list is empty, or holds anything but True and False.
     """
     flags = list(request) if isinstance(request, (list, tuple)) else [request]
     if not flags or not all(isinstance(flag, bool) for flag in flags):
@@ -332,7 +332,7 @@ def parse_disabled(text: str) -> list[bool]:
     [True, False]
 
     Raises:
-      ValueError: the list is empty, or there is other than True and False.
+      PerfRnnError: the list is empty, or holds anything but True and False.
     """
     return disabled_values(_literal(text))
 
@@ -342,8 +342,8 @@ def _windows(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The window ahead of every event.
 
-    A window is looked at anew at the first event and after each shift; the events up to the next
-    shift have the same one.
+    A new window begins at the first event and after each shift; all events up to the next shift
+    share it.
 
     Args:
       event_steps: [L], the steps that each event takes.

@@ -1,4 +1,4 @@
-"""Event encodings: how events become the network's inputs, and what it chooses among.
+"""Event encodings: how events become the network's inputs, and the classes of its outputs.
 
 The four encodings are those of Magenta 2.1.4's Performance RNN configs.
 """
@@ -13,8 +13,8 @@ from bundles.errors import PerfRnnError
 from perf_rnn.events.codec import NUM_PITCHES, Codec, EventIndices
 from perf_rnn.events.one_hot import EventCodec
 
-# Dense inputs come as float32; what differs more from every event's vector is none of them. The
-# two closest modulo vectors are 0.04 apart.
+# Dense inputs are float32; a vector that differs by more than this from every event's is refused.
+# The two closest modulo vectors are 0.04 apart.
 _DENSE_TOLERANCE = 1e-4
 
 
@@ -44,7 +44,7 @@ class EventEncoding:
 
     @property
     def head_sizes(self) -> tuple[int, ...]:
-        """Classes of each head: the network chooses one of each for the next event."""
+        """Classes of each head: the network predicts one of each for the next event."""
         return self.codec.head_sizes
 
     @property
@@ -64,7 +64,7 @@ class EventEncoding:
 
     @functools.cached_property
     def offsets(self) -> np.ndarray:
-        """int32 [*event_shape]: added to an event, the places of the ones in its one-hot vector."""
+        """int32 [*event_shape]: the place of each head's first class in the one-hot vector."""
         first = np.cumsum([0, *self.head_sizes[:-1]]).astype(np.int32)
         return first.reshape(self.event_shape)
 
@@ -94,19 +94,19 @@ class EventEncoding:
         """The events, int32 [L, *event_shape], of dense inputs [L, dense_width].
 
         Raises:
-          ValueError: the width is another one, or a vector is that of no event.
+          PerfRnnError: the width is wrong, or a vector belongs to no event.
         """
         inputs = np.asarray(inputs, np.float32)
         if inputs.ndim != 2 or inputs.shape[1] != self.dense_width:
             raise PerfRnnError(
                 f"expected dense inputs of shape [L, {self.dense_width}], got {inputs.shape}"
             )
-        with np.errstate(invalid="ignore"):  # NaN and infinity are no event's either.
+        with np.errstate(invalid="ignore"):  # NaN and infinity belong to no event.
             events = self._nearest_events(inputs)
             is_close = np.abs(self.dense_inputs(events) - inputs) <= _DENSE_TOLERANCE
-        strangers = np.flatnonzero(~is_close.all(axis=1))
-        if len(strangers):
-            raise PerfRnnError(f"dense input {strangers[0]} is that of no event")
+        unknown = np.flatnonzero(~is_close.all(axis=1))
+        if len(unknown):
+            raise PerfRnnError(f"dense input {unknown[0]} belongs to no event")
         return events
 
     def _nearest_events(self, inputs: np.ndarray) -> EventIndices:
@@ -129,7 +129,7 @@ def modulo_vectors(codec: EventCodec) -> np.ndarray:
 
     Pitches and values are points on circles, so that close ones have close vectors. Each event
     type has a block of its own, zero for the other types: 1, then cosine and sine. NOTE_ON and
-    NOTE_OFF have two circles, of the pitch (144 to the round) and of its pitch class; TIME_SHIFT
+    NOTE_OFF have two circles, of the pitch (144 to a circle) and of its pitch class; TIME_SHIFT
     and VELOCITY have one, of their values. Without velocity bins, [classes, 13].
     """
     pitch = np.arange(NUM_PITCHES)

@@ -1,4 +1,4 @@
-"""Performances as note events: one event a note, with its shift, velocity and duration.
+"""Performances as note events: one event per note, with its shift, velocity and duration.
 
 An event is six indices, one for each head of the network: the shift from the start of the note
 before (coarse, fine), the pitch, the velocity bin, and the duration (coarse, fine). They are those
@@ -103,11 +103,11 @@ class NoteCodec(Codec):
           start_step: the step the first shift counts from.
 
         Returns:
-          int32 [L, 6] events, one a note.
+          int32 [L, 6] events, one per note.
 
         Raises:
           ShiftTooLongError, DurationTooLongError: whichever comes first in the notes' order.
-          ValueError: the notes are not quantised, or a pitch, velocity or duration is impossible.
+          PerfRnnError: the notes are not quantised, or a pitch, velocity or duration is impossible.
         """
         if notes.start_step is None or notes.end_step is None:
             raise PerfRnnError("notes are not quantised; call note_transforms.quantize first")
@@ -144,7 +144,7 @@ class NoteCodec(Codec):
           instrument, program, is_drum: given to every note.
 
         Raises:
-          ValueError: an index is outside its head, or `max_note_duration` is not above 0.
+          PerfRnnError: an index is outside its head, or `max_note_duration` is not above 0.
         """
         events = self._check_indices(events)
         first_step = np.cumsum(self.event_steps(events))
@@ -164,7 +164,7 @@ class NoteCodec(Codec):
     def event_steps(self, events: Any) -> NDArray[np.int64]:
         """The steps by which each event moves on, int64 [...] for events [..., 6]: its shift.
 
-        A note's duration is none of them: the next note's shift counts from this one's start.
+        A note's duration is not included: the next note's shift counts from this one's start.
         """
         events = np.asarray(events, np.int64)
         steps: NDArray[np.int64] = events[..., 0] * SHIFT_HEADS[1] + events[..., 1]
@@ -181,7 +181,7 @@ class NoteCodec(Codec):
         Note events cannot end with silence, so a shorter performance stays as it is.
 
         Raises:
-          ValueError: `steps` is negative.
+          PerfRnnError: `steps` is negative.
         """
         if steps < 0:
             raise PerfRnnError(f"length of {steps} steps is below 0")
@@ -209,7 +209,7 @@ class NoteCodec(Codec):
         performance = performance_lib.NotePerformance(
             sequence, num_velocity_bins=self.num_velocity_bins, start_step=start_step
         )
-        # It takes these two from the sequence's notes only, and calls one without notes drums.
+        # NotePerformance takes these two from the sequence's notes, and drums where there are none.
         performance._program, performance._is_drum = program, is_drum
         kind = performance_lib.PerformanceEvent
         columns = (self.event_steps(events), events[:, 2], events[:, 3] + 1, note_durations(events))
@@ -230,7 +230,7 @@ class NoteCodec(Codec):
         """The events of a note_seq NotePerformance, int32 [L, 6].
 
         Raises:
-          ValueError: a shift, velocity bin or duration is more than this codec holds.
+          PerfRnnError: a shift, velocity bin or duration is more than this codec holds.
         """
         values = np.array(
             [[part.event_value for part in event] for event in performance], np.int64

@@ -88,7 +88,7 @@ class EventCodec(EventClasses, Codec):
           int32[L] event indices.
 
         Raises:
-          ValueError: the notes are not quantised, or a pitch or velocity is outside MIDI's range.
+          PerfRnnError: the notes are not quantised, or a pitch or velocity is outside MIDI's range.
         """
         if notes.start_step is None or notes.end_step is None:
             raise PerfRnnError("notes are not quantised; call note_transforms.quantize first")
@@ -160,7 +160,7 @@ class EventCodec(EventClasses, Codec):
           instrument, program, is_drum: given to every note.
 
         Raises:
-          ValueError: an event index is outside 0 to num_classes - 1, `velocity` is outside 1 to
+          PerfRnnError: an event index is outside 0 to num_classes - 1, `velocity` is outside 1 to
             127, or `max_note_duration` is not above 0.
         """
         events = self._check_indices(events)
@@ -215,7 +215,7 @@ class EventCodec(EventClasses, Codec):
         removes what follows `steps`; events at that very step stay.
 
         Raises:
-          ValueError: `steps` is negative.
+          PerfRnnError: `steps` is negative.
         """
         if steps < 0:
             raise PerfRnnError(f"length of {steps} steps is below 0")
@@ -267,7 +267,7 @@ class EventCodec(EventClasses, Codec):
         """The event indices of a note_seq Performance.
 
         Raises:
-          ValueError: an event is outside the codec's ranges.
+          PerfRnnError: an event is outside the codec's ranges.
         """
         return np.fromiter(
             (self.event_index(event.event_type, event.event_value) for event in performance),

@@ -1,4 +1,4 @@
-"""A sequence of notes as parallel NumPy arrays, and its exchange with NoteSequence protos.
+"""A sequence of notes as parallel NumPy arrays, and its conversion from and to NoteSequence protos.
 
 Every proto field is read once; after that a sequence is worked on as whole arrays
 (`perf_rnn.notes.transforms`, `perf_rnn.events.one_hot`) and no proto is touched again.
@@ -74,7 +74,7 @@ class NoteArrays:
       total_steps: steps.
 
     Raises:
-      ValueError: columns of one table differ in length, or a column is not one-dimensional.
+      PerfRnnError: columns of one table differ in length, or a column is not one-dimensional.
     """
 
     start_time: Floats = _column("notes", "start_time", np.float64)
@@ -158,7 +158,7 @@ class NoteArrays:
 
         Raises:
           TypeError: there is no such field.
-          ValueError: as from the constructor.
+          PerfRnnError: as from the constructor.
         """
         copy = object.__new__(NoteArrays)
         copy.__dict__.update(self.__dict__, **changes)
@@ -237,7 +237,7 @@ def from_note_sequence(sequence: music_pb2.NoteSequence) -> NoteArrays:
     parts, voices, note values) has no place in a performance and is left out.
 
     Raises:
-      ValueError: the sequence is quantised relative to its tempo.
+      PerfRnnError: the sequence is quantised relative to its tempo.
     """
     quantization = sequence.quantization_info
     if quantization.steps_per_quarter > 0:

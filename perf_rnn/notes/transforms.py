@@ -32,8 +32,8 @@ def apply_sustain(arrays: NoteArrays) -> NoteArrays:
     note that ends with the pedal down lasts until the pedal is next lifted, or until the last
     event of the sequence if it never is. A note struck with the pedal down ends the notes of its
     pitch before it; one that started at that very moment is removed. Drums are left alone. Down
-    and up at the same time leave the pedal up, whatever their order: note_seq loses such a
-    re-press, and datasets are to agree with it.
+    and up at the same time leave the pedal up, whatever their order, as in note_seq, so that data
+    made with either is equal.
 
     Raises:
       PerfRnnError: the notes are quantised, or a time is not finite.
@@ -206,7 +206,12 @@ class _StateEvents:
     def __init__(
         self, time: Floats, members: Int64s | None = None, kind: Int64s | None = None
     ) -> None:
-        """`members` are the indices to look at, `kind` tells kinds apart; None: all, and one."""
+        """Takes the times of events, and which of them count.
+
+        Args:
+          members: indices of the events that count; None: all of them.
+          kind: a number for the kind of each event; None: all are of one kind.
+        """
         index = np.arange(len(time)) if members is None else members
         self._index = index[np.argsort(time[index], kind="stable")]
         self._time = time[self._index]

@@ -2,12 +2,17 @@ import pathlib
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from bundles.tensorflow_protos import SequenceExample
 from perf_rnn.configs import default_configs, get_config
-from perf_rnn.data.examples import EventRecords, EventSequence, RecordError, make_example
+from perf_rnn.data.examples import (
+    EventRecords,
+    EventSequence,
+    RecordError,
+    make_example,
+)
 from perf_rnn.data.examples import make_sequence_example as magentas_example
-from perf_rnn.events.note_events import NoteCodec
+from perf_rnn.data.tfrecord import open_writers
 
 MAGENTA = pathlib.Path(__file__).parents[2] / "testdata" / "magenta_bundles"
 CONFIG = get_config("performance_with_dynamics")
@@ -31,7 +36,7 @@ def any_config(request):
 
 
 def write(path, examples):
-    with tf.io.TFRecordWriter(str(path)) as writer:
+    with open_writers([str(path)]) as (writer,):
         for example in examples:
             writer.write(example if isinstance(example, bytes) else example.SerializeToString())
 
@@ -70,7 +75,7 @@ def magentas(config):
         # The flags of optional conditioning, none of them set in other configs.
         disabled = figures["disable"] if "disable" in figures else np.zeros(len(labels) + 1, bool)
         first = figures["events"][0]
-    if isinstance(config.codec, NoteCodec):
+    if config.codec.whole_notes:
         shift, pitch, velocity, duration = first[:, 1]
         first = [*divmod(shift, 77), pitch, velocity - 1, *divmod(duration - 1, 40)]
     else:
@@ -287,7 +292,7 @@ def flattened(*integers):
     ("config", "example", "message"),
     [
         (CONFIG, b"\xff\xff\xff", "not a SequenceExample"),
-        (CONFIG, tf.train.SequenceExample(), "has neither `events` nor `inputs`"),
+        (CONFIG, SequenceExample(), "has neither `events` nor `inputs`"),
         (CONFIG, example_of([5]), "needs 2 or more events, has 1"),
         (CONFIG, example_of([5, 388]), "event index 388 is outside 0 to 387"),
         (CONFIG, example_of([-1, 5]), "event index -1 is outside 0 to 387"),
@@ -316,7 +321,7 @@ def test_dense_inputs_that_are_no_events(tmp_path, any_config):
     example = make_example(random_events(any_config), any_config, "dense_one_hot")
     step = example.feature_lists.feature_list["inputs"].feature[3]
     step.float_list.value[any_config.control_size] += 0.5
-    with pytest.raises(RecordError, match="`inputs`: dense input 3 is that of no event"):
+    with pytest.raises(RecordError, match="`inputs`: dense input 3 belongs to no event"):
         read(tmp_path / "a", example, any_config)
 
 

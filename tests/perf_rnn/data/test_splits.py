@@ -43,7 +43,7 @@ def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path):
 def test_a_file_of_both_sides_is_refused(tmp_path, other):
     path = table(tmp_path, "train,a.mid", "train,b.mid", f"{other},a.mid")
     for read in (read_splits, lambda path: names_in(path, HELD_OUT)):
-        with pytest.raises(PerfRnnError, match=f"a.mid stands in train and in {other}"):
+        with pytest.raises(PerfRnnError, match=f"a.mid is listed under train and under {other}"):
             read(path)
 
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from note_seq import midi_io
-from note_seq.protobuf import music_pb2
 
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import get_config
 from perf_rnn.data.tfrecord import open_writers
 from perf_rnn.data.whole_pieces import read_whole_pieces
-from perf_rnn.notes.arrays import from_note_sequence
+from perf_rnn.notes.arrays import NoteArrays, to_note_sequence
+from perf_rnn.notes.midi_writer import to_midi
 from perf_rnn.notes.transforms import quantize
 
 CONFIG = get_config("performance_with_dynamics")
@@ -16,37 +16,46 @@ PLAIN = get_config("performance")
 NOTES = get_config("performance_with_dynamics_and_note_encoding")
 
 
-def make_notes(seconds=95):
-    rng = np.random.default_rng(0)
-    sequence = music_pb2.NoteSequence()
-    for start in np.sort(rng.uniform(0.5, seconds, size=8 * seconds)):
-        sequence.notes.add(
-            start_time=start,
-            end_time=start + rng.uniform(0.05, 2),
-            pitch=int(rng.integers(21, 109)),
-            velocity=int(rng.integers(30, 60)),
-        )
-    sequence.total_time = seconds + 2
-    return sequence
+def make_notes(*notes, pedal=(), **fields):
+    """Notes given as (start time, end time, pitch), the pedal as (time, value)."""
+    start, end, pitch = np.array(notes, np.float64).reshape(-1, 3).T
+    time, value = np.array(pedal, np.float64).reshape(-1, 2).T
+    zeros, control_zeros = np.zeros(len(start)), np.zeros(len(time))
+    return NoteArrays(
+        start_time=start,
+        end_time=end,
+        pitch=pitch,
+        velocity=zeros + 80,
+        instrument=zeros,
+        program=zeros,
+        is_drum=zeros,
+        control_time=time,
+        control_number=control_zeros + 64,
+        control_value=value,
+        control_instrument=control_zeros,
+        control_program=control_zeros,
+        control_is_drum=control_zeros,
+        ticks_per_quarter=500,
+        total_time=end.max(initial=0.0),
+        **fields,
+    )
 
 
-def encode(sequence, config):
-    return config.codec.encode(quantize(from_note_sequence(sequence), 100))
-
-
-def write(path, examples):
+def write(path, *sequences):
     with open_writers([str(path)]) as (writer,):
-        for example in examples:
-            writer.write(example.SerializeToString())
+        for notes in sequences:
+            writer.write(to_note_sequence(notes).SerializeToString())
     return str(path)
 
 
 def test_notes_are_encoded_whole(tmp_path):
-    sequence = make_notes()
-    sequence.id, sequence.filename = "/id/a", "folder/a.mid"
-    path = write(tmp_path / "notes.tfrecord", [sequence, music_pb2.NoteSequence(id="/id/b")])
+    rng = np.random.default_rng(0)
+    start = np.sort(rng.uniform(0.5, 95, size=700))
+    columns = start, start + rng.uniform(0.05, 2, 700), rng.integers(21, 109, 700)
+    notes = make_notes(*zip(*columns, strict=True), id="/id/a", filename="folder/a.mid")
+    path = write(tmp_path / "notes.tfrecord", notes, make_notes(id="/id/b"))
     found = read_whole_pieces(path, CONFIG)
-    assert found.kind == "NoteSequences"
+    assert (found.path, found.kind) == (path, "NoteSequences")
     assert found.left_out == {
         "damaged": 0,
         "without_notes": 1,
@@ -55,17 +64,12 @@ def test_notes_are_encoded_whole(tmp_path):
     }
     (piece,) = found.pieces
     assert piece.name == "folder/a.mid"
-    np.testing.assert_array_equal(piece.events, encode(sequence, CONFIG))
+    np.testing.assert_array_equal(piece.events, CONFIG.codec.encode(quantize(notes, 100)))
 
 
 def test_midi_with_its_pedal(tmp_path):
-    sequence = music_pb2.NoteSequence(ticks_per_quarter=500)
-    sequence.notes.add(start_time=1, end_time=2, pitch=60, velocity=80)
-    sequence.notes.add(start_time=30, end_time=31, pitch=62, velocity=80)
-    for time, value in ((0.5, 127), (14, 0)):
-        sequence.control_changes.add(time=time, control_number=64, control_value=value)
-    sequence.total_time = 31
-    midi_io.sequence_proto_to_midi_file(sequence, str(tmp_path / "a.mid"))
+    notes = make_notes((1, 2, 60), (30, 31, 62), pedal=[(0.5, 127), (14, 0)])
+    (tmp_path / "a.mid").write_bytes(to_midi(notes))
     found = read_whole_pieces(str(tmp_path / "a.mid"), PLAIN)
     assert (found.kind, [piece.name for piece in found.pieces]) == ("MIDI", ["a.mid"])
     shift = 355
@@ -75,11 +79,8 @@ def test_midi_with_its_pedal(tmp_path):
 
 def test_note_encoding_of_long_notes_and_pauses(tmp_path):
     for name, pause in (("short", 9), ("long", 12)):
-        sequence = music_pb2.NoteSequence(ticks_per_quarter=500)
-        sequence.notes.add(start_time=0, end_time=25, pitch=60, velocity=80)
-        sequence.notes.add(start_time=pause, end_time=20, pitch=62, velocity=80)
-        sequence.total_time = 25
-        midi_io.sequence_proto_to_midi_file(sequence, str(tmp_path / f"{name}.mid"))
+        notes = make_notes((0, 25, 60), (pause, 20, 62))
+        (tmp_path / f"{name}.mid").write_bytes(to_midi(notes))
     found = read_whole_pieces(str(tmp_path), NOTES)
     assert found.left_out["not_encodable"] == 1
     (piece,) = found.pieces
@@ -88,9 +89,10 @@ def test_note_encoding_of_long_notes_and_pauses(tmp_path):
 
 
 def test_pieces_too_short(tmp_path):
-    sequence = music_pb2.NoteSequence(id="/id/a")
-    sequence.notes.add(start_time=0, end_time=1, pitch=60, velocity=80)
-    path = write(tmp_path / "b", [sequence])
+    one, two = make_notes((0, 1, 60), id="/id/a"), make_notes((0, 1, 60), (1, 2, 60), id="/id/b")
     # One note event, and nothing to predict.
-    with pytest.raises(ValueError, match="no piece in it has two events"):
-        read_whole_pieces(path, NOTES)
+    with pytest.raises(PerfRnnError, match="no piece in it has two events"):
+        read_whole_pieces(write(tmp_path / "one", one), NOTES)
+    found = read_whole_pieces(write(tmp_path / "both", one, two), NOTES)
+    assert [piece.name for piece in found.pieces] == ["/id/b"]
+    assert found.left_out["too_short"] == 1

@@ -113,7 +113,7 @@ class TestEveryEncoding:
     def test_dense_input_of_no_event(self, encoding, width, dense_width, wrong):
         dense = encoding.dense_inputs(self.events(encoding))
         dense[2, 0] = wrong
-        with pytest.raises(ValueError, match="dense input 2 is that of no event"):
+        with pytest.raises(ValueError, match="dense input 2 belongs to no event"):
             encoding.events_from_dense(dense)
 
     def test_dense_width(self, encoding, width, dense_width):
@@ -129,11 +129,11 @@ class TestEveryEncoding:
 def test_vector_that_is_not_one_hot(encoding, ones):
     dense = np.zeros((1, encoding.width))
     dense[0, ones] = 1
-    with pytest.raises(ValueError, match="dense input 0 is that of no event"):
+    with pytest.raises(ValueError, match="dense input 0 belongs to no event"):
         encoding.events_from_dense(dense)
 
 
 @pytest.mark.parametrize("index", [-1, 388, 59.5])
 def test_compact_index_of_no_class(index):
-    with pytest.raises(ValueError, match="dense input 1 is that of no event"):
+    with pytest.raises(ValueError, match="dense input 1 belongs to no event"):
         COMPACT.events_from_dense([[60], [index]])

@@ -2,9 +2,6 @@
 
 import numpy as np
 import pytest
-from note_seq import performance_lib
-from note_seq.performance_encoder_decoder import PerformanceOneHotEncoding
-from note_seq.performance_lib import PerformanceEvent
 
 from perf_rnn.events.one_hot import EventCodec
 from perf_rnn.events.one_hot_classes import Event, EventType
@@ -83,6 +80,8 @@ def test_event_and_index(index, event):
 
 
 def test_every_class_is_note_seqs():
+    from note_seq.performance_encoder_decoder import PerformanceOneHotEncoding
+
     one_hot = PerformanceOneHotEncoding(32)
     for index in range(388):
         event = one_hot.decode_event(index)
@@ -369,7 +368,9 @@ def test_performance_and_back():
 
 
 def test_from_performance_out_of_range():
-    performance = performance_lib.Performance(steps_per_second=100, num_velocity_bins=32)
+    from note_seq.performance_lib import Performance, PerformanceEvent
+
+    performance = Performance(steps_per_second=100, num_velocity_bins=32)
     performance.append(PerformanceEvent(PerformanceEvent.TIME_SHIFT, 101))
     with pytest.raises(ValueError, match="TIME_SHIFT value 101 is outside 1 to 100"):
         DYNAMIC.from_performance(performance)
