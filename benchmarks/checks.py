@@ -28,7 +28,7 @@ from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.hparams import HParams
 from perf_rnn.models import load_model
 from perf_rnn.network import tensorflow_cpu
-from perf_rnn.network.network import network_from_bundle, zero_states
+from perf_rnn.network.network import network_from_model, zero_states
 from perf_rnn.notes import arrays as note_arrays
 from perf_rnn.notes import midi_files
 from perf_rnn.notes import transforms as note_transforms
@@ -57,14 +57,14 @@ def stock_layer() -> Any:
 
 def largest_difference(rows: int) -> float:
     """Of a probability, over EVENTS events, each row continuing on its own."""
-    bundle, config = load_model(CONFIG)
-    events = np.resize(real_events(config), (rows, EVENTS // rows))
+    model = load_model(CONFIG)
+    events = np.resize(real_events(model.config), (rows, EVENTS // rows))
     controls = np.zeros((rows, 0), np.float32)
-    fast = StepNetwork(bundle, config, rows)
+    fast = StepNetwork(model, rows)
     with worker_threads.all_cores():
         logits = np.stack([fast.step(column, controls) for column in events.T], axis=1)
     with stock_layer():
-        network = network_from_bundle(bundle, config)
+        network = network_from_model(model)
         no_controls = np.zeros((*events.shape, 0), np.float32)
         reference, _ = network([events, no_controls, zero_states(network, rows)])
     return float(np.abs(softmax(logits) - softmax(np.asarray(reference))).max())

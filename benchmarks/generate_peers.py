@@ -39,6 +39,8 @@ def perf_rnn() -> Callable[..., Any]:
     from perf_rnn.configs import get_config
     from perf_rnn.generation import sampler as sampling
     from perf_rnn.generation.cpu import worker_threads
+    from perf_rnn.generation.openings import Opening
+    from perf_rnn.models import Model
 
     config = get_config("performance_with_dynamics")
     layers, output_kernel = random_weights()
@@ -50,10 +52,11 @@ def perf_rnn() -> Callable[..., Any]:
         output_kernel=output_kernel,
         output_bias=np.zeros(CLASSES, np.float32),
     )
-    primer = np.array([config.codec.default_label])
+    model = Model(network, config)
+    opening = Opening(np.array([config.codec.default_label], np.int32))
 
     def measure(batch: int, seconds: float, after: int = 0) -> race.Result:
-        sampler = sampling.Sampler(network, config, primer, range(batch))
+        sampler = sampling.Sampler(model, opening, range(batch))
 
         def take() -> int:
             for _ in range(8):

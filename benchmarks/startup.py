@@ -65,7 +65,7 @@ def generate() -> None:
     from perf_rnn.models import load_model
 
     perf_rnn.generate(seconds=1, seed=0)  # Imports all that it needs.
-    model, _ = load_model("performance_with_dynamics")
+    model = load_model("performance_with_dynamics")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     start = time.process_time()
     pieces = perf_rnn.generate(model, seconds=600, num_outputs=64, seed=0)

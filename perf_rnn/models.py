@@ -1,47 +1,103 @@
 """Trained models: a bundle with its config, found by name, by file or by training run."""
 
+from __future__ import annotations
+
+import dataclasses
 import os
+from typing import TYPE_CHECKING, TypeAlias
 
 import bundles
 from bundles import Bundle
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig, configs_of_id, default_configs, get_config
-from perf_rnn.generation.cpu.step_network import check_fits
+
+if TYPE_CHECKING:
+    from note_seq.protobuf import generator_pb2
 
 DEFAULT_CONFIG = "performance_with_dynamics"
 
-# A config's key, whose shipped bundle it is; the path of a bundle or of a run; a bundle.
-Source = str | os.PathLike[str] | Bundle
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """A trained network, and the config that says how events and controls are given to it.
 
-def load_model(source: Source, key: str | None = None) -> tuple[Bundle, PerformanceRnnConfig]:
-    """Returns a trained network and its config.
-
-    Args:
-      source: as `generate` has it.
-      key: of the config that it must be; None: whichever it is.
+    Attributes:
+      bundle: the weights.
+      config: a config whose networks read and predict what the bundle's does.
+      name: where it was loaded from, for messages.
 
     Raises:
-      ValueError: the network is not of that config, or of none that is known here.
+      ValueError: the bundle does not fit the config.
+    """
+
+    bundle: Bundle
+    config: PerformanceRnnConfig
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        bundle, config = self.bundle, self.config
+        if bundle.input_size != config.input_size:
+            raise PerfRnnError(
+                f"the bundle {bundle.id!r} reads inputs of {bundle.input_size} numbers; the config "
+                f"{config.key!r} gives {config.input_size}"
+            )
+        if bundle.head_sizes != config.encoding.head_sizes:
+            raise PerfRnnError(
+                f"the bundle {bundle.id!r} predicts heads of {list(bundle.head_sizes)} classes; "
+                f"the config {config.key!r} has {list(config.encoding.head_sizes)}"
+            )
+
+
+# What a model is loaded from, see `load_model`.
+Source: TypeAlias = "str | os.PathLike[str] | Bundle | generator_pb2.GeneratorBundle | Model"
+
+
+def load_model(source: Source, key: str | None = None) -> Model:
+    """Returns a trained model.
+
+    Bundles of the compact config and of the dense one that share an id hold the same kind of
+    network, so either can be loaded as either.
+
+    Args:
+      source: a config's key, whose shipped bundle it is; the path of a bundle or of a training
+        run's directory; a bundle, from `bundles.read_bundle` or, as a proto, from
+        `bundles.read_bundle_file`; or a Model, which is returned as it is.
+      key: of the config that the model must have; None: the one it was made with.
+
+    Raises:
+      ValueError: it is none of these, or the network is not of that config or of any.
       OSError: a file cannot be read.
     """
-    if isinstance(source, str) and source in default_configs:
+    if isinstance(source, Model) and key in (None, source.config.key):
+        return source
+    if isinstance(source, Model):
+        bundle, name = source.bundle, source.name
+    elif isinstance(source, Bundle):
+        bundle, name = source, f"a bundle of {source.id}"
+    elif isinstance(source, str) and source in default_configs:
         key = key or source
-        source = bundles.shipped_bundle_path(get_config(source).id)
-    if not isinstance(source, Bundle):
-        path = os.path.expanduser(source)
+        bundle = bundles.read_bundle(bundles.shipped_bundle_path(get_config(source).id))
+        name = f"the shipped bundle of {source}"
+    elif isinstance(source, str | os.PathLike):
+        path = name = os.path.expanduser(source)
         if not os.path.exists(path):
             raise PerfRnnError(
                 f"{path}: no such file, nor a config; configs are {', '.join(default_configs)}"
             )
-        source = bundle_of_run(path) if os.path.isdir(path) else bundles.read_bundle(path)
-    return source, config_of_bundle(source, key)
+        bundle = bundle_of_run(path) if os.path.isdir(path) else bundles.read_bundle(path)
+    elif hasattr(source, "generator_details"):
+        bundle = bundles.bundle_from_proto(source)
+        name = f"a bundle of {bundle.id}"
+    else:
+        raise PerfRnnError(
+            f"a {type(source).__name__} is no model; give a config's key, the path of a bundle or "
+            "of a training run, or what bundles.read_bundle returns"
+        )
+    return Model(bundle, _config_of(bundle, key), name)
 
 
-def choose_model(
-    config: str | None, bundle_file: str | None, run_dir: str | None
-) -> tuple[Bundle, PerformanceRnnConfig, str]:
-    """Returns the trained network that a tool's flags name, its config, and its name.
+def choose_model(config: str | None, bundle_file: str | None, run_dir: str | None) -> Model:
+    """Returns the trained model that a tool's flags name.
 
     Without a file or a run it is the bundle shipped for `config`, or for `DEFAULT_CONFIG`.
 
@@ -56,43 +112,29 @@ def choose_model(
             raise PerfRnnError(f"--{flag} is empty")
     if config is not None:
         get_config(config)
-    source: Source
     if run_dir:
-        source = bundle_of_run(run_dir)
-    elif bundle_file:
-        source = bundles.read_bundle(os.path.expanduser(bundle_file))
-    else:
-        source = config or DEFAULT_CONFIG
-    name = run_dir or bundle_file or f"the shipped bundle of {source}"
-    return *load_model(source, config), name
+        return dataclasses.replace(load_model(bundle_of_run(run_dir), config), name=run_dir)
+    if bundle_file:
+        bundle = bundles.read_bundle(os.path.expanduser(bundle_file))
+        return dataclasses.replace(load_model(bundle, config), name=bundle_file)
+    return load_model(config or DEFAULT_CONFIG, config)
 
 
-def config_of_bundle(bundle: Bundle, key: str | None = None) -> PerformanceRnnConfig:
-    """Returns the config that a bundle is of.
-
-    Bundles of the compact config and of the dense one that share its id hold the same kind of
-    network, so either can be played as either.
-
-    Args:
-      bundle: a trained network.
-      key: of the config that it must be of; None: the one it was made with.
-
-    Raises:
-      ValueError: it is of another one, or of none.
-    """
+def _config_of(bundle: Bundle, key: str | None) -> PerformanceRnnConfig:
     same_id = configs_of_id(bundle.id)
     if not same_id:
         raise PerfRnnError(
             f"the bundle is of generator {bundle.id!r}, which is no Performance RNN; known are: "
             f"{', '.join(dict.fromkeys(config.id for config in default_configs.values()))}"
         )
-    asked = same_id if key is None else [get_config(key)]
-    if asked[0] not in same_id:
+    if key is None:
+        # Where two configs share the id, the one whose graph reads an index is known by that.
+        matching = (c for c in same_id if c.encoding.index_input == bundle.index_input)
+        return next(matching, same_id[0])
+    config = get_config(key)
+    if config not in same_id:
         raise PerfRnnError(f"config {key} is asked for, but the model is of config {bundle.id}")
-    for config in asked:
-        check_fits(bundle, config)
-    # Where two configs remain, the one whose graph reads an index is known by that.
-    return next((c for c in asked if c.encoding.index_input == bundle.index_input), asked[0])
+    return config
 
 
 def bundle_of_run(path: str) -> Bundle:

@@ -20,6 +20,25 @@ MODULES = {
     for path in sorted((ROOT / room).rglob("*.py"))
 }
 TOOLS = sorted(name for name in MODULES if ".tools." in name)
+# From high to low: a room imports only from the rooms below its own line.
+ORDER = (
+    ("tools",),
+    # The last two are Magenta's names of modules in magenta.
+    ("analysis", "magenta", "performance_model", "performance_sequence_generator"),
+    ("training",),
+    ("generation", "network", "rendering"),
+    ("data",),
+    ("models",),
+    ("configs",),
+    ("events", "hparams"),
+    ("notes",),
+    ("progress",),
+)
+# A run's newest checkpoint is read where a model is asked for.
+EXCEPTIONS = {
+    ("perf_rnn.models", "perf_rnn.network.network"),
+    ("perf_rnn.models", "perf_rnn.training.run_dir"),
+}
 # Packages that are installed under another name than they are imported by.
 DISTRIBUTIONS = {
     "absl": "absl-py",
@@ -57,7 +76,10 @@ def imports(path: pathlib.Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
-            yield str(node.module)
+            if node.module == "perf_rnn":  # Its modules, or its version.
+                yield from (f"perf_rnn.{alias.name}" for alias in node.names)
+            else:
+                yield str(node.module)
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
@@ -71,6 +93,28 @@ def test_rooms_import_only_to_their_right(room):
     }
     assert imported
     assert not {(m, name) for m, name in imported if name.split(".")[0] not in MAY_IMPORT[room]}
+
+
+def test_rooms_of_perf_rnn_import_only_from_those_below():
+    level = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
+    wrong = []
+    rooms = set()
+    for module, path in MODULES.items():
+        if not module.startswith("perf_rnn."):
+            continue
+        room = module.split(".")[1]
+        rooms.add(room)
+        for name in imports(path):
+            package, _, rest = name.partition(".")
+            imported = rest.split(".")[0]
+            if package != "perf_rnn" or imported not in level or imported == room:
+                continue
+            if module.startswith("perf_rnn.performance_") and imported == "magenta":
+                continue
+            if level[imported] <= level[room]:
+                wrong.append((module, name))
+    assert rooms == level.keys()
+    assert set(wrong) == EXCEPTIONS
 
 
 def test_every_room_was_walked():

@@ -1,9 +1,9 @@
-"""Beam search: of several ways in which a piece may go on, those that the network finds likeliest.
+"""Beam search: of several continuations of a piece, those that the network finds likeliest.
 
 It is the search of Magenta 2.1.4, whose branches are sampled. A beam holds `beam_size` pieces. Each
 iteration copies every one of them `branch_factor` times, extends all copies by the same number of
 sampled events, and keeps the `beam_size` likeliest; the best one of the last is the result. The
-first iteration is as long as is needed for the others to take `steps_per_iteration` events each.
+first iteration is as long as is needed for the others to draw `steps_per_iteration` events each.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,95 +11,76 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bundles import Bundle
 from bundles.errors import PerfRnnError
-from perf_rnn.configs import PerformanceRnnConfig
+from perf_rnn.events.codec import EventIndices
 from perf_rnn.generation.cpu.worker_threads import all_cores
-from perf_rnn.generation.sampler import (
-    DEFAULT_OPTIONS,
-    Controls,
-    Sampler,
-    SamplingOptions,
-    Seed,
-    check_primer_length,
-    log_likelihood,
-)
+from perf_rnn.generation.logits import Seed
+from perf_rnn.generation.openings import Opening
+from perf_rnn.generation.options import DEFAULT_OPTIONS, NO_BEAM, BeamOptions, SamplingOptions
+from perf_rnn.generation.sampler import Controls, Sampler, log_likelihood
+from perf_rnn.models import Model
 
 
 def beam_search(
-    bundle: Bundle,
-    config: PerformanceRnnConfig,
-    primer: NDArray[np.int32],
-    num_events: int | None,
+    model: Model,
+    opening: Opening,
     seeds: Sequence[Seed],
+    beam: BeamOptions = NO_BEAM,
     options: SamplingOptions = DEFAULT_OPTIONS,
     controls: Controls | None = None,
-    beam_size: int = 1,
-    branch_factor: int = 1,
-    steps_per_iteration: int = 1,
     *,
+    num_events: int | None = None,
     num_steps: int | None = None,
     on_progress: Callable[[int], object] = lambda steps: None,
-    num_unheard: int = 0,
-) -> list[tuple[NDArray[np.int32], float]]:
-    """Continues `primer` once for each seed, all searches in one batch.
+) -> list[tuple[EventIndices, float]]:
+    """Continues an opening once for each seed, all searches in one batch.
 
     With a beam of one piece and no branches the events are those of `sample_events`.
 
     Args:
-      bundle, config, primer, seeds, options, controls, num_unheard: as `Sampler` takes them.
-      num_events: events of each piece, primer included. None: until the best piece of the beam is
+      model, opening, seeds, options, controls: as `Sampler` takes them.
+      beam: how wide the search is.
+      num_events: events of each piece, opening included. None: until the best piece of the beam is
         `num_steps` long, to which it is then cut; all iterations are of equal length.
-      beam_size: pieces kept after each iteration.
-      branch_factor: ways in which each of them is continued.
-      steps_per_iteration: events drawn between one choice and the next. These steps are events, as
-        in Magenta, not times.
-      num_steps: length of the piece in steps of 10 ms, primer included; a list of temperatures is
+      num_steps: length of the piece in steps of 10 ms, opening included; a list of temperatures is
         spread over it.
       on_progress: called after some iterations with the steps that the slowest piece has.
 
     Returns:
-      For each seed the piece's events, primer included, and the log-likelihood of those that
-      follow the first one, which is that of `log_likelihood` at the temperature. What was cut off
-      is counted.
+      For each seed the piece's events, those of the opening included, and the log-likelihood that
+      `log_likelihood` gives at the temperature. It includes that of events that were cut off.
 
     Raises:
-      ValueError: what `Sampler` refuses; a size below 1; the primer is not shorter than the piece;
-        or neither `num_events` nor `num_steps` is given.
+      ValueError: what `Sampler` refuses; the opening is not shorter than the piece; or neither
+        `num_events` nor `num_steps` is given.
     """
-    sizes = {
-        "beam_size": beam_size,
-        "branch_factor": branch_factor,
-        "steps_per_iteration": steps_per_iteration,
-    }
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise PerfRnnError(f"{name} {size!r} is not a whole number above 0")
+    codec = model.config.codec
+    start_events = opening.events
     by_events = num_events is not None
     length = num_events if by_events else num_steps
     if length is None:
         raise PerfRnnError("say how long the piece is to be, by num_events or num_steps")
-    count = steps_per_iteration
+    count = beam.steps_per_iteration
     if not by_events:
-        check_primer_length(config.codec, primer[num_unheard:], length)
-    elif len(primer) < length:
-        count = (length - len(primer) - 1) % steps_per_iteration + 1
+        opening.check_shorter(codec, length)
+    elif len(start_events) < length:
+        count = (length - len(start_events) - 1) % beam.steps_per_iteration + 1
     else:
         raise PerfRnnError(
-            f"the primer has {len(primer)} events, the piece only {length}; "
+            f"the primer has {len(start_events)} events, the piece only {length}; "
             "shorten the primer or ask for more events"
         )
 
-    width = beam_size * branch_factor
+    width = beam.width
     branches = [_branch_seed(seed, branch) for seed in seeds for branch in range(width)]
-    sampler = Sampler(bundle, config, primer, branches, options, controls, num_steps, num_unheard)
+    sampler = Sampler(model, opening, branches, options, controls, num_steps)
     (start,) = log_likelihood(
-        bundle, config, [primer], controls, options.temperature, num_steps, num_unheard
+        model, [start_events], controls, options.temperature, num_steps, opening.lead_in
     )
     scores = np.full(len(branches), start)
-    searches = np.arange(len(seeds))  # Those that go on; each has `width` rows.
+    searches = np.arange(len(seeds))  # Those not finished yet; each has `width` rows.
     trace = _Trace(len(branches))
-    found: dict[int, tuple[NDArray[np.int32], float]] = {}
+    found: dict[int, tuple[EventIndices, float]] = {}
     while len(searches):
         on_progress(int(sampler.clock.min()))
         with all_cores():
@@ -110,25 +91,24 @@ def beam_search(
         order += np.arange(0, len(scores), width)[:, np.newaxis]
         best = order[:, 0]
         if by_events:
-            done = np.full(len(searches), len(primer) + len(trace) == length)
+            done = np.full(len(searches), len(start_events) + len(trace) == length)
         else:
             done = sampler.clock[best] >= length
         for search, row in zip(searches[done], best[done], strict=True):
-            events = np.concatenate([primer, trace.events(row)]).astype(np.int32)
+            events = np.concatenate([start_events, trace.events(row)]).astype(np.int32)
             if not by_events:
-                unheard, heard = np.split(events, [num_unheard])
-                events = np.concatenate([unheard, config.codec.set_length(heard, length)])
+                events = codec.set_length(events, length)
             found[search] = events, float(scores[row])
 
         # Row i continues branches[i], with the random numbers of its own place.
-        rows = np.tile(order[:, :beam_size], (1, branch_factor)).ravel()
+        rows = np.tile(order[:, : beam.beam_size], (1, beam.branch_factor)).ravel()
         sampler.copy(rows)
         going_on = np.repeat(~done, width)
         sampler.keep(going_on)
         rows = rows[going_on]
         trace.take(rows)
         scores, searches = scores[rows], searches[~done]
-        count = steps_per_iteration
+        count = beam.steps_per_iteration
     return [found[search] for search in range(len(seeds))]
 
 

@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import random
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bundles import Bundle
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig, default_configs
 from perf_rnn.events.codec import STEPS_PER_SECOND, EventIndices
 from perf_rnn.events.controls import Conditioning
-from perf_rnn.generation import pieces, primers
+from perf_rnn.generation import openings, pieces, primers
 from perf_rnn.generation.control_schedule import ControlSchedule
-from perf_rnn.generation.sampler import DEFAULT_OPTIONS, SamplingOptions, log_likelihood
+from perf_rnn.generation.options import (
+    DEFAULT_OPTIONS,
+    NO_BEAM,
+    BeamOptions,
+    SamplingOptions,
+    check_count,
+    is_number,
+)
+from perf_rnn.generation.sampler import log_likelihood
 from perf_rnn.generation.streaming import Stream
-from perf_rnn.models import DEFAULT_CONFIG, Source, load_model
-from perf_rnn.notes.arrays import NoteArrays
+from perf_rnn.models import DEFAULT_CONFIG, Model, Source, load_model
+from perf_rnn.notes.arrays import NoteArrays, to_note_sequence
 
 if TYPE_CHECKING:
     from note_seq.protobuf import music_pb2
 
+DEFAULT_SECONDS = 30.0
 # A week: longer pieces are for `stream`, which does not hold them in memory.
 MAX_SECONDS = 7 * 24 * 3600
 
 
 def generate(
     config_or_bundle: Source = DEFAULT_CONFIG,
-    seconds: float = 30.0,
+    seconds: float | None = None,
     *,
+    num_steps: int | None = None,
     num_outputs: int = 1,
     primer: Any = None,
+    primer_melody: Sequence[int] | str | None = None,
+    max_primer_seconds: float | None = None,
     temperature: float | list[float] | tuple[float, ...] = 1.0,
     seed: int | None = None,
     top_k: int | None = None,
@@ -58,13 +69,18 @@ def generate(
 
     Args:
       config_or_bundle: what plays: a config's key, whose shipped bundle it is; the path of a
-        bundle or of a training run's directory; or a Bundle.
-      seconds: length of each piece, primer included.
+        bundle or of a training run's directory; or what `bundles.read_bundle`,
+        `bundles.read_bundle_file` or `perf_rnn.models.load_model` returns.
+      seconds: length of each piece, primer included; 30 if not given.
+      num_steps: the same in steps of 10 ms, in place of `seconds`.
       num_outputs: how many pieces.
       primer: what each begins with: a NoteSequence, `NoteArrays`, the path of a MIDI file, or a
         list of MIDI pitches, which are a chord of half a second.
+      primer_melody: in place of `primer`, a list of sixteenth notes at 120 beats a minute: a MIDI
+        pitch strikes a note, -2 holds it, -1 ends it.
+      max_primer_seconds: the primer is cut to so much of its beginning.
       temperature: above 0; below 1 safer, above 1 wilder.
-      seed: piece i depends on (seed, i) alone; None: a new one.
+      seed: piece i depends on (seed, i) alone; None: a new one, from the operating system.
       top_k: if given, only this many most probable events are drawn from.
       top_p: if given, only the most probable events that make up this much of the probability.
       min_p: if given, only events at least this many times as probable as the most probable.
@@ -72,7 +88,7 @@ def generate(
         releasing a key that is not down.
       pitch_min_p: with legal events, only pitches at least this many times as probable as the most
         probable one are struck; 0: all. See `SamplingOptions`.
-      beam_size, branch_factor, steps_per_iteration: as `beam_search` has them; all 1: none.
+      beam_size, branch_factor, steps_per_iteration: as `BeamOptions` has them; all 1: no search.
       disable_conditioning: whether the controls are disabled, where the model allows it.
       on_progress: called now and then with the steps that the slowest piece has.
       **controls: what a conditioned model is to play, such as `notes_per_second=4` or
@@ -85,29 +101,37 @@ def generate(
       ValueError: an argument makes no sense, or the primer is not shorter than the piece.
       OSError: a file cannot be read.
     """
-    if not 2 / STEPS_PER_SECOND <= seconds <= MAX_SECONDS:
-        raise PerfRnnError(f"seconds {seconds} is not a number from 0.02 to {MAX_SECONDS}")
-    bundle, config = load_model(config_or_bundle)
-    made = generate_pieces(
-        bundle,
-        config,
-        round(seconds * STEPS_PER_SECOND),
+    options = GenerationOptions(
+        _num_steps(seconds, num_steps),
         num_outputs,
-        primer=primers.from_any(primer),
-        options=SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p),
-        seed=new_seed() if seed is None else seed,
-        controls=controls,
-        disable_conditioning=disable_conditioning,
-        beam=(beam_size, branch_factor, steps_per_iteration),
-        on_progress=on_progress,
+        new_seed() if seed is None else seed,
+        primers.from_arguments(primer, primer_melody, max_primer_seconds),
+        SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p),
+        BeamOptions(beam_size, branch_factor, steps_per_iteration),
+        controls,
+        disable_conditioning,
     )
-    return [piece.sequence for piece in made]
+    made = generate_pieces(load_model(config_or_bundle), options, on_progress)
+    return [to_note_sequence(piece.notes) for piece in made]
+
+
+def _num_steps(seconds: float | None, num_steps: int | None) -> int:
+    if num_steps is not None:
+        if seconds is not None:
+            raise PerfRnnError("give seconds or num_steps, not both")
+        return num_steps
+    seconds = DEFAULT_SECONDS if seconds is None else seconds
+    if not (is_number(seconds) and 2 / STEPS_PER_SECOND <= seconds <= MAX_SECONDS):
+        raise PerfRnnError(f"seconds {seconds!r} is not a number from 0.02 to {MAX_SECONDS}")
+    return round(seconds * STEPS_PER_SECOND)
 
 
 def stream(
     config_or_bundle: Source = DEFAULT_CONFIG,
     *,
     primer: Any = None,
+    primer_melody: Sequence[int] | str | None = None,
+    max_primer_seconds: float | None = None,
     temperature: float = 1.0,
     seed: int | None = None,
     top_k: int | None = None,
@@ -133,104 +157,117 @@ def stream(
       ValueError: an argument makes no sense.
       OSError: a file cannot be read.
     """
-    bundle, config = load_model(config_or_bundle)
+    model = load_model(config_or_bundle)
     seed = new_seed() if seed is None else seed
-    pieces.check_count("seed", seed, 0)
-    return pieces.start_stream(
-        bundle,
-        config,
-        _opening(primers.from_any(primer), config),
+    check_count("seed", seed, 0)
+    return Stream(
+        model,
+        _opening(primers.from_arguments(primer, primer_melody, max_primer_seconds), model.config),
         (seed, 0),
         SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p),
-        ControlSchedule(config.conditioning, controls, None, disable_conditioning),
+        ControlSchedule(model.config.conditioning, controls, None, disable_conditioning),
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class GeneratedPiece:
-    """A piece, and how it looks to the network.
+@dataclasses.dataclass(frozen=True, eq=False)
+class GenerationOptions:
+    """What pieces are to be generated.
 
     Attributes:
-      sequence: NoteSequence.
-      events: int32 [L, *event_shape], what it is made of, from its beginning on.
-      nll: of the events that were generated, in nats per event, as the network itself predicts
-        them; None where it was not asked for, or none was.
+      num_steps: length of each, primer included (10 ms each).
+      num_outputs: how many.
+      seed: piece i depends on (seed, i) alone.
+      primer: notes that each begins with, in seconds; None: none.
+      sampling: how events are drawn.
+      beam: how wide a beam search is.
+      controls: values or lists of them for the control signals, by name.
+      disable_conditioning: whether they are disabled, for a model that allows it.
+
+    Raises:
+      ValueError: a number is not a whole one, or too small.
     """
 
-    sequence: music_pb2.NoteSequence
+    num_steps: int
+    num_outputs: int
+    seed: int
+    primer: NoteArrays | None = None
+    sampling: SamplingOptions = DEFAULT_OPTIONS
+    beam: BeamOptions = NO_BEAM
+    controls: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    disable_conditioning: bool | list[bool] | None = None
+
+    def __post_init__(self) -> None:
+        check_count("num_steps", self.num_steps, 2)
+        check_count("num_outputs", self.num_outputs, 1)
+        check_count("seed", self.seed, 0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GeneratedPiece:
+    """A piece, and how probable it is to the network.
+
+    Attributes:
+      notes: in seconds; their total time is the length asked for.
+      events: int32 [L, *event_shape], all of the piece.
+      nll: of the events that were generated, in nats per event, as the network itself predicts
+        them; None where it was not asked for, or none was generated.
+    """
+
+    notes: NoteArrays
     events: EventIndices
     nll: float | None = None
 
 
 def generate_pieces(
-    bundle: Bundle,
-    config: PerformanceRnnConfig,
-    num_steps: int,
-    num_outputs: int,
-    seed: int,
-    *,
-    primer: NoteArrays | None = None,
-    options: SamplingOptions = DEFAULT_OPTIONS,
-    controls: Mapping[str, Any] | None = None,
-    disable_conditioning: bool | list[bool] | None = None,
-    beam: tuple[int, int, int] = (1, 1, 1),
+    model: Model,
+    options: GenerationOptions,
     on_progress: Callable[[int], object] = lambda steps: None,
     with_nll: bool = False,
 ) -> list[GeneratedPiece]:
-    """Does what `generate` says, with what it has made of its arguments.
+    """Generates pieces as note arrays.
 
     Args:
-      bundle: the trained network.
-      config: its config.
-      num_steps: length of each piece, primer included (10 ms each).
-      num_outputs: how many pieces.
-      seed: piece i depends on (seed, i) alone.
-      primer: notes that each begins with, in seconds.
-      options: how events are chosen.
-      controls: values or lists of them for the control signals, by name.
-      disable_conditioning: whether they are disabled.
-      beam: beam size, branch factor and steps per iteration of a beam search.
+      model: what plays.
+      options: what is to be generated.
       on_progress: called now and then with the steps that the slowest piece has.
       with_nll: whether to evaluate the pieces, which takes about as long as to sample them.
+
+    Raises:
+      ValueError: the model has no such control, the primer is not shorter than the piece, or note
+        events cannot express it.
     """
-    pieces.check_count("num_outputs", num_outputs, 1)
-    pieces.check_count("seed", seed, 0)
-    schedule = ControlSchedule(config.conditioning, controls, num_steps, disable_conditioning)
-    opening = _opening(primer, config)
-    seeds = [(seed, i) for i in range(num_outputs)]
-    made = pieces.fill(
-        bundle, config, opening, num_steps, seeds, options, schedule, beam, on_progress
+    codec, num_steps = model.config.codec, options.num_steps
+    schedule = ControlSchedule(
+        model.config.conditioning, options.controls, num_steps, options.disable_conditioning
     )
-    nlls: list[float | None] = [None] * num_outputs
+    opening = _opening(options.primer, model.config)
+    seeds = [(options.seed, i) for i in range(options.num_outputs)]
+    made = pieces.extend(
+        model, opening, num_steps, seeds, options.sampling, options.beam, schedule, on_progress
+    )
+    nlls: list[float | None] = [None] * len(made)
     if with_nll:
         given, *total = log_likelihood(
-            bundle, config, [opening.events, *made], schedule, num_unheard=opening.num_unheard
+            model, [opening.events, *made], schedule, lead_in=opening.lead_in
         )
+        num_generated = [len(events) - len(opening.events) for events in made]
         nlls = [
-            (given - whole) / (len(events) - len(opening.events))
-            if len(events) > len(opening.events)
-            else None
-            for whole, events in zip(total, made, strict=True)
+            (given - whole) / count if count > 0 else None
+            for whole, count in zip(total, num_generated, strict=True)
         ]
     return [
-        GeneratedPiece(
-            pieces.to_sequence(events, config, opening, num_steps),
-            events[opening.num_unheard :],
-            nll,
-        )
+        GeneratedPiece(pieces.notes_of(events, codec, opening, num_steps), events, nll)
         for events, nll in zip(made, nlls, strict=True)
     ]
 
 
-def _opening(primer: NoteArrays | None, config: PerformanceRnnConfig) -> pieces.Opening:
-    if primer is None:
-        return pieces.silence(config)
-    return pieces.encode_primer(primer, config)
+def _opening(primer: NoteArrays | None, config: PerformanceRnnConfig) -> openings.Opening:
+    return openings.silence(config) if primer is None else openings.from_notes(primer, config)
 
 
 def new_seed() -> int:
-    """Returns a seed that nobody has asked for."""
-    return random.randrange(2**31)
+    """Returns a seed from the operating system; no generator of random numbers is touched."""
+    return secrets.randbelow(2**31)
 
 
 def parse_temperature(text: str) -> float | list[float]:

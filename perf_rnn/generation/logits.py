@@ -1,90 +1,17 @@
 """Draws: how one class of each row is drawn from the network's logits."""
 
-import dataclasses
-import math
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundles.errors import PerfRnnError
+from perf_rnn.generation.options import SamplingOptions
 
 Seed = int | Sequence[int] | np.random.SeedSequence
 
 # Random numbers are drawn from each row's generator for this many events at a time.
 _BLOCK = 512
-
-
-@dataclasses.dataclass(frozen=True)
-class SamplingOptions:
-    """How events are drawn.
-
-    The limits apply to each head of the network, in the order given here, after what is illegal is
-    left out and the temperature is applied. None: no limit.
-
-    Attributes:
-      temperature: logits are divided by it; below 1 safer, above 1 wilder. Or a list of them,
-        spread evenly over the piece.
-      top_k: choose among this many most probable classes only.
-      top_p: choose among the fewest classes that together have this probability.
-      min_p: choose among classes at least this share as probable as the most probable one; 0: all.
-      legal_events: leave out what no piano could play, see `perf_rnn.events.rules`. False, and no
-        limits: what Magenta 2.1.4 does.
-      pitch_min_p: with legal events, strike only pitches at least this share as probable as the
-        most probable one, before the temperature; 0: all. What is left out are mostly wrong
-        notes, and once a network has heard some of its own it plays ever more densely: in pieces
-        of ten minutes, this found the density and polyphony of human ones best.
-
-    Raises:
-      ValueError: a value is out of range.
-    """
-
-    temperature: float | list[float] | tuple[float, ...] = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    legal_events: bool = True
-    pitch_min_p: float = 0.05
-
-    def __post_init__(self) -> None:
-        values = self.temperatures
-        if not values:
-            raise PerfRnnError(
-                "temperature is an empty list; give a number above 0 or a list of them"
-            )
-        for value in values:
-            if not _is_number(value) or not 0 < value < math.inf:
-                raise PerfRnnError(f"temperature {value!r} is not a number above 0")
-        if self.top_k is not None and (
-            not isinstance(self.top_k, numbers.Integral)
-            or isinstance(self.top_k, bool)
-            or self.top_k < 1
-        ):
-            raise PerfRnnError(f"top_k {self.top_k!r} is not a whole number above 0")
-        if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
-            raise PerfRnnError(f"top_p {self.top_p!r} is not a number above 0 and at most 1")
-        for name in ("min_p", "pitch_min_p"):
-            value = getattr(self, name)
-            if value is not None and not (_is_number(value) and 0 <= value <= 1):
-                raise PerfRnnError(f"{name} {value!r} is not a number from 0 to 1")
-        if not isinstance(self.legal_events, bool):
-            raise PerfRnnError(f"legal_events {self.legal_events!r} is neither True nor False")
-
-    @property
-    def temperatures(self) -> list[float]:
-        """The temperature as a list."""
-        if isinstance(self.temperature, list | tuple):
-            return list(self.temperature)
-        return [self.temperature]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-DEFAULT_OPTIONS = SamplingOptions()
 
 
 class RandomNumbers:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import numbers
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import logging
+from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
+from perf_rnn.generation.options import is_number
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
 from perf_rnn.notes.midi_files import read_note_sequence
 from perf_rnn.notes.transforms import apply_sustain
@@ -25,10 +28,36 @@ MELODY_STEP_SECONDS = 0.125
 MELODY_HOLD = -2  # Any other negative number, that is -1, ends a note.
 
 
+def from_arguments(
+    primer: Any, melody: Sequence[int] | str | None, max_seconds: float | None
+) -> NoteArrays | None:
+    """Returns the notes of the primer that arguments named primer and primer_melody ask for.
+
+    Args:
+      primer: as `from_any` takes it.
+      melody: as `from_melody` takes it.
+      max_seconds: how much of the beginning is taken; None: all.
+
+    Raises:
+      ValueError: both are given, or there is nothing to cut, or as `from_any` and `from_melody`.
+      OSError: a file cannot be read.
+    """
+    if primer is not None and melody is not None:
+        raise PerfRnnError("give primer or primer_melody, not both")
+    notes = from_any(primer) if melody is None else from_melody(melody)
+    if max_seconds is None:
+        return notes
+    if not (is_number(max_seconds) and max_seconds > 0):
+        raise PerfRnnError(f"max_primer_seconds {max_seconds!r} is not a number above 0")
+    if notes is None:
+        raise PerfRnnError("max_primer_seconds is given, but no primer")
+    return cut(notes, max_seconds)
+
+
 def from_any(primer: Any) -> NoteArrays | None:
     """Returns the notes of a NoteSequence, of a MIDI file's path or of a list of pitches.
 
-    They are as they sound, see `playable`. NoteArrays, and None, stay what they are.
+    They are as they sound, see `playable`. NoteArrays, and None, are returned as they are.
 
     Raises:
       ValueError: there is no note in it other than drums, or it is none of these.
@@ -36,10 +65,10 @@ def from_any(primer: Any) -> NoteArrays | None:
     """
     if primer is None or isinstance(primer, NoteArrays):
         return primer
-    if isinstance(primer, (str, os.PathLike)):
+    if isinstance(primer, str | os.PathLike):
         return from_midi(primer)
-    if isinstance(primer, (list, tuple)):
-        return from_pitches(primer)
+    if isinstance(primer, list | tuple | np.ndarray):
+        return from_pitches(primer, "primer")
     if hasattr(primer, "quantization_info"):
         return from_sequence(primer)
     raise PerfRnnError(
@@ -48,31 +77,37 @@ def from_any(primer: Any) -> NoteArrays | None:
     )
 
 
-def from_pitches(pitches: str | Sequence[int]) -> NoteArrays:
+def from_pitches(
+    pitches: str | Sequence[int] | NDArray[Any], name: str = "primer_pitches"
+) -> NoteArrays:
     """Returns the chord of a list of MIDI pitches, or of its text '[60, 64, 67]', half a second.
+
+    Args:
+      pitches: from 0 to 127.
+      name: of the argument, for messages.
 
     Raises:
       ValueError: it is no such list.
     """
-    pitches = _parse_integers("primer_pitches", pitches, 0, "[60,64,67]")
+    pitches = _parse_integers(name, pitches, 0, "[60,64,67]")
     starts = np.zeros(len(pitches))
     return _notes(pitches, starts, starts + CHORD_SECONDS)
 
 
-def from_melody(text: str) -> NoteArrays:
-    """Returns the melody of a list in sixteenths, such as '[60, -2, 62, -1]'.
+def from_melody(melody: str | Sequence[int]) -> NoteArrays:
+    """Returns the melody of a list in sixteenths, [60, -2, 62, -1], or of its text.
 
-    A pitch from 0 to 127 strikes a note and ends the one before, -1 ends it, -2 lets things be.
+    A pitch from 0 to 127 strikes a note and ends the one before, -1 ends it, -2 holds it.
 
     Raises:
-      ValueError: the text is no such list, or holds no note.
+      ValueError: it is no such list, or holds no note.
     """
-    events = _parse_integers("primer_melody", text, MELODY_HOLD, "[60,-2,62,-1]")
+    events = _parse_integers("primer_melody", melody, MELODY_HOLD, "[60,-2,62,-1]")
     changes = [place for place, event in enumerate(events) if event != MELODY_HOLD]
     ends = [*changes, len(events)][1:]
     notes = [(events[a], a, b) for a, b in zip(changes, ends, strict=True) if events[a] >= 0]
     if not notes:
-        raise PerfRnnError(f"primer_melody {text!r} holds no note")
+        raise PerfRnnError(f"primer_melody {melody!r} holds no note")
     pitches, starts, stops = zip(*notes, strict=True)
     step = MELODY_STEP_SECONDS
     notes_of_melody = _notes(pitches, np.array(starts) * step, np.array(stops) * step)
@@ -142,7 +177,9 @@ def cut(notes: NoteArrays, seconds: float) -> NoteArrays:
     )
 
 
-def _notes(pitches: Sequence[int], starts: np.ndarray, ends: np.ndarray) -> NoteArrays:
+def _notes(
+    pitches: Sequence[int], starts: NDArray[np.float64], ends: NDArray[np.float64]
+) -> NoteArrays:
     count = len(pitches)
     zeros = np.zeros(count, np.int32)
     return NoteArrays(
@@ -157,18 +194,20 @@ def _notes(pitches: Sequence[int], starts: np.ndarray, ends: np.ndarray) -> Note
     )
 
 
-def _parse_integers(name: str, text: str | Sequence[int], lowest: int, example: str) -> list[int]:
+def _parse_integers(name: str, given: Any, lowest: int, example: str) -> list[int]:
     try:
-        values: Any = ast.literal_eval(text) if isinstance(text, str) else text
+        values = ast.literal_eval(given) if isinstance(given, str) else given
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         values = None
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        values = list(values)
     if (
         not isinstance(values, list | tuple)
         or not values
-        or any(type(v) is not int for v in values)
+        or not all(isinstance(v, numbers.Integral) and not isinstance(v, bool) for v in values)
     ):
-        raise PerfRnnError(f"{name} {text!r} is not a list of integers such as {example}")
+        raise PerfRnnError(f"{name} {given!r} is not a list of integers such as {example}")
     for value in values:
         if not lowest <= value <= 127:
             raise PerfRnnError(f"{name}: {value} is outside {lowest} to 127")
-    return list(values)
+    return list(map(int, values))

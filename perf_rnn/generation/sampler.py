@@ -1,4 +1,4 @@
-"""Sampling: a batch of performances drawn event by event from a bundle's network.
+"""Sampling: a batch of performances drawn event by event from a model's network.
 
 A tight NumPy loop: on a CPU one step of the network is a few matrix products, and everything a
 framework adds around them costs more than they do. Inside `worker_threads.all_cores` they are
@@ -11,21 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundles import Bundle
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
-from perf_rnn.events.codec import Codec
+from perf_rnn.events.codec import Codec, EventIndices
 from perf_rnn.generation.control_schedule import ControlSchedule, spread_index
 from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.generation.cpu.worker_threads import all_cores
-from perf_rnn.generation.logits import (
-    DEFAULT_OPTIONS,
-    RandomNumbers,
-    SamplingOptions,
-    Seed,
-    draw,
-    leave_out_improbable,
-)
+from perf_rnn.generation.logits import RandomNumbers, Seed, draw, leave_out_improbable
+from perf_rnn.generation.openings import Opening
+from perf_rnn.generation.options import DEFAULT_OPTIONS, SamplingOptions
+from perf_rnn.models import Model
 
 _EVENTS_BETWEEN_REPORTS = 512
 
@@ -49,37 +44,27 @@ class Sampler:
 
     def __init__(
         self,
-        bundle: Bundle,
-        config: PerformanceRnnConfig,
-        primer: NDArray[np.int32],
+        model: Model,
+        opening: Opening,
         seeds: Sequence[Seed],
         options: SamplingOptions = DEFAULT_OPTIONS,
         controls: Controls | None = None,
         num_steps: int | None = None,
-        num_unheard: int = 0,
     ):
-        """Reads the primer.
+        """Reads the opening.
 
         Args:
-          bundle: the network.
-          config: of the model.
-          primer: the events that every row begins with, int32 [length, *event_shape], at least
-            one.
+          model: whose network it is.
+          opening: what every row begins with.
           seeds: one for each row.
           options: how events are drawn.
           controls: at a step, those of the events that follow it. None: the signals' defaults.
           num_steps: length of the piece that a list of temperatures is spread over.
-          num_unheard: events of the primer, from the first on, that are no part of the piece: they
-            take no time, and no rule looks at them.
 
         Raises:
-          ValueError: the primer is empty, the bundle's classes are not the config's, or
-            temperatures are a list and `num_steps` is None.
+          ValueError: temperatures are a list and `num_steps` is None.
         """
-        codec = config.codec
-        primer = np.asarray(primer)
-        if not len(primer):
-            raise PerfRnnError("the primer is empty")
+        config, codec, read = model.config, model.config.codec, opening.read
         self.controls = controls or ControlSchedule(config.conditioning)
         self._codec = codec
         self._num_steps = num_steps
@@ -87,20 +72,20 @@ class Sampler:
         self._set_temperatures()
         self._heads = _head_slices(config)
         self._random = RandomNumbers(seeds, len(self._heads))
-        self._rules = codec.rules(primer[num_unheard:], len(seeds), options.legal_events)
+        self._rules = codec.rules(opening.events, len(seeds), options.legal_events)
 
-        # The rows have the primer in common. Its last event is fed when the next one is asked for,
-        # as every event is, so that what controls say until then holds for the next one.
+        # The rows have the opening in common. Its last event is fed when the next one is drawn, as
+        # every event is, so that controls set until then hold for the next one.
         rows = np.zeros(len(seeds), np.int64)
-        self._network = StepNetwork(bundle, config, len(rows))
+        self._network = StepNetwork(model, len(rows))
         self._network.take(rows[:1])
-        clocks = _clocks(codec, primer, num_unheard)
+        clocks = _clocks(codec, read, len(read) - len(opening.events))
         with all_cores():
-            for place in range(len(primer) - 1):
+            for place in range(len(read) - 1):
                 now = slice(place, place + 1)
-                self._network.step(primer[now], self.controls(clocks[now]))
+                self._network.step(read[now], self.controls(clocks[now]))
         self._network.take(rows)
-        self._events: NDArray[Any] = primer[-1:][rows]
+        self._events: NDArray[Any] = read[-1:][rows]
         self.clock = clocks[-1:][rows]
 
     @property
@@ -175,7 +160,7 @@ class Sampler:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Goes on from a state that a sampler of the same bundle and config gave.
+        """Continues from a state that a sampler of the same model gave.
 
         Raises:
           ValueError: it is a state of something else.
@@ -193,35 +178,32 @@ class Sampler:
 
 
 def sample_events(
-    bundle: Bundle,
-    config: PerformanceRnnConfig,
-    primer: NDArray[np.int32],
+    model: Model,
+    opening: Opening,
     num_steps: int,
     seeds: Sequence[Seed],
     options: SamplingOptions = DEFAULT_OPTIONS,
     controls: Controls | None = None,
     on_progress: Callable[[int], object] = lambda steps: None,
-    num_unheard: int = 0,
-) -> list[NDArray[np.int32]]:
-    """Continues `primer` once for each seed until each piece is `num_steps` long.
+) -> list[EventIndices]:
+    """Continues an opening once for each seed until each piece is `num_steps` long.
 
     Args:
-      bundle, config, primer, seeds, options, controls, num_unheard: as `Sampler` takes them.
-      num_steps: length of the pieces, primer included (10 ms each).
+      model, opening, seeds, options, controls: as `Sampler` takes them.
+      num_steps: length of the pieces, opening included (10 ms each).
       on_progress: called now and then with the steps that the slowest piece has.
 
     Returns:
-      For each seed its events, primer included, cut to exactly `num_steps`.
+      For each seed its piece's events, those of the opening included, cut to exactly `num_steps`.
 
     Raises:
-      ValueError: what `Sampler` refuses, or the primer is not shorter than the piece.
+      ValueError: what `Sampler` refuses, or the opening is not shorter than the piece.
     """
-    codec = config.codec
-    unheard, heard = np.split(primer, [num_unheard])
-    check_primer_length(codec, heard, num_steps)
-    sampler = Sampler(bundle, config, primer, seeds, options, controls, num_steps, num_unheard)
+    codec = model.config.codec
+    opening.check_shorter(codec, num_steps)
+    sampler = Sampler(model, opening, seeds, options, controls, num_steps)
     rows = np.arange(len(seeds))  # The pieces not finished yet.
-    drawn: list[NDArray[np.int32]] = []  # For each step of the loop, the events of all pieces.
+    drawn: list[EventIndices] = []  # For each step of the loop, the events of all pieces.
     with all_cores():
         while len(rows):
             if len(drawn) % _EVENTS_BETWEEN_REPORTS == 0:
@@ -236,33 +218,37 @@ def sample_events(
     pieces = []
     for row in np.stack(drawn, axis=1):
         is_drawn = row.reshape(len(row), -1)[:, 0] >= 0
-        played = codec.set_length(np.concatenate([heard, row[is_drawn]]), num_steps)
-        pieces.append(np.concatenate([unheard, played]))
+        events = np.concatenate([opening.events, row[is_drawn]])
+        pieces.append(codec.set_length(events, num_steps))
     return pieces
 
 
 def log_likelihood(
-    bundle: Bundle,
-    config: PerformanceRnnConfig,
-    pieces: Sequence[NDArray[np.int32]],
+    model: Model,
+    pieces: Sequence[EventIndices],
     controls: Controls | None = None,
     temperature: float | list[float] | tuple[float, ...] = 1.0,
     num_steps: int | None = None,
-    num_unheard: int = 0,
+    lead_in: EventIndices | None = None,
 ) -> NDArray[np.float64]:
-    """Returns the log-likelihood of each piece's events after its first, float64 [pieces].
+    """Returns the log-likelihood of each piece's events, float64 [pieces].
+
+    The first event that the network reads is not predicted: that of the lead-in, or of the piece.
 
     Args:
-      bundle, config, controls: as `Sampler` takes them.
-      pieces: their events, int32 [length, *event_shape], of any lengths above 0.
+      model, controls: as `Sampler` takes them.
+      pieces: their events, int32 [length, *event_shape], of any lengths.
       temperature: logits are divided by it; or a list, spread over `num_steps`.
       num_steps: length of the pieces, needed for a list of temperatures only.
-      num_unheard: events that each begins with and that take no time.
+      lead_in: what the network reads before each, as `Opening` has it.
 
     Raises:
-      ValueError: a piece has no event, or a temperature is out of range.
+      ValueError: a piece without a lead-in has no event, or a temperature is out of range.
     """
+    config = model.config
     temperatures = np.array(SamplingOptions(temperature).temperatures, np.float64)
+    if lead_in is not None:
+        pieces = [np.concatenate([lead_in, piece]) for piece in pieces]
     if not all(map(len, pieces)):
         raise PerfRnnError("a piece without events has no likelihood")
     heads = _head_slices(config)
@@ -271,9 +257,9 @@ def log_likelihood(
     events = np.zeros((len(pieces), lengths.max(initial=0), *config.codec.event_shape), np.int32)
     for row, piece in enumerate(order):
         events[row, : lengths[piece]] = pieces[piece]
-    clocks = _clocks(config.codec, events.swapaxes(0, 1), num_unheard).T
+    clocks = _clocks(config.codec, events.swapaxes(0, 1), 0 if lead_in is None else len(lead_in)).T
     controls = controls or ControlSchedule(config.conditioning)
-    network = StepNetwork(bundle, config, len(pieces))
+    network = StepNetwork(model, len(pieces))
     total = np.zeros(len(pieces))
     going_on = len(pieces)
     with all_cores():
@@ -293,10 +279,10 @@ def log_likelihood(
     return total
 
 
-def _clocks(codec: Codec, events: NDArray[Any], num_unheard: int) -> NDArray[np.int64]:
-    """The steps that pieces have after each of their events [L, ...], of which some take none."""
+def _clocks(codec: Codec, events: NDArray[Any], len_lead_in: int) -> NDArray[np.int64]:
+    """The steps that pieces have after each of the events [L, ...] that the network reads."""
     steps = codec.event_steps(events)
-    steps[:num_unheard] = 0
+    steps[:len_lead_in] = 0
     return np.cumsum(steps, axis=0)
 
 
@@ -329,13 +315,3 @@ def _head_slices(config: PerformanceRnnConfig) -> list[slice]:
     sizes = config.encoding.head_sizes
     ends = np.cumsum(sizes).tolist()
     return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-
-
-def check_primer_length(codec: Codec, primer: Any, num_steps: int) -> None:
-    """Raises ValueError if the primer is not shorter than a piece of `num_steps`."""
-    primer_steps = codec.num_steps(primer)
-    if primer_steps >= num_steps:
-        raise PerfRnnError(
-            f"the primer lasts {primer_steps} steps of 10 ms, the piece only {num_steps}; shorten "
-            "the primer (--max_primer_seconds) or ask for more steps (--num_steps)"
-        )

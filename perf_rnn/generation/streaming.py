@@ -1,26 +1,24 @@
 """Streaming: a performance without end, note by note as they are decided."""
 
 import collections
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundles import Bundle
 from bundles.errors import PerfRnnError
-from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events.codec import STEPS_PER_SECOND
 from perf_rnn.events.note_reader import Note
 from perf_rnn.generation.control_schedule import ControlSchedule
 from perf_rnn.generation.cpu.worker_threads import all_cores
-from perf_rnn.generation.sampler import (
-    DEFAULT_OPTIONS,
-    Controls,
-    Sampler,
-    SamplingOptions,
-    Seed,
-)
+from perf_rnn.generation.logits import Seed
+from perf_rnn.generation.openings import Opening
+from perf_rnn.generation.options import DEFAULT_OPTIONS, SamplingOptions
+from perf_rnn.generation.pieces import MAX_NOTE_SECONDS
+from perf_rnn.generation.sampler import Controls, Sampler
+from perf_rnn.models import Model
 
 _SECONDS_PER_STEP = 1.0 / STEPS_PER_SECOND
 
@@ -33,7 +31,7 @@ class Stream(Iterator[Note]):
     their starts. They are the notes of the piece that `sample_events` makes of the same seed, the
     primer's included. What is remembered does not grow.
 
-        notes = Stream(bundle, config, primer, seed=1)
+        notes = Stream(model, opening, seed=1)
         for note in notes:
             play(note)
             notes.options = SamplingOptions(temperature=1.1)
@@ -45,37 +43,34 @@ class Stream(Iterator[Note]):
 
     def __init__(
         self,
-        bundle: Bundle,
-        config: PerformanceRnnConfig,
-        primer: NDArray[np.int32],
+        model: Model,
+        opening: Opening,
         seed: Seed,
         options: SamplingOptions = DEFAULT_OPTIONS,
         controls: Controls | None = None,
-        max_note_seconds: float = 5.0,
-        start_step: int = 0,
-        num_unheard: int = 0,
+        max_note_seconds: float = MAX_NOTE_SECONDS,
     ):
-        """Reads the primer.
+        """Reads the opening.
 
         Args:
-          bundle, config, primer, options, controls, num_unheard: as `sampler.Sampler` takes them.
-            There is no end to spread a list of temperatures over.
+          model, opening, options, controls: as `sampler.Sampler` takes them. There is no end to
+            spread a list of temperatures over.
           seed: of the random numbers.
-          max_note_seconds: longer notes are cut to it.
-          start_step: when the primer's first event that is heard is, in steps of 10 ms.
+          max_note_seconds: longer notes are cut to it, but for those of note events, which hold
+            their durations themselves.
 
         Raises:
           ValueError: what `Sampler` refuses, or `max_note_seconds` is not above 0.
         """
         if not max_note_seconds > 0:
             raise PerfRnnError(f"max_note_seconds {max_note_seconds} is not above 0")
-        self._sampler = Sampler(
-            bundle, config, primer, [seed], options, controls, num_unheard=num_unheard
-        )
-        self._conditioning = config.conditioning
-        self._reader = config.codec.reader(max_note_seconds, start_step)
+        self._sampler = Sampler(model, opening, [seed], options, controls)
+        self._conditioning = model.config.conditioning
+        codec, start_step = model.config.codec, opening.start_step
+        limit = math.inf if codec.whole_notes else max_note_seconds
+        self._reader = codec.reader(limit, start_step)
         self._decided: collections.deque[Note] = collections.deque()
-        for event in primer[num_unheard:]:
+        for event in opening.events:
             self._decided.extend(self._reader.read(event))
 
     @property
@@ -128,7 +123,7 @@ class Stream(Iterator[Note]):
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Goes on from a state that a stream of the same bundle and config gave.
+        """Continues from a state that a stream of the same model gave.
 
         Raises:
           ValueError: it is a state of something else.

@@ -25,10 +25,13 @@ from perf_rnn.events.codec import STEPS_PER_SECOND
 from perf_rnn.events.controls import Conditioning
 from perf_rnn.events.encodings import EventEncoding
 from perf_rnn.generation.beam_search import beam_search
-from perf_rnn.generation.cpu.step_network import check_fits
-from perf_rnn.generation.sampler import Controls, SamplingOptions, Seed, log_likelihood
+from perf_rnn.generation.logits import Seed
+from perf_rnn.generation.openings import Opening
+from perf_rnn.generation.options import BeamOptions, SamplingOptions
+from perf_rnn.generation.sampler import Controls, log_likelihood
 from perf_rnn.hparams import HParams
 from perf_rnn.magenta import note_seq_encoders
+from perf_rnn.models import Model
 from perf_rnn.training import run_dir
 
 
@@ -172,18 +175,23 @@ class PerformanceRnnModel:
 
     def __init__(self, config: PerformanceRnnConfig):
         self.config = config
-        self._bundle: Bundle | None = None
+        self._model: Model | None = None
 
     @property
-    def bundle(self) -> Bundle:
-        """The network.
+    def model(self) -> Model:
+        """The network with the config.
 
         Raises:
           EventSequenceRnnModelError: it has no weights yet.
         """
-        if self._bundle is None:
+        if self._model is None:
             raise EventSequenceRnnModelError("the model has no weights; initialize it first")
-        return self._bundle
+        return self._model
+
+    @property
+    def bundle(self) -> Bundle:
+        """The network's weights; raises as `model` does."""
+        return self.model.bundle
 
     def initialize_with_bundle(self, bundle: Bundle) -> None:
         """Takes the weights of a bundle.
@@ -191,8 +199,7 @@ class PerformanceRnnModel:
         Raises:
           ValueError: they are of another config's network.
         """
-        check_fits(bundle, self.config)
-        self._bundle = bundle
+        self._model = Model(bundle, self.config)
 
     def initialize_with_checkpoint(self, checkpoint: str) -> None:
         """Takes the weights of a training run's checkpoint.
@@ -215,7 +222,7 @@ class PerformanceRnnModel:
 
     def close(self) -> None:
         """Lets go of the weights."""
-        self._bundle = None
+        self._model = None
 
     def generate_performance(
         self,
@@ -237,7 +244,7 @@ class PerformanceRnnModel:
           num_steps: its length in events, those of the primer included.
           primer_sequence: a note_seq Performance, or NotePerformance for note events.
           temperature: above 0; below 1 safer, above 1 wilder.
-          beam_size, branch_factor, steps_per_iteration: as `beam_search` has them.
+          beam_size, branch_factor, steps_per_iteration: as `BeamOptions` has them.
           control_signal_fns: for each control signal, what gives its value at a step (10 ms) of
             the performance.
           disable_conditioning_fn: what says whether the controls are disabled at a step.
@@ -258,16 +265,13 @@ class PerformanceRnnModel:
             )
         codec = self.config.codec
         ((events, _),) = beam_search(
-            self.bundle,
-            self.config,
-            codec.from_performance(primer_sequence),
-            num_steps,
+            self.model,
+            Opening(codec.from_performance(primer_sequence)),
             [np.random.SeedSequence() if seed is None else seed],
+            BeamOptions(beam_size, branch_factor, steps_per_iteration),
             SamplingOptions(temperature=temperature, legal_events=legal_events),
             self._controls(control_signal_fns, disable_conditioning_fn),
-            beam_size=beam_size,
-            branch_factor=branch_factor,
-            steps_per_iteration=steps_per_iteration,
+            num_events=num_steps,
         )
         performance = copy.deepcopy(primer_sequence)
         for event in codec.to_performance(events[len(primer_sequence) :]):
@@ -328,7 +332,7 @@ class PerformanceRnnModel:
             None if disable_conditioning is None else _constant(disable_conditioning),
         )
         events = self.config.codec.from_performance(sequence)
-        return float(log_likelihood(self.bundle, self.config, [events], controls)[0])
+        return float(log_likelihood(self.model, [events], controls)[0])
 
 
 def _constant(value: Any) -> Callable[[int], Any]:

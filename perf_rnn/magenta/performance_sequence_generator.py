@@ -21,10 +21,11 @@ from note_seq.protobuf import generator_pb2, music_pb2
 from perf_rnn.events.codec import STEPS_PER_SECOND, EventIndices
 from perf_rnn.events.controls import NoteDensity, parse_disabled
 from perf_rnn.generation import generate as generation
-from perf_rnn.generation import pieces, primers
+from perf_rnn.generation import openings, pieces, primers
 from perf_rnn.generation.beam_search import beam_search
 from perf_rnn.generation.control_schedule import ControlSchedule
-from perf_rnn.generation.sampler import SamplingOptions
+from perf_rnn.generation.openings import Opening
+from perf_rnn.generation.options import BeamOptions, SamplingOptions, check_count
 from perf_rnn.generation.streaming import Stream
 from perf_rnn.magenta.performance_model import (
     PerformanceRnnConfig,
@@ -32,16 +33,11 @@ from perf_rnn.magenta.performance_model import (
     default_configs,
 )
 from perf_rnn.magenta.sequence_generator import BaseSequenceGenerator, SequenceGeneratorError
-from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes.arrays import NoteArrays, from_note_sequence, to_note_sequence
 
 _SAMPLING_ARGS = ("temperature", "top_k", "top_p", "min_p", "legal_events", "pitch_min_p")
-_OTHER_ARGS = (
-    "beam_size",
-    "branch_factor",
-    "steps_per_iteration",
-    "disable_conditioning",
-    "seed",
-)
+_BEAM_ARGS = ("beam_size", "branch_factor", "steps_per_iteration")
+_OTHER_ARGS = (*_BEAM_ARGS, "disable_conditioning", "seed")
 
 # What floating-point seconds may lack to a whole step.
 _STEP_TOLERANCE = 1e-6
@@ -124,7 +120,9 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
             opening, num_steps = self._sections(input_sequence, generator_options)
             request = self._request(generator_options, num_steps)
             events = self._extend(opening, num_steps, request)
-        return pieces.to_sequence(events, self._config, opening, num_steps, self.max_note_duration)
+        codec = self._config.codec
+        notes = pieces.notes_of(events, codec, opening, num_steps, self.max_note_duration)
+        return to_note_sequence(notes)
 
     def stream(
         self,
@@ -144,11 +142,10 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
         with _errors_of_generators():
             opening, _ = self._sections(input_sequence, generator_options, endless=True)
             request = self._request(generator_options, None)
-            if request.beam[:2] != (1, 1):
+            if request.beam.width > 1:
                 raise SequenceGeneratorError("a stream cannot search: leave beam_size at 1")
-            return pieces.start_stream(
-                self._model.bundle,
-                self._config,
+            return Stream(
+                self._model.model,
                 opening,
                 request.seed,
                 request.sampling,
@@ -156,35 +153,36 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
                 self.max_note_duration,
             )
 
-    def _extend(self, opening: pieces.Opening, num_steps: int, request: _Request) -> EventIndices:
+    def _extend(self, opening: Opening, num_steps: int, request: _Request) -> EventIndices:
         """Returns the events of the piece, the opening's included."""
-        bundle, config = self._model.bundle, self._config
+        model, codec = self._model.model, self._config.codec
         seeds, options, controls = [request.seed], request.sampling, request.controls
         if self.fill_generate_section:
-            return pieces.fill(
-                bundle, config, opening, num_steps, seeds, options, controls, request.beam
-            )[0]
-        missing = num_steps - int(config.codec.event_steps(opening.events).sum())
-        num_events = len(opening.events) + events_to_ask_for(missing, request.density)
+            return pieces.extend(model, opening, num_steps, seeds, options, request.beam, controls)[
+                0
+            ]
+        # As in Magenta, a lead-in counts as part of the piece while events are drawn.
+        opening_with_lead_in = dataclasses.replace(opening, events=opening.read, lead_in=None)
+        missing = num_steps - int(codec.event_steps(opening.read).sum())
+        num_events = len(opening.read) + events_to_ask_for(missing, request.density)
         ((events, _),) = beam_search(
-            bundle,
-            config,
-            opening.events,
-            num_events,
+            model,
+            opening_with_lead_in,
             seeds,
+            request.beam,
             options,
             controls,
-            *request.beam,
+            num_events=num_events,
             num_steps=num_steps,
         )
-        return config.codec.set_length(events, num_steps)
+        return codec.set_length(events, num_steps)[len(opening.read) - len(opening.events) :]
 
     def _sections(
         self,
         input_sequence: music_pb2.NoteSequence,
         generator_options: generator_pb2.GeneratorOptions,
         endless: bool = False,
-    ) -> tuple[pieces.Opening, int]:
+    ) -> tuple[Opening, int]:
         """Returns what the input section holds, and the length of the piece that begins so."""
         inputs = generator_options.input_sections
         sections = generator_options.generate_sections
@@ -214,9 +212,9 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
             )
         primer = _primer(input_sequence, begin, end, start)
         if primer is None:
-            return pieces.silence(self._config, first_step), end_step - first_step
+            return openings.silence(self._config, first_step), end_step - first_step
         start_step = _step(begin)
-        opening = pieces.encode_primer(primer, self._config, first_step - start_step, start_step)
+        opening = openings.from_notes(primer, self._config, first_step - start_step, start_step)
         return opening, end_step - start_step
 
     def _request(
@@ -235,7 +233,7 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
         if isinstance(temperature, str):
             sampling["temperature"] = generation.parse_temperature(temperature)
         seed = args["seed"] if "seed" in args else generation.new_seed()
-        pieces.check_count("seed", seed, 0)
+        check_count("seed", seed, 0)
         strange = args.keys() - controls.keys() - {*_SAMPLING_ARGS, *_OTHER_ARGS}
         if strange:
             logging.warning("ignored: args %s, of no generator", ", ".join(sorted(strange)))
@@ -247,11 +245,7 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
                 num_steps,
                 parse_disabled(disabled) if isinstance(disabled, str) else disabled,
             ),
-            beam=(
-                args.get("beam_size", 1),
-                args.get("branch_factor", 1),
-                args.get("steps_per_iteration", 1),
-            ),
+            beam=BeamOptions(**{name: args[name] for name in _BEAM_ARGS if name in args}),
             density=_mean_density(controls),
             seed=(seed, 0),
         )
@@ -259,11 +253,11 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
 
 @dataclasses.dataclass(frozen=True)
 class _Request:
-    """What args ask for; as `pieces.fill` has it, and the notes per second in the mean."""
+    """What args ask for, as `pieces.extend` takes it; and the mean of the notes per second."""
 
     sampling: SamplingOptions
     controls: ControlSchedule
-    beam: tuple[int, int, int]
+    beam: BeamOptions
     density: float
     seed: tuple[int, int]
 

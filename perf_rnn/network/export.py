@@ -5,34 +5,29 @@ from typing import Any
 
 import keras
 
-from bundles import Bundle
 from bundles.atomic_files import atomic_path
 from bundles.errors import PerfRnnError
-from perf_rnn.configs import PerformanceRnnConfig
-from perf_rnn.network.network import network_from_bundle
+from perf_rnn.models import Model
+from perf_rnn.network.network import network_from_model
 
 
-def save_keras_model(
-    path: str | os.PathLike[str], bundle: Bundle, config: PerformanceRnnConfig
-) -> None:
+def save_keras_model(path: str | os.PathLike[str], model: Model) -> None:
     """Writes what `perf_rnn.network.build_network` describes as a `.keras` file.
 
     `keras.models.load_model` reads it once `perf_rnn.network` has been imported.
 
     Raises:
-      ValueError: the bundle does not fit the config, or the name does not end in `.keras`.
+      ValueError: the name does not end in `.keras`.
       OSError: the file cannot be written.
     """
     if not os.fspath(path).endswith(".keras"):
         raise PerfRnnError(f"{path}: the name of a Keras file must end in .keras")
-    network = network_from_bundle(bundle, config)
+    network = network_from_model(model)
     with atomic_path(path) as temporary:
         network.save(temporary)
 
 
-def save_saved_model(
-    directory: str | os.PathLike[str], bundle: Bundle, config: PerformanceRnnConfig
-) -> None:
+def save_saved_model(directory: str | os.PathLike[str], model: Model) -> None:
     """Writes a SavedModel whose one signature, `serving_default`, is one step of the network.
 
     It takes `events`, int32 [batch, *event_shape]; `controls`, float32 [batch, control_size], of
@@ -42,7 +37,7 @@ def save_saved_model(
     the heads side by side, and the new states by the same names.
 
     Raises:
-      ValueError: the bundle does not fit the config, or Keras runs on another backend.
+      ValueError: Keras runs on another backend.
       OSError: a directory of that name holds something, or cannot be written.
     """
     if keras.backend.backend() != "tensorflow":
@@ -52,7 +47,7 @@ def save_saved_model(
         )
     import tensorflow as tf
 
-    network = network_from_bundle(bundle, config)
+    network = network_from_model(model)
     names = [state.name for state in network.input[-1]]
 
     def step(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -61,13 +56,14 @@ def save_saved_model(
         states = [inputs[name] for name in names]
         logits, new_states = network([events[:, tf.newaxis], controls[:, tf.newaxis], states])
         logits = logits[:, 0]
-        heads = tf.split(logits, bundle.head_sizes, axis=1)
+        heads = tf.split(logits, model.bundle.head_sizes, axis=1)
         return {
             "logits": logits,
             "probabilities": tf.concat([tf.nn.softmax(head) for head in heads], axis=1),
             **dict(zip(names, new_states, strict=True)),
         }
 
+    config = model.config
     event_shape = config.encoding.event_shape
     signature = {"events": tf.TensorSpec([None, *event_shape], tf.int32, "events")}
     if config.control_size:

@@ -9,8 +9,8 @@ import numpy as np
 import perf_rnn
 from bundles import Attention, Bundle, LstmLayer, Projection
 from perf_rnn.configs import PerformanceRnnConfig
-from perf_rnn.generation.cpu.step_network import check_fits
 from perf_rnn.hparams import HParams
+from perf_rnn.models import Model
 from perf_rnn.network.attention import AttentionLSTM
 from perf_rnn.network.event_input import EventInput
 from perf_rnn.network.layers import LSTM, InputProjection
@@ -100,26 +100,15 @@ def _cpu_features() -> set[str]:
         return set()
 
 
-def network_from_bundle(
-    bundle: Bundle, config: PerformanceRnnConfig, products: str = "float32"
-) -> keras.Model:
-    """Returns the network that `bundle` holds.
-
-    Args:
-      bundle: the weights.
-      config: what it was trained under.
-      products: see `build_network`.
-
-    Raises:
-      ValueError: the bundle does not fit the config.
-    """
-    check_fits(bundle, config)
+def network_from_model(model: Model, products: str = "float32") -> keras.Model:
+    """Returns a model's network; `products` as `build_network` has it."""
+    bundle = model.bundle
     hparams = HParams(
         rnn_layer_sizes=tuple(bundle.layer_sizes),
         attn_length=bundle.attn_length,
         residual_connections=bundle.residual_connections,
     )
-    network = build_network(config, hparams, products)
+    network = build_network(model.config, hparams, products)
     load_bundle(network, bundle)
     return network
 

@@ -10,7 +10,7 @@ from bundles import Attention, Bundle, LstmLayer, Projection
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events.encodings import EventEncoding
-from perf_rnn.models import config_of_bundle
+from perf_rnn.models import load_model
 from perf_rnn.network.network import bundle_from_network, load_bundle
 
 
@@ -31,7 +31,7 @@ def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle:
       ValueError: the bundle is another model's, its layers are not the network's, or its events
         cannot be mapped to the network's.
     """
-    source = config_of_bundle(bundle)
+    source = load_model(bundle).config
     fresh = bundle_from_network(network, config)
     _check_layers(fresh, bundle)
     names = source.codec.class_names(), config.codec.class_names()

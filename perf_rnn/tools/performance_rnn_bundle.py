@@ -43,7 +43,7 @@ def _inspect(path: str) -> None:
 
     show(bundles.describe_file(path))
     try:
-        config = models.config_of_bundle(bundles.read_bundle(path)).key
+        config = models.load_model(bundles.read_bundle(path)).config.key
     except bundles.BundleError:
         raise
     except ValueError as error:
@@ -68,7 +68,7 @@ def _convert(path: str, kind: str, output: str) -> None:
             "keras": export.save_keras_model,
             "saved_model": export.save_saved_model,
         }[kind]
-        save(output, bundle, models.config_of_bundle(bundle))
+        save(output, models.load_model(bundle))
     print(f"Wrote {output}")
 
 

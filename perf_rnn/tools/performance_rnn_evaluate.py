@@ -84,7 +84,8 @@ def _evaluate() -> dict[str, Any]:
 
     if FLAGS.run_dir:
         cli.load_libraries()
-    bundle, config, name = models.choose_model(FLAGS.config, FLAGS.bundle_file, FLAGS.run_dir)
+    model = models.choose_model(FLAGS.config, FLAGS.bundle_file, FLAGS.run_dir)
+    config = model.config
     names = None
     if FLAGS.split_csv:
         names = splits.names_in(os.path.expanduser(FLAGS.split_csv), splits.HELD_OUT)
@@ -93,10 +94,10 @@ def _evaluate() -> dict[str, Any]:
     if FLAGS.resample_by == "folder":
         groups = [os.path.dirname(piece.name) for piece in whole.pieces]
     cli.load_libraries()
-    from perf_rnn.network.network import network_from_bundle
+    from perf_rnn.network.network import network_from_model
     from perf_rnn.training import piece_evaluation
 
-    network = network_from_bundle(bundle, config)
+    network = network_from_model(model)
     told = {WITH_CONTROLS: False} if config.control_size else {UNCONDITIONED: False}
     if config.conditioning.optional:
         told[WITHOUT_CONTROLS] = True
@@ -106,7 +107,11 @@ def _evaluate() -> dict[str, Any]:
         sums = piece_evaluation.measure_pieces(network, config, whole.pieces, disabled=disabled)
         results[what] = piece_evaluation.figures(sums, SEED, groups)
     return {
-        "model": {"name": name, "config": config.key, "layers": list(bundle.layer_sizes)},
+        "model": {
+            "name": model.name,
+            "config": config.key,
+            "layers": list(model.bundle.layer_sizes),
+        },
         "input": {
             "path": whole.path,
             "split_csv": FLAGS.split_csv,

@@ -7,13 +7,18 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from bundles.atomic_files import atomic_write
 from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
+
+if TYPE_CHECKING:
+    from perf_rnn.generation.generate import GenerationOptions
+    from perf_rnn.models import Model
+    from perf_rnn.notes.arrays import NoteArrays
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "Training run whose newest checkpoint plays.")
@@ -146,23 +151,24 @@ def _values(names: tuple[str, ...]) -> dict[str, Any]:
     return {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
 
 
-def _model() -> Any:
-    """Returns the bundle that the flags name and its config."""
+def _model() -> "Model":
+    """Returns the model that the flags name."""
     from perf_rnn import models
 
     bundle_file = None if FLAGS.save_generator_bundle else FLAGS.bundle_file
-    bundle, config, _ = models.choose_model(FLAGS.config, bundle_file, FLAGS.run_dir)
-    own = dataclasses.replace(config.hparams, rnn_layer_sizes=tuple(bundle.layer_sizes))
+    model = models.choose_model(FLAGS.config, bundle_file, FLAGS.run_dir)
+    layer_sizes = tuple(model.bundle.layer_sizes)
+    own = dataclasses.replace(model.config.hparams, rnn_layer_sizes=layer_sizes)
     asked = own.parse(FLAGS.hparams)
     if asked.rnn_layer_sizes != own.rnn_layer_sizes:
         raise PerfRnnError(
             f"--hparams says rnn_layer_sizes={list(asked.rnn_layer_sizes)}, but the model's "
             f"layers are {list(own.rnn_layer_sizes)}"
         )
-    return bundle, config
+    return model
 
 
-def _primer() -> Any:
+def _primer() -> "NoteArrays | None":
     from perf_rnn.generation import primers
 
     if FLAGS.primer_pitches:
@@ -180,95 +186,114 @@ def _primer() -> Any:
     return primer
 
 
+def _options(model: "Model") -> "GenerationOptions":
+    from perf_rnn.events.controls import parse_disabled
+    from perf_rnn.generation import generate as generation
+    from perf_rnn.generation.options import BeamOptions, SamplingOptions
+
+    disabled = FLAGS.disable_conditioning
+    return generation.GenerationOptions(
+        FLAGS.num_steps,
+        FLAGS.num_outputs,
+        generation.new_seed() if FLAGS.seed is None else FLAGS.seed,
+        _primer(),
+        SamplingOptions(generation.parse_temperature(FLAGS.temperature), **_values(SAMPLING_FLAGS)),
+        BeamOptions(**_values(BEAM_FLAGS)),
+        generation.parse_controls(model.config.conditioning, _values(CONTROL_FLAGS)),
+        None if disabled is None else parse_disabled(disabled),
+    )
+
+
 def main() -> None:
     if FLAGS.save_generator_bundle and not (FLAGS.run_dir and FLAGS.bundle_file):
         raise PerfRnnError("--save_generator_bundle needs --run_dir and --bundle_file")
     if FLAGS.run_dir:
         cli.load_libraries()
-    bundle, config = _model()
+    model = _model()
     if FLAGS.save_generator_bundle:
-        import bundles
-
-        path = os.path.expanduser(FLAGS.bundle_file)
-        bundle = dataclasses.replace(bundle, bundle_description=FLAGS.bundle_description)
-        bundles.write_bundle(path, bundle)
-        size = f"layers {list(bundle.layer_sizes)}, {bundle.num_parameters:,} weights"
-        print(f"Wrote {path}: {bundle.id}, {size}")
+        _save(model)
         return
-    _generate(bundle, config)
+    try:
+        _generate(model)
+    except PerfRnnError as error:
+        # What Python's functions call an argument is a flag here.
+        name = str(error).partition(" ")[0].rstrip(":")
+        if name not in FLAGS:
+            raise
+        raise PerfRnnError(f"--{error}") from error
 
 
-def _generate(bundle: Any, config: Any) -> None:
-    import random
+def _save(model: "Model") -> None:
+    import bundles
 
+    path = os.path.expanduser(FLAGS.bundle_file)
+    bundle = dataclasses.replace(model.bundle, bundle_description=FLAGS.bundle_description)
+    bundles.write_bundle(path, bundle)
+    size = f"layers {list(bundle.layer_sizes)}, {bundle.num_parameters:,} weights"
+    print(f"Wrote {path}: {bundle.id}, {size}")
+
+
+def _generate(model: "Model") -> None:
     from tqdm import tqdm
 
     from perf_rnn import rendering
-    from perf_rnn.events.controls import parse_disabled
     from perf_rnn.generation import generate as generation
-    from perf_rnn.generation import sampler
-    from perf_rnn.notes.arrays import from_note_sequence
+    from perf_rnn.notes.arrays import to_note_sequence
     from perf_rnn.notes.midi_writer import to_midi
 
-    primer = _primer()
-    seed = random.randrange(2**31) if FLAGS.seed is None else FLAGS.seed
-    steps, outputs = FLAGS.num_steps, FLAGS.num_outputs
-    options = sampler.SamplingOptions(
-        generation.parse_temperature(FLAGS.temperature), **_values(SAMPLING_FLAGS)
-    )
-    controls = generation.parse_controls(config.conditioning, _values(CONTROL_FLAGS))
-    disabled = None
-    if FLAGS.disable_conditioning is not None:
-        disabled = parse_disabled(FLAGS.disable_conditioning)
+    options = _options(model)
     formats = rendering.parse_formats(FLAGS.render)
     if not FLAGS.output_dir:
         raise PerfRnnError("--output_dir is empty")
     output_dir = os.path.expanduser(FLAGS.output_dir)
     renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
-    primer_seconds = 0.0 if primer is None else primer.total_time
-    if primer is not None:
+    steps = options.num_steps
+    primer_seconds = 0.0 if options.primer is None else options.primer.total_time
+    if primer_seconds:
         print(f"The primer takes {primer_seconds:.1f} of {steps / 100:.1f} s.")
-    with _new_files(output_dir, outputs) as paths:
+    with _new_files(output_dir, options.num_outputs) as paths:
         start = time.monotonic()
         with tqdm(total=steps, unit=" steps", disable=not sys.stderr.isatty()) as bar:
             pieces = generation.generate_pieces(
-                bundle,
-                config,
-                steps,
-                outputs,
-                seed,
-                primer=primer,
-                options=options,
-                controls=controls,
-                disable_conditioning=disabled,
-                beam=tuple(_values(BEAM_FLAGS).values()),
+                model,
+                options,
                 on_progress=lambda done: bar.update(done - bar.n),
                 with_nll="html" in formats,
             )
             bar.update(steps - bar.n)
         seconds = time.monotonic() - start
+        shown = []
         for path, piece in zip(paths, pieces, strict=True):
-            sequence = piece.sequence
-            midi = to_midi(from_note_sequence(sequence))
+            facts: dict[str, Any] = {
+                "bundle": model.bundle.id,
+                "seed": options.seed,
+                "temperature": FLAGS.temperature,
+                **_values((*CONTROL_FLAGS, "disable_conditioning")),
+                **({} if piece.nll is None else {"NLL": round(piece.nll, 3)}),
+            }
+            name = os.path.splitext(os.path.basename(path))[0]
+            midi = to_midi(piece.notes)
             atomic_write(path, midi)
-            print(f"{path}: {len(sequence.notes)} notes in {sequence.total_time:.1f} s")
-            if formats:
-                facts = {
-                    "bundle": bundle.id,
-                    "seed": seed,
-                    "temperature": FLAGS.temperature,
-                    **_values((*CONTROL_FLAGS, "disable_conditioning")),
-                    **({} if piece.nll is None else {"NLL": round(piece.nll, 3)}),
-                }
-                name = os.path.splitext(os.path.basename(path))[0]
-                shown = rendering.Piece(sequence, name, facts, primer_seconds, midi, path)
-                for rendered in renderer.add(shown):
-                    print(rendered)
-        for page in renderer.finish():
-            print(page)
+            sequence = to_note_sequence(piece.notes)
+            shown.append(rendering.Piece(sequence, name, facts, primer_seconds, midi, path))
+    # All MIDI files, and the page of them, are there before the slow rendering, and before output
+    # that may not be read.
+    if "html" in formats:
+        page = rendering.Renderer(output_dir, ["html"])
+        for shown_piece in shown:
+            page.add(shown_piece)
+        page.finish()
+    for path, piece in zip(paths, pieces, strict=True):
+        print(f"{path}: {piece.notes.num_notes} notes in {piece.notes.total_time:.1f} s")
+    for shown_piece in shown:
+        for rendered in renderer.add(shown_piece):
+            print(rendered)
+    for rendered in renderer.finish():
+        print(rendered)
     print(
-        f"Wrote {outputs} piece(s) by {config.key} (layers {list(bundle.layer_sizes)}, "
-        f"temperature {FLAGS.temperature}, seed {seed}) in {seconds:.1f} s to {output_dir}"
+        f"Wrote {options.num_outputs} piece(s) by {model.config.key} "
+        f"(layers {list(model.bundle.layer_sizes)}, temperature {FLAGS.temperature}, "
+        f"seed {options.seed}) in {seconds:.1f} s to {output_dir}"
     )
 
 

@@ -1,4 +1,4 @@
-"""A bundle's network, one event at a time, in NumPy.
+"""A model's network, one event at a time, in NumPy.
 
 On a CPU one step of the network is a few matrix products, and everything a framework adds around
 them costs more than they do. Half of them, those with the layers' last outputs, are taken in the
@@ -11,29 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from bundles import Attention, Bundle, LstmLayer
-from bundles.errors import PerfRnnError
+from bundles import Attention, LstmLayer
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events.encodings import EventEncoding
 from perf_rnn.generation.cpu.tiled_matmul import TiledKernel, Tiling, untiled
-
-
-def check_fits(bundle: Bundle, config: PerformanceRnnConfig) -> None:
-    """Raises ValueError if `bundle` does not read and predict what networks of `config` do."""
-    if bundle.input_size != config.input_size:
-        raise PerfRnnError(
-            f"the bundle {bundle.id!r} reads inputs of {bundle.input_size} numbers; the config "
-            f"{config.key!r} gives {config.input_size}"
-        )
-    if bundle.head_sizes != config.encoding.head_sizes:
-        raise PerfRnnError(
-            f"the bundle {bundle.id!r} chooses among {list(bundle.head_sizes)} classes; the config "
-            f"{config.key!r} has {list(config.encoding.head_sizes)}"
-        )
+from perf_rnn.models import Model
 
 
 class StepNetwork:
-    """A bundle's network, one event at a time for a batch of rows, with the state it carries.
+    """A model's network, one event at a time for a batch of rows, with the state it carries.
 
     It gives a row the same numbers, bit for bit, whatever the other rows are and however many cores
     there are; where `tiled_matmul.has_small_kernels` is False, in networks made for at most
@@ -41,18 +27,14 @@ class StepNetwork:
     float32.
     """
 
-    def __init__(self, bundle: Bundle, config: PerformanceRnnConfig, batch_size: int):
+    def __init__(self, model: Model, batch_size: int):
         """Starts every row at the zero state.
 
         Args:
-          bundle: the network.
-          config: how events and controls are given to it.
+          model: the network.
           batch_size: rows to start with, and the most that there will be.
-
-        Raises:
-          ValueError: the bundle does not fit the config.
         """
-        check_fits(bundle, config)
+        bundle, config = model.bundle, model.config
         inputs = max(bundle.input_size, *bundle.layer_sizes) + max(bundle.layer_sizes)
         self._tiling = Tiling.choose(batch_size, inputs)
         self._layers = [

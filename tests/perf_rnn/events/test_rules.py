@@ -10,7 +10,8 @@ from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.events.one_hot import EventCodec
 from perf_rnn.events.one_hot_rules import MAX_SILENCE_STEPS
 from perf_rnn.events.rules import MAX_NOTE_STEPS, MAX_ONSETS
-from perf_rnn.generation.logits import SamplingOptions, draw
+from perf_rnn.generation.logits import draw
+from perf_rnn.generation.options import SamplingOptions
 
 CODEC = EventCodec(32)
 PLAIN = EventCodec(0)

@@ -4,18 +4,20 @@ import pathlib
 import numpy as np
 import pytest
 
-from bundles import read_bundle
 from perf_rnn.configs import default_configs, get_config
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.generation.beam_search import beam_search
 from perf_rnn.generation.control_schedule import ControlSchedule
-from perf_rnn.generation.logits import SamplingOptions
+from perf_rnn.generation.openings import Opening
+from perf_rnn.generation.options import BeamOptions, SamplingOptions
 from perf_rnn.generation.sampler import Sampler, log_likelihood, sample_events
+from perf_rnn.models import load_model
 
 BUNDLES = pathlib.Path(__file__).parent.parent.parent / "testdata" / "magenta_bundles"
 PRIMER = np.array([60, 300, 188, 300, 70], np.int32)
+OPENING = Opening(PRIMER)
 CONFIG = get_config("performance_with_dynamics")
-BUNDLE = read_bundle(BUNDLES / "performance_with_dynamics.mag")
+MODEL = load_model(BUNDLES / "performance_with_dynamics.mag", CONFIG.key)
 FREE = SamplingOptions(temperature=0.8, legal_events=False)
 
 
@@ -28,23 +30,25 @@ def primer_of(config):
 @pytest.mark.parametrize("steps_per_iteration", [1, 50])
 @pytest.mark.parametrize("key", default_configs)
 def test_without_branches_it_is_sampling(key, steps_per_iteration):
-    bundle, config = read_bundle(BUNDLES / f"{key}.mag"), get_config(key)
-    primer, seeds = primer_of(config), [(1, 2), 3]
-    sampled = sample_events(bundle, config, primer, 900, seeds)
+    model = load_model(BUNDLES / f"{key}.mag", key)
+    primer, seeds = primer_of(model.config), [(1, 2), 3]
+    sampled = sample_events(model, Opening(primer), 900, seeds)
     by_length = beam_search(
-        bundle,
-        config,
-        primer,
-        None,
+        model,
+        Opening(primer),
         seeds,
-        steps_per_iteration=steps_per_iteration,
+        BeamOptions(steps_per_iteration=steps_per_iteration),
         num_steps=900,
     )
     assert [piece.tolist() for piece, _ in by_length] == [piece.tolist() for piece in sampled]
-    sampler = Sampler(bundle, config, primer, seeds)
+    sampler = Sampler(model, Opening(primer), seeds)
     drawn = np.stack([sampler.step() for _ in range(40)], axis=1)
     by_events = beam_search(
-        bundle, config, primer, len(primer) + 40, seeds, steps_per_iteration=steps_per_iteration
+        model,
+        Opening(primer),
+        seeds,
+        BeamOptions(steps_per_iteration=steps_per_iteration),
+        num_events=len(primer) + 40,
     )
     for (piece, _), row in zip(by_events, drawn, strict=True):
         assert piece.dtype == np.int32
@@ -57,7 +61,8 @@ def test_without_branches_it_is_sampling(key, steps_per_iteration):
 )
 @pytest.mark.parametrize("key", default_configs)
 def test_likelihoods_are_those_of_the_events(key, sizes, legal):
-    bundle, config = read_bundle(BUNDLES / f"{key}.mag"), get_config(key)
+    model = load_model(BUNDLES / f"{key}.mag", key)
+    config = model.config
     primer = primer_of(config)
     options = SamplingOptions(temperature=[0.7, 1.4], top_k=300, legal_events=legal)
     controls = None
@@ -66,11 +71,18 @@ def test_likelihoods_are_those_of_the_events(key, sizes, legal):
         values = {"notes_per_second": [1, 30], "pitch_class_histogram": ["c_major", "e_minor"]}
         controls = ControlSchedule(config.conditioning, {n: values[n] for n in names}, 3000)
     found = beam_search(
-        bundle, config, primer, len(primer) + 23, [5, 6], options, controls, *sizes, num_steps=3000
+        model,
+        Opening(primer),
+        [5, 6],
+        BeamOptions(*sizes),
+        options,
+        controls,
+        num_events=len(primer) + 23,
+        num_steps=3000,
     )
     pieces, scores = zip(*found, strict=True)
     assert [len(piece) for piece in pieces] == [len(primer) + 23] * 2
-    evaluated = log_likelihood(bundle, config, pieces, controls, [0.7, 1.4], num_steps=3000)
+    evaluated = log_likelihood(model, pieces, controls, [0.7, 1.4], num_steps=3000)
     np.testing.assert_allclose(scores, evaluated, rtol=1e-9)
 
 
@@ -93,7 +105,7 @@ def search_one_by_one(num_events, seed, beam_size, branch_factor, steps_per_iter
         used += count
         count = steps_per_iteration
         pieces = list(map(np.array, branches))
-        scores = log_likelihood(BUNDLE, CONFIG, pieces, temperature=0.8).tolist()
+        scores = log_likelihood(MODEL, pieces, temperature=0.8).tolist()
         best = heapq.nlargest(beam_size, range(rows), key=scores.__getitem__)
         if used == missing:
             return branches[best[0]], scores[best[0]]
@@ -102,7 +114,7 @@ def search_one_by_one(num_events, seed, beam_size, branch_factor, steps_per_iter
 
 def pick(events, random):
     """The event that a random number draws after others."""
-    sampler = Sampler(BUNDLE, CONFIG, np.array(events, np.int32), [0], FREE)
+    sampler = Sampler(MODEL, Opening(np.array(events, np.int32)), [0], FREE)
     sampler._random.next = lambda: np.array([[random]])
     return int(sampler.step()[0])
 
@@ -111,7 +123,9 @@ def pick(events, random):
 def test_it_is_the_search_of_one_row_after_another(sizes):
     expected, expected_score = search_one_by_one(len(PRIMER) + 11, 8, *sizes)
     others = [3, 8, 9]  # Other searches in the batch do not matter.
-    found = beam_search(BUNDLE, CONFIG, PRIMER, len(PRIMER) + 11, others, FREE, None, *sizes)
+    found = beam_search(
+        MODEL, OPENING, others, BeamOptions(*sizes), FREE, num_events=len(PRIMER) + 11
+    )
     events, likelihood = found[1]
     assert events.tolist() == expected
     # More than 16 rows are rounded differently.
@@ -122,8 +136,8 @@ def test_it_is_the_search_of_one_row_after_another(sizes):
 def test_more_branches_find_likelier_pieces():
     seeds = range(6)
     means = [
-        np.mean([s for _, s in beam_search(BUNDLE, CONFIG, PRIMER, 80, seeds, FREE, None, *sizes)])
-        for sizes in ((1, 1, 1), (2, 2, 2), (4, 4, 1))
+        np.mean([s for _, s in beam_search(MODEL, OPENING, seeds, beam, FREE, num_events=80)])
+        for beam in (BeamOptions(), BeamOptions(2, 2, 2), BeamOptions(4, 4, 1))
     ]
     assert means == sorted(means)
     assert means[2] - means[0] > 20
@@ -132,25 +146,17 @@ def test_more_branches_find_likelier_pieces():
 def test_pieces_end_where_the_best_of_the_beam_is_long_enough():
     told = []
     found = beam_search(
-        BUNDLE,
-        CONFIG,
-        PRIMER,
-        None,
+        MODEL,
+        OPENING,
         [1, 2, 3],
-        SamplingOptions(),
-        None,
-        2,
-        2,
-        5,
+        BeamOptions(2, 2, 5),
         num_steps=900,
         on_progress=told.append,
     )
     for events, _ in found:
         assert CONFIG.codec.num_steps(events) == 900
         assert events[: len(PRIMER)].tolist() == PRIMER.tolist()
-    (alone, _), *_ = beam_search(
-        BUNDLE, CONFIG, PRIMER, None, [3], SamplingOptions(), None, 2, 2, 5, num_steps=900
-    )
+    ((alone, _),) = beam_search(MODEL, OPENING, [3], BeamOptions(2, 2, 5), num_steps=900)
     assert alone.tolist() == found[2][0].tolist()
     assert told[0] == 90
     assert len(told) > 5
@@ -158,34 +164,36 @@ def test_pieces_end_where_the_best_of_the_beam_is_long_enough():
 
 def test_seeds_of_branches():
     """A SeedSequence has branches as the number that it is made of has."""
-    sizes = (2, 2, 1)
-    ((one, _),) = beam_search(BUNDLE, CONFIG, PRIMER, 30, [7], FREE, None, *sizes)
+    beam = BeamOptions(2, 2, 1)
+    ((one, _),) = beam_search(MODEL, OPENING, [7], beam, FREE, num_events=30)
     sequence = np.random.SeedSequence(7)
-    ((other, _),) = beam_search(BUNDLE, CONFIG, PRIMER, 30, [sequence], FREE, None, *sizes)
+    ((other, _),) = beam_search(MODEL, OPENING, [sequence], beam, FREE, num_events=30)
     assert one.tolist() == other.tolist()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"beam_size": 0}, "beam_size 0 is not a whole number above 0"),
-        ({"branch_factor": -1}, "branch_factor -1 is not"),
-        ({"steps_per_iteration": 0}, "steps_per_iteration 0 is not"),
-        ({"beam_size": 1.5}, "beam_size 1.5 is not"),
         ({"num_events": 5}, "the primer has 5 events, the piece only 5"),
-        ({"num_events": None}, "say how long the piece is to be, by num_events or num_steps"),
-        ({"num_events": None, "num_steps": 90}, "the primer lasts 90 steps of 10 ms, the piece"),
+        ({}, "say how long the piece is to be, by num_events or num_steps"),
+        ({"num_steps": 90}, "the primer lasts 90 steps of 10 ms, the piece"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        beam_search(
-            **{
-                "bundle": BUNDLE,
-                "config": CONFIG,
-                "primer": PRIMER,
-                "num_events": 20,
-                "seeds": [0],
-                **arguments,
-            }
-        )
+        beam_search(MODEL, OPENING, [0], **arguments)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"beam_size": 0}, "beam_size 0 is not a whole number of at least 1"),
+        ({"branch_factor": -1}, "branch_factor -1 is not"),
+        ({"steps_per_iteration": True}, "steps_per_iteration True is not"),
+        ({"beam_size": 1.5}, "beam_size 1.5 is not"),
+    ],
+)
+def test_bad_sizes(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        BeamOptions(**sizes)
+    assert BeamOptions(np.int64(2), np.int32(3)).width == 6

@@ -7,12 +7,14 @@ import pytest
 from note_seq.protobuf import music_pb2
 
 import perf_rnn
-from bundles import BundleError, read_bundle
+from bundles import BundleError
 from perf_rnn import models
 from perf_rnn.configs import default_configs, get_config
 from perf_rnn.generation import generate as generation
-from perf_rnn.generation import pieces, primers
-from perf_rnn.generation.sampler import SamplingOptions, sample_events
+from perf_rnn.generation import openings, primers
+from perf_rnn.generation.openings import Opening
+from perf_rnn.generation.options import SamplingOptions
+from perf_rnn.generation.sampler import sample_events
 from perf_rnn.notes.arrays import NoteArrays
 
 ROOT = pathlib.Path(__file__).parent.parent.parent.parent
@@ -62,7 +64,8 @@ def test_every_stack_plays(name):
 
 
 def test_without_primer_music_begins_at_once():
-    assert pieces.silence(CONFIG).events.tolist() == [355]
+    opening = openings.silence(CONFIG)
+    assert (opening.lead_in.tolist(), opening.events.tolist()) == ([355], [])
     for piece in perf_rnn.generate(fixture(), 5, num_outputs=4, seed=1):
         assert min(n.start_time for n in piece.notes) == 0.0
         assert piece.total_time == 5.0
@@ -72,17 +75,18 @@ def test_without_primer_music_begins_at_once():
     assert min(next(stream).start_time for _ in range(20)) == 0.0
 
 
-def test_the_silence_nobody_hears_is_what_the_network_goes_on_from():
+def test_the_network_reads_a_second_of_silence_before_a_piece():
     """Freely drawn events are those that follow a primer of a second of silence."""
-    bundle, config = models.load_model(fixture())
+    model = models.load_model(fixture())
     options, seeds = SamplingOptions(legal_events=False), [(1, 0), (1, 1)]
-    unheard = sample_events(bundle, config, np.array([355]), 500, seeds, options, num_unheard=1)
-    heard = sample_events(bundle, config, np.array([355]), 600, seeds, options)
-    assert list(map(list, unheard)) == list(map(list, heard))
+    pieces = sample_events(model, openings.silence(model.config), 500, seeds, options)
+    after = sample_events(model, Opening(np.array([355])), 600, seeds, options)
+    assert [[355, *piece] for piece in pieces] == list(map(list, after))
 
 
 def test_the_label_that_note_events_start_with_is_not_played():
-    assert pieces.silence(NOTE_CONFIG).events.tolist() == [[0, 0, 60, 0, 0, 0]]
+    opening = openings.silence(NOTE_CONFIG)
+    assert (opening.lead_in.tolist(), opening.events.shape) == ([[0, 0, 60, 0, 0, 0]], (0, 6))
     (piece,) = perf_rnn.generate(fixture(NOTE_CONFIG.key), 20, seed=1)
     assert (60, 0.0, 0.01, 1) not in notes_of(piece)
 
@@ -131,14 +135,14 @@ def test_a_primers_only_program_is_kept():
 
 @pytest.mark.parametrize("melody", ["[60]", "[60,-2,62,-2,64]", "[60,-2,-2,-2]"])
 def test_a_primers_notes_are_all_released(melody):
-    events = pieces.encode_primer(primers.from_melody(melody), CONFIG).events
+    events = openings.from_notes(primers.from_melody(melody), CONFIG).events
     on, off = events < 128, (events >= 128) & (events < 256)
     assert sorted(events[on]) == sorted(events[off] - 128)
 
 
 def test_notes_too_long_for_note_events_are_cut():
     notes = NoteArrays([0.0], [30.0], [60], [80], [0], [0], [False], total_time=30.0)
-    assert pieces.encode_primer(notes, NOTE_CONFIG).events.tolist() == [[0, 0, 60, 19, 24, 39]]
+    assert openings.from_notes(notes, NOTE_CONFIG).events.tolist() == [[0, 0, 60, 19, 24, 39]]
 
 
 def test_controls_change_what_is_played():
@@ -204,60 +208,9 @@ def test_a_stream_has_no_end_to_spread_a_list_over():
         perf_rnn.stream(fixture(), seed=-1)
 
 
-def test_config_of_bundle():
-    dense, compact = (
-        read_bundle(fixture(key)) for key in (CONFIG.key, "performance_with_dynamics_compact")
-    )
-    compact_config = get_config("performance_with_dynamics_compact")
-    assert models.config_of_bundle(dense) is CONFIG
-    assert models.config_of_bundle(compact) is compact_config
-    # Either plays as either.
-    for bundle in (dense, compact):
-        assert models.load_model(bundle, CONFIG.key)[1] is CONFIG
-        assert models.load_model(bundle, compact_config.key)[1] is compact_config
-
-
-def test_shipped_bundles_play_by_config():
-    for key in (
-        "performance",
-        "performance_with_dynamics",
-        "performance_with_dynamics_compact",
-        "optional_multiconditioned_performance_with_dynamics",
-    ):
-        bundle, config = models.load_model(key)
-        assert (config.key, bundle.layer_sizes) == (key, [512, 512, 512])
-
-
-@pytest.mark.parametrize(
-    ("source", "key", "message"),
-    [
-        (fixture(), "performance", "config performance is asked for, but the model is of config p"),
-        (fixture(), "nothing", "unknown config 'nothing'; known: performance, "),
-        ("nothing", None, "nothing: no such file, nor a config; configs are performance, "),
-        (ROOT / "tests", None, "no checkpoint of a training run here"),
-        (ROOT / "setup.py", None, "not a bundle: it is something else"),
-    ],
-)
-def test_models_that_cannot_be_loaded(source, key, message):
-    with pytest.raises(ValueError, match=message):
-        models.load_model(source, key)
-
-
 def test_a_config_that_no_bundle_is_shipped_for():
     with pytest.raises(BundleError, match="no bundle is shipped for config 'pitch_conditioned_p"):
         perf_rnn.generate("pitch_conditioned_performance_with_dynamics")
-
-
-def test_bundles_of_other_models():
-    bundle = read_bundle(fixture())
-    object.__setattr__(bundle, "id", "attention_rnn")
-    with pytest.raises(
-        ValueError, match="'attention_rnn', which is no Performance RNN; known are: performance, p"
-    ):
-        perf_rnn.generate(bundle)
-    object.__setattr__(bundle, "id", "performance")
-    with pytest.raises(ValueError, match="'performance' reads inputs of 388 numbers"):
-        perf_rnn.generate(bundle)
 
 
 @pytest.mark.parametrize(
@@ -292,22 +245,23 @@ def test_bad_values(values, message):
 
 
 def test_nll_is_that_of_the_generated_part():
-    bundle, config = models.load_model(MULTI)
-    asked = {"controls": {"notes_per_second": [2, 8]}, "primer": primers.from_pitches([60, 64])}
+    options = generation.GenerationOptions(
+        1000, 2, 5, primers.from_pitches([60, 64]), controls={"notes_per_second": [2, 8]}
+    )
     plain, measured = (
-        generation.generate_pieces(bundle, config, 1000, 2, 5, with_nll=with_nll, **asked)
+        generation.generate_pieces(models.load_model(MULTI), options, with_nll=with_nll)
         for with_nll in (False, True)
     )
     assert [piece.nll for piece in plain] == [None, None]
-    assert [piece.sequence for piece in plain] == [piece.sequence for piece in measured]
+    assert [piece.events.tolist() for piece in plain] == [p.events.tolist() for p in measured]
     # Of a network with random weights: about that of 388 classes that are equally probable.
     assert [piece.nll for piece in measured] == pytest.approx([np.log(388)] * 2, abs=0.3)
 
 
 def test_progress_is_told():
     told: list[int] = []
-    bundle, config = models.load_model(fixture())
-    generation.generate_pieces(bundle, config, 2000, 1, 0, on_progress=told.append)
+    options = generation.GenerationOptions(2000, 1, 0)
+    generation.generate_pieces(models.load_model(fixture()), options, on_progress=told.append)
     assert told[0] == 0
     assert told == sorted(told)
     assert np.all(np.array(told) < 2000)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from perf_rnn.generation.logits import RandomNumbers, SamplingOptions, draw
+from perf_rnn.generation.logits import RandomNumbers, draw
+from perf_rnn.generation.options import SamplingOptions
 
 SHARES = np.array([0.4, 0.05, 0.3, 0.25])
 ROWS = 20_000
@@ -88,7 +89,7 @@ def test_rows_may_have_their_own_temperature():
         ({"temperature": True}, "temperature True is not"),
         ({"temperature": [1.0, 0.0]}, "temperature 0.0 is not"),
         ({"temperature": []}, "temperature is an empty list"),
-        ({"top_k": 0}, "top_k 0 is not a whole number above 0"),
+        ({"top_k": 0}, "top_k 0 is not a whole number of at least 1"),
         ({"top_k": -1}, "top_k -1 is not"),
         ({"top_k": 2.5}, "top_k 2.5 is not"),
         ({"top_k": True}, "top_k True is not"),

@@ -4,23 +4,26 @@ import pathlib
 import numpy as np
 import pytest
 
-from bundles import Bundle, LstmLayer, read_bundle
+from bundles import Bundle, LstmLayer
 from perf_rnn.configs import default_configs, get_config
 from perf_rnn.events import rules
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.generation.control_schedule import ControlSchedule
 from perf_rnn.generation.cpu.tiled_matmul import has_small_kernels
-from perf_rnn.generation.logits import SamplingOptions
+from perf_rnn.generation.openings import Opening
+from perf_rnn.generation.options import SamplingOptions
 from perf_rnn.generation.sampler import Sampler, log_likelihood, sample_events
+from perf_rnn.models import Model, load_model
 
 BUNDLES = pathlib.Path(__file__).parent.parent.parent / "testdata" / "magenta_bundles"
 PLAIN = get_config("performance")
+NOTES = "performance_with_dynamics_and_note_encoding"
 FREE = SamplingOptions(legal_events=False)
 PRIMER = np.array([60, 300, 188], np.int32)  # A note of 45 steps.
 
 
 def fixture(key):
-    return read_bundle(BUNDLES / f"{key}.mag"), get_config(key)
+    return load_model(BUNDLES / f"{key}.mag", key)
 
 
 def primer_of(config):
@@ -29,7 +32,7 @@ def primer_of(config):
     return np.append(PRIMER, 256).astype(np.int32)
 
 
-def constant_bundle(log_probabilities):
+def constant_model(log_probabilities):
     """A network that predicts the same whatever it hears."""
     layer = LstmLayer(
         np.zeros((356, 4), np.float32), np.zeros((1, 4), np.float32), np.zeros(4, np.float32), 1.0
@@ -37,18 +40,20 @@ def constant_bundle(log_probabilities):
     bias = np.full(356, -1e4, np.float32)
     for event, value in log_probabilities.items():
         bias[event] = value
-    return Bundle("performance", "", "", (layer,), np.zeros((1, 356), np.float32), bias)
+    bundle = Bundle("performance", "", "", (layer,), np.zeros((1, 356), np.float32), bias)
+    return Model(bundle, PLAIN)
 
 
 @pytest.mark.parametrize("legal", [True, False])
 @pytest.mark.parametrize("key", default_configs)
 def test_a_piece_depends_on_its_seed_alone(key, legal):
     """It is the same alone and among 16; it is as long as asked and begins with the primer."""
-    bundle, config = fixture(key)
+    model = fixture(key)
+    config = model.config
     options, primer = SamplingOptions(legal_events=legal), primer_of(config)
     seeds = [(9, i) for i in range(16)]
     num_steps = 3000 if config.codec.event_shape else 700
-    together = sample_events(bundle, config, primer, num_steps, seeds, options)
+    together = sample_events(model, Opening(primer), num_steps, seeds, options)
     assert len({piece.tobytes() for piece in together}) == 16
     for seed, piece in zip(seeds[:3], together, strict=False):
         assert piece.dtype == np.int32
@@ -56,7 +61,7 @@ def test_a_piece_depends_on_its_seed_alone(key, legal):
         # Note events cannot end with silence.
         assert config.codec.num_steps(piece) == num_steps or config.codec.event_shape
         assert config.codec.num_steps(piece) <= num_steps
-        (alone,) = sample_events(bundle, config, primer, num_steps, [seed], options)
+        (alone,) = sample_events(model, Opening(primer), num_steps, [seed], options)
         assert alone.tolist() == piece.tolist()
 
 
@@ -64,12 +69,12 @@ def test_a_piece_depends_on_its_seed_alone(key, legal):
 def test_rows_that_end_leave_the_others_as_they_are(use_cores, cores):
     """In a large batch, down to fewer rows than cores, each piece is the one that it is alone."""
     use_cores(cores)
-    bundle, config = fixture("performance_with_dynamics")
+    model = fixture("performance_with_dynamics")
     rows = 40 if has_small_kernels() else 16
-    together = sample_events(bundle, config, PRIMER, 300, range(rows))
+    together = sample_events(model, Opening(PRIMER), 300, range(rows))
     assert len({len(piece) for piece in together}) > 8
     for seed in (0, rows - 1, int(np.argmax([len(piece) for piece in together]))):
-        (alone,) = sample_events(bundle, config, PRIMER, 300, [seed])
+        (alone,) = sample_events(model, Opening(PRIMER), 300, [seed])
         np.testing.assert_array_equal(alone, together[seed])
 
 
@@ -111,21 +116,22 @@ GOLDEN = {
 @pytest.mark.parametrize("key", default_configs)
 def test_golden_events(key):
     """The first events that a seed gives, with legal events and without."""
-    bundle, config = fixture(key)
+    model = fixture(key)
+    config = model.config
     primer = primer_of(config)
     drawn = []
     for options in (SamplingOptions(), FREE):
-        (piece,) = sample_events(bundle, config, primer, 2000, [1], options)
+        (piece,) = sample_events(model, Opening(primer), 2000, [1], options)
         count = 2 if config.codec.event_shape else 6
         drawn.append(piece[len(primer) :][:count].tolist())
     assert drawn == GOLDEN[key]
 
 
 def test_events_come_as_often_as_their_probabilities_say():
-    bundle = constant_bundle({60: np.log(0.5), 188: np.log(0.2), 256: np.log(0.3)})
+    model = constant_model({60: np.log(0.5), 188: np.log(0.2), 256: np.log(0.3)})
     for temperature in (1.0, 2.0):
         options = SamplingOptions(temperature, legal_events=False)
-        (piece,) = sample_events(bundle, PLAIN, PRIMER, 1500, [0], options)
+        (piece,) = sample_events(model, Opening(PRIMER), 1500, [0], options)
         expected = np.array([0.5, 0.2, 0.3]) ** (1 / temperature)
         drawn = piece[len(PRIMER) :]
         shares = [np.mean(drawn == event) for event in (60, 188, 256)]
@@ -134,8 +140,8 @@ def test_events_come_as_often_as_their_probabilities_say():
 
 def test_legal_events_alternate_where_they_must():
     """Of one pitch, on and off take turns; the rest keeps its proportions."""
-    bundle = constant_bundle({60: np.log(0.4), 188: np.log(0.1), 355: np.log(0.5)})
-    (piece,) = sample_events(bundle, PLAIN, PRIMER, 60_000, [0])
+    model = constant_model({60: np.log(0.4), 188: np.log(0.1), 355: np.log(0.5)})
+    (piece,) = sample_events(model, Opening(PRIMER), 60_000, [0])
     notes = piece[(piece == 60) | (piece == 188)]
     assert set(notes[0::2]) == {60}
     assert set(notes[1::2]) == {188}
@@ -166,8 +172,8 @@ def test_legal_events_alternate_where_they_must():
 def test_wrong_notes_are_left_out(options, pitches):
     """Pitches are compared with each other, not with what else may come."""
     likely = {60: 2.0, 61: 0.2, 62: 0.03, 188: 1.0, 189: 1.0, 190: 1.0, 256: 2.0}
-    bundle = constant_bundle({event: np.log(value) for event, value in likely.items()})
-    (piece,) = sample_events(bundle, PLAIN, np.array([355]), 1500, [0], options)
+    model = constant_model({event: np.log(value) for event, value in likely.items()})
+    (piece,) = sample_events(model, Opening(np.array([355])), 1500, [0], options)
     # Pitches that sound already do not count, so silence is looked at only.
     sounding, struck = set(), set()
     for event in piece.tolist():
@@ -181,9 +187,9 @@ def test_wrong_notes_are_left_out(options, pitches):
 
 def test_a_network_without_time_still_ends():
     """Only notes are probable; after 256 of them, or 16 legal ones, it must move on."""
-    bundle = constant_bundle(dict.fromkeys(range(128), 0.0))
-    (free,) = sample_events(bundle, PLAIN, PRIMER, 200, [0], FREE)
-    (legal,) = sample_events(bundle, PLAIN, PRIMER, 200, [0])
+    model = constant_model(dict.fromkeys(range(128), 0.0))
+    (free,) = sample_events(model, Opening(PRIMER), 200, [0], FREE)
+    (legal,) = sample_events(model, Opening(PRIMER), 200, [0])
     assert PLAIN.codec.num_steps(free) == PLAIN.codec.num_steps(legal) == 200
     gap = np.diff(np.flatnonzero((free >= 256) & (free <= 355)))
     assert set(gap[1:]) == {rules.MAX_EVENTS_AT_ONE_MOMENT + 1}
@@ -192,9 +198,9 @@ def test_a_network_without_time_still_ends():
 
 
 def test_temperatures_are_spread_over_the_piece():
-    bundle = constant_bundle({128: np.log(0.4), 129: np.log(0.5), 355: np.log(0.1)})
+    model = constant_model({128: np.log(0.4), 129: np.log(0.5), 355: np.log(0.1)})
     options = SamplingOptions([1.0, 0.01], legal_events=False)
-    (piece,) = sample_events(bundle, PLAIN, np.array([355]), 2000, [0], options)
+    (piece,) = sample_events(model, Opening(np.array([355])), 2000, [0], options)
     late = np.cumsum(PLAIN.codec.event_steps(piece)) > 1000
     # The likeliest class only, which takes no time; so each shift is one that had to come.
     assert set(piece[late]) == {129, 355}
@@ -203,7 +209,8 @@ def test_temperatures_are_spread_over_the_piece():
 
 def test_controls_are_those_of_the_step_after_each_event():
     """The next event is drawn under what the schedule has at the clock by then."""
-    bundle, config = fixture("density_conditioned_performance_with_dynamics")
+    model = fixture("density_conditioned_performance_with_dynamics")
+    config = model.config
     asked = []
     schedule = ControlSchedule(config.conditioning, {"notes_per_second": [1, 30]}, 600)
 
@@ -211,20 +218,21 @@ def test_controls_are_those_of_the_step_after_each_event():
         asked.append(steps.tolist())
         return schedule(steps)
 
-    (piece,) = sample_events(bundle, config, PRIMER, 600, [3], controls=controls)
+    (piece,) = sample_events(model, Opening(PRIMER), 600, [3], controls=controls)
     clock = np.cumsum(config.codec.event_steps(piece)).tolist()
     assert [step for (step,) in asked] == clock[: len(asked)]
     constant = ControlSchedule(config.conditioning, {"notes_per_second": 1})
-    (other,) = sample_events(bundle, config, PRIMER, 600, [3], controls=constant)
+    (other,) = sample_events(model, Opening(PRIMER), 600, [3], controls=constant)
     same = int(np.argmax(piece[: len(other)] != other[: len(piece)]))
     # The two part only once the second half has begun.
     assert clock[same - 1] >= 300
 
 
 def test_what_is_asked_for_may_change_between_events():
-    bundle, config = fixture("optional_multiconditioned_performance_with_dynamics")
-    sampler = Sampler(bundle, config, primer_of(config), [1, 2])
-    steady = Sampler(bundle, config, primer_of(config), [1, 2])
+    model = fixture("optional_multiconditioned_performance_with_dynamics")
+    config = model.config
+    sampler = Sampler(model, Opening(primer_of(config)), [1, 2])
+    steady = Sampler(model, Opening(primer_of(config)), [1, 2])
     for _ in range(10):
         np.testing.assert_array_equal(sampler.step(), steady.step())
     sampler.controls = ControlSchedule(config.conditioning, disabled=True)
@@ -240,16 +248,17 @@ def test_what_is_asked_for_may_change_between_events():
 @pytest.mark.parametrize("legal", [True, False])
 @pytest.mark.parametrize("key", default_configs)
 def test_restored_is_uninterrupted(key, legal, tmp_path):
-    bundle, config = fixture(key)
+    model = fixture(key)
+    config = model.config
     options = SamplingOptions(legal_events=legal, top_k=100)
-    sampler = Sampler(bundle, config, primer_of(config), [1, 2, 3], options)
+    sampler = Sampler(model, Opening(primer_of(config)), [1, 2, 3], options)
     for _ in range(40):
         sampler.step()
     sampler.keep(np.array([True, False, True]))
     np.savez(tmp_path / "state.npz", **sampler.state())
     expected = [sampler.step().tolist() for _ in range(30)]
     clock = sampler.clock.tolist()
-    other = Sampler(bundle, config, primer_of(config)[:1], [0], options)
+    other = Sampler(model, Opening(primer_of(config)[:1]), [0], options)
     for _ in range(2):  # A state serves more than once.
         other.restore(np.load(tmp_path / "state.npz", allow_pickle=False))
         assert [other.step().tolist() for _ in range(30)] == expected
@@ -261,22 +270,24 @@ def test_restored_is_uninterrupted(key, legal, tmp_path):
 
 
 def test_states_of_something_else():
-    bundle, config = fixture("performance_with_dynamics")
-    sampler = Sampler(bundle, config, PRIMER, [1])
+    model = fixture("performance_with_dynamics")
+    sampler = Sampler(model, Opening(PRIMER), [1])
     for other in (
-        Sampler(bundle, config, PRIMER, [1], FREE),
+        Sampler(model, Opening(PRIMER), [1], FREE),
         Sampler(
-            *fixture("performance_with_dynamics_and_note_encoding"), np.zeros((1, 6), int), [1]
+            fixture("performance_with_dynamics_and_note_encoding"),
+            Opening(np.zeros((1, 6), int)),
+            [1],
         ),
-        Sampler(constant_bundle({}), PLAIN, PRIMER, [1]),
+        Sampler(constant_model({}), Opening(PRIMER), [1]),
     ):
         with pytest.raises(ValueError, match="the state is that of another model, or of other"):
             sampler.restore(other.state())
 
 
 def test_copied_rows_keep_their_own_random_numbers():
-    bundle, config = fixture("performance_with_dynamics")
-    sampler = Sampler(bundle, config, PRIMER, [1, 2, 3])
+    model = fixture("performance_with_dynamics")
+    sampler = Sampler(model, Opening(PRIMER), [1, 2, 3])
     for _ in range(5):
         sampler.step()
     sampler.copy(np.array([1, 1, 1]))
@@ -290,7 +301,8 @@ def test_copied_rows_keep_their_own_random_numbers():
 @pytest.mark.parametrize("key", default_configs)
 def test_log_likelihood_is_that_of_magentas_softmax(key):
     """Over a real performance of 200 events, under its own controls."""
-    bundle, config = fixture(key)
+    model = fixture(key)
+    config = model.config
     data = np.load(BUNDLES / f"{key}.npz")
     if config.codec.event_shape:
         shift, pitch, velocity_bin, duration = data["events"][0, :, 1]
@@ -306,38 +318,39 @@ def test_log_likelihood_is_that_of_magentas_softmax(key):
     )
     vectors = iter(data["inputs"][:, : config.control_size])
     (found,) = log_likelihood(
-        bundle, config, [np.array([first, *labels], np.int32)], lambda steps: next(vectors)[None]
+        model, [np.array([first, *labels], np.int32)], lambda steps: next(vectors)[None]
     )
     assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_log_likelihoods_of_pieces_of_different_lengths():
-    bundle, config = fixture("density_conditioned_performance_with_dynamics")
-    (piece,) = sample_events(bundle, config, PRIMER, 2000, [0])
+    model = fixture("density_conditioned_performance_with_dynamics")
+    (piece,) = sample_events(model, Opening(PRIMER), 2000, [0])
     pieces = [piece[:7], piece, piece[:1], piece[3:90]]
-    alone = [log_likelihood(bundle, config, [each])[0] for each in pieces]
-    assert log_likelihood(bundle, config, pieces).tolist() == alone
+    alone = [log_likelihood(model, [each])[0] for each in pieces]
+    assert log_likelihood(model, pieces).tolist() == alone
     assert alone[2] == 0
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7, [0.5, 2.0]])
 def test_log_probabilities_of_draws_are_those_of_the_piece(temperature):
-    bundle, config = fixture("performance_with_dynamics_and_note_encoding")
+    model = fixture("performance_with_dynamics_and_note_encoding")
+    config = model.config
     primer = primer_of(config)[:1]
-    sampler = Sampler(bundle, config, primer, [4, 5], SamplingOptions(temperature), None, 900)
+    sampler = Sampler(model, Opening(primer), [4, 5], SamplingOptions(temperature), None, 900)
     drawn, total = [], np.zeros(2)
     while (sampler.clock < 900).any():
         drawn.append(sampler.step())
         total += sampler.log_probabilities()
     pieces = [np.concatenate([primer, row]) for row in np.stack(drawn, axis=1)]
-    found = log_likelihood(bundle, config, pieces, temperature=temperature, num_steps=900)
+    found = log_likelihood(model, pieces, temperature=temperature, num_steps=900)
     np.testing.assert_allclose(found, total, rtol=1e-12)
 
 
 def test_progress_is_told():
-    bundle = constant_bundle({128: 0.0, 257: -1.0})
+    model = constant_model({128: 0.0, 257: -1.0})
     told = []
-    sample_events(bundle, PLAIN, PRIMER, 2000, [1, 2], FREE, on_progress=told.append)
+    sample_events(model, Opening(PRIMER), 2000, [1, 2], FREE, on_progress=told.append)
     assert told[0] == 45
     assert len(told) >= 4
     assert told == sorted(told)
@@ -345,15 +358,15 @@ def test_progress_is_told():
 
 
 def test_bad_primers_and_bundles():
-    bundle = constant_bundle({})
+    model = constant_model({})
     with pytest.raises(ValueError, match="the primer lasts 45 steps of 10 ms, the piece only 45"):
-        sample_events(bundle, PLAIN, PRIMER, 45, [0])
+        sample_events(model, Opening(PRIMER), 45, [0])
     with pytest.raises(ValueError, match="the primer is empty"):
-        sample_events(bundle, PLAIN, PRIMER[:0], 45, [0])
+        Opening(PRIMER[:0])
     dynamics = get_config("performance_with_dynamics")
     with pytest.raises(ValueError, match="'performance' reads inputs of 356 numbers; the config"):
-        sample_events(bundle, dynamics, PRIMER, 500, [0])
+        Model(model.bundle, dynamics)
     with pytest.raises(ValueError, match="temperature -1 is not a number above 0"):
-        log_likelihood(bundle, PLAIN, [PRIMER], temperature=-1)
+        log_likelihood(model, [PRIMER], temperature=-1)
     with pytest.raises(ValueError, match="a piece without events has no likelihood"):
-        log_likelihood(bundle, PLAIN, [PRIMER, PRIMER[:0]])
+        log_likelihood(model, [PRIMER, PRIMER[:0]])

@@ -1,16 +1,18 @@
+import dataclasses
 import itertools
 import pathlib
 
 import numpy as np
 import pytest
 
-from bundles import read_bundle
 from perf_rnn.configs import default_configs, get_config
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.generation.control_schedule import ControlSchedule
-from perf_rnn.generation.logits import SamplingOptions
+from perf_rnn.generation.openings import Opening
+from perf_rnn.generation.options import SamplingOptions
 from perf_rnn.generation.sampler import sample_events
 from perf_rnn.generation.streaming import Stream
+from perf_rnn.models import load_model
 
 BUNDLES = pathlib.Path(__file__).parent.parent.parent / "testdata" / "magenta_bundles"
 OPTIONAL = "optional_multiconditioned_performance_with_dynamics"
@@ -22,7 +24,7 @@ def fixture(key):
     primer = [60, 64, 300, 60, 270, 60, 188]  # Overlapping notes of one pitch.
     if isinstance(config.codec, NoteCodec):
         primer = [[0, 10, 60, 20, 0, 30], [0, 5, 64, 21, 0, 20]]
-    return read_bundle(BUNDLES / f"{key}.mag"), config, np.array(primer, np.int32)
+    return load_model(BUNDLES / f"{key}.mag", key), Opening(np.array(primer, np.int32))
 
 
 def notes_of(arrays):
@@ -34,19 +36,28 @@ def notes_of(arrays):
 @pytest.mark.parametrize("key", default_configs)
 def test_streamed_is_the_batchs_piece(key, legal):
     """The same notes to the last bit, but for those cut by the piece's end."""
-    bundle, config, primer = fixture(key)
+    model, opening = fixture(key)
+    config = model.config
     options = SamplingOptions(legal_events=legal)
     num_steps, start_step, longest = 20_000 if config.codec.event_shape else 3000, 37, 2.0
-    (piece,) = sample_events(bundle, config, primer, num_steps, [4], options)
-    decoded = notes_of(config.codec.decode(piece, start_step, max_note_duration=longest))
+    opening = dataclasses.replace(opening, start_step=start_step)
+    (piece,) = sample_events(model, opening, num_steps, [4], options)
+    decoded = notes_of(
+        config.codec.decode(
+            piece,
+            start_step,
+            # Note events hold their durations themselves.
+            max_note_duration=None if config.codec.event_shape else longest,
+        )
+    )
     # The primer ends before; a note that is not ended yet has no end.
     end = (num_steps + start_step) / 100
-    expected = [note for note in decoded if note[3] < end - longest]
-    stream = Stream(bundle, config, primer, 4, options, None, longest, start_step)
+    expected = [note for note in decoded if note[3] < end - 5]
+    stream = Stream(model, opening, 4, options, None, longest)
     streamed = []
     while stream.seconds < num_steps / 100:
         streamed.append(tuple(next(stream)))
-    found = [note for note in streamed if note[3] < end - longest]
+    found = [note for note in streamed if note[3] < end - 5]
     assert sorted(found) == sorted(expected)
     assert len(found) > 20
     order = [note[2 if config.codec.event_shape else 3] for note in streamed]
@@ -55,23 +66,23 @@ def test_streamed_is_the_batchs_piece(key, legal):
 
 def test_notes_that_are_never_released_are_cut():
     """Their releases, should they come, end none of the notes after them."""
-    bundle, config, _ = fixture("performance")
+    model, _ = fixture("performance")
     primer = [60, *[355] * 6, 60, 261, 188, 261, 188, 355]
-    stream = Stream(bundle, config, np.array(primer, np.int32), 0, FREE, max_note_seconds=4.0)
+    stream = Stream(model, Opening(np.array(primer, np.int32)), 0, FREE, max_note_seconds=4.0)
     assert [next(stream) for _ in range(2)] == [(60, 100, 0.0, 4.0), (60, 100, 6.0, 6.12)]
 
 
 @pytest.mark.parametrize("legal", [True, False])
 @pytest.mark.parametrize("key", default_configs)
 def test_restored_is_uninterrupted(key, legal, tmp_path):
-    bundle, config, primer = fixture(key)
+    model, opening = fixture(key)
     options = SamplingOptions(legal_events=legal)
-    stream = Stream(bundle, config, primer, 1, options)
+    stream = Stream(model, opening, 1, options)
     for _ in range(30):
         next(stream)
     np.savez(tmp_path / "state.npz", **stream.state())
     expected = list(itertools.islice(stream, 50))
-    other = Stream(bundle, config, primer[:1], 2, options)
+    other = Stream(model, Opening(opening.events[:1]), 2, options)
     other.restore(np.load(tmp_path / "state.npz", allow_pickle=False))
     found = list(itertools.islice(other, 50))
     assert found == expected
@@ -80,9 +91,9 @@ def test_restored_is_uninterrupted(key, legal, tmp_path):
 
 
 def test_what_is_remembered_does_not_grow():
-    bundle, config, primer = fixture("performance")
+    model, opening = fixture("performance")
     for options in (SamplingOptions(), FREE):
-        stream = Stream(bundle, config, primer, 1, options)
+        stream = Stream(model, opening, 1, options)
         sizes = []
         for _ in range(6):
             for _ in range(100):
@@ -94,33 +105,33 @@ def test_what_is_remembered_does_not_grow():
 
 
 def test_temperature_and_controls_change_while_it_plays():
-    bundle, config, primer = fixture(OPTIONAL)
-    stream, steady = (Stream(bundle, config, primer, 1) for _ in range(2))
+    model, opening = fixture(OPTIONAL)
+    stream, steady = (Stream(model, opening, 1) for _ in range(2))
     first = list(itertools.islice(stream, 10))
     assert first == list(itertools.islice(steady, 10))
     stream.ask(notes_per_second=2, pitch_class_histogram="c_major")
     asked = stream.controls(np.array([5]))
     expected = ControlSchedule(
-        config.conditioning, {"notes_per_second": 2, "pitch_class_histogram": "c_major"}
+        model.config.conditioning, {"notes_per_second": 2, "pitch_class_histogram": "c_major"}
     )
     np.testing.assert_array_equal(asked, expected(np.array([5])))
     stream.options = SamplingOptions(temperature=0.01)
     assert list(itertools.islice(stream, 10)) != list(itertools.islice(steady, 10))
     stream.ask(disable_conditioning=True)
     assert stream.controls(np.array([0])).tolist() == [[1.0] + [0.0] * 20]
-    stream.controls = ControlSchedule(config.conditioning)
+    stream.controls = ControlSchedule(model.config.conditioning)
     assert stream.options == SamplingOptions(temperature=0.01)
 
 
 def test_bad_requests():
-    bundle, config, primer = fixture("performance_with_dynamics")
+    model, opening = fixture("performance_with_dynamics")
     with pytest.raises(ValueError, match="max_note_seconds 0 is not above 0"):
-        Stream(bundle, config, primer, 1, max_note_seconds=0)
+        Stream(model, opening, 1, max_note_seconds=0)
     with pytest.raises(ValueError, match="a list of 2 values needs a piece of known length"):
-        Stream(bundle, config, primer, 1, SamplingOptions([1.0, 2.0]))
-    stream = Stream(bundle, config, primer, 1)
+        Stream(model, opening, 1, SamplingOptions([1.0, 2.0]))
+    stream = Stream(model, opening, 1)
     with pytest.raises(ValueError, match="this model has no notes_per_second; those of these"):
         stream.ask(notes_per_second=4)
-    other = Stream(bundle, config, primer, 1, FREE)
+    other = Stream(model, opening, 1, FREE)
     with pytest.raises(ValueError, match="the state is that of another model, or of other"):
         stream.restore(other.state())

@@ -12,7 +12,7 @@ from bundles import read_bundle
 from perf_rnn import configs
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.generation.beam_search import beam_search
-from perf_rnn.generation.sampler import SamplingOptions
+from perf_rnn.generation.openings import Opening
 from perf_rnn.hparams import HParams
 from perf_rnn.magenta import note_seq_encoders
 from perf_rnn.magenta.performance_model import (
@@ -317,12 +317,7 @@ def test_generate_performance(key):
     # The same as the search that it stands for.
     codec = default_configs[key].codec
     ((events, _),) = beam_search(
-        model_of(key).bundle,
-        default_configs[key],
-        codec.from_performance(primer),
-        60,
-        [3],
-        SamplingOptions(),
+        model_of(key).model, Opening(codec.from_performance(primer)), [3], num_events=60
     )
     assert codec.from_performance(made).tolist() == events.tolist()
 

@@ -9,6 +9,7 @@ from perf_rnn import __version__
 from perf_rnn.configs import default_configs, get_config
 from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.hparams import HParams
+from perf_rnn.models import Model
 from perf_rnn.network import network as network_lib
 
 CONFIG = get_config("optional_multiconditioned_performance_with_dynamics")
@@ -96,7 +97,7 @@ def test_step_by_step_and_in_pieces_it_is_the_same(key, stack):
         pieces.append(np.array(logits))
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, atol=1e-5)
 
-    steps = StepNetwork(network_lib.bundle_from_network(network, config), config, BATCH)
+    steps = StepNetwork(Model(network_lib.bundle_from_network(network, config), config), BATCH)
     logits = [steps.step(events[:, t], controls[:, t]) for t in range(TIME)]
     np.testing.assert_allclose(np.stack(logits, axis=1), whole, atol=1e-5)
     for carried, stepped, expected in zip(states, steps.states, last, strict=True):
@@ -121,11 +122,12 @@ def test_magentas_own_figures(name):
     heads = len(config.encoding.head_sizes)
     names = ["softmax"] if heads == 1 else [f"softmax_{head}" for head in range(heads)]
 
-    network = network_lib.network_from_bundle(bundle, config)
+    model = Model(bundle, config)
+    network = network_lib.network_from_model(model)
     whole, last = network(
         [events[np.newaxis], controls[np.newaxis], network_lib.zero_states(network, 1)]
     )
-    steps = StepNetwork(bundle, config, 1)
+    steps = StepNetwork(model, 1)
     stepped = [
         steps.step(*pair)
         for pair in zip(events[:, np.newaxis], controls[:, np.newaxis], strict=True)
@@ -147,7 +149,7 @@ def test_bundle_round_trip(stack, tmp_path):
     read = read_bundle(tmp_path / "a.mag")
     assert (read.id, read.bundle_description) == (CONFIG.id, "mine")
     assert read.extra == {"training_steps": 3, "perf_rnn_version": __version__}
-    again = network_lib.network_from_bundle(read, CONFIG)
+    again = network_lib.network_from_model(Model(read, CONFIG))
     for loaded, saved in zip(again.get_weights(), network.get_weights(), strict=True):
         # The file holds the forget gates' biases less 1, which rounds their last bit.
         np.testing.assert_allclose(loaded, saved, rtol=0, atol=1e-7)
@@ -169,7 +171,7 @@ def test_bundles_of_other_configs_are_refused():
     with pytest.raises(
         ValueError, match=r"reads inputs of 409 numbers; the config 'perf.*' gives 356"
     ):
-        network_lib.network_from_bundle(bundle, get_config("performance"))
+        Model(bundle, get_config("performance"))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from perf_rnn.configs import default_configs, get_config
 from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.hparams import HParams
+from perf_rnn.models import load_model
 from perf_rnn.network.network import build_network, bundle_from_network
 from perf_rnn.network.warm_start import transfer_weights
 
@@ -50,7 +51,7 @@ def start_from(bundle, key, hparams=PLAIN):
 
 
 def play(bundle, key, events, controls):
-    network = StepNetwork(bundle, get_config(key), len(events[0]))
+    network = StepNetwork(load_model(bundle, key), len(events[0]))
     return np.stack([network.step(*pair) for pair in zip(events, controls, strict=True)])
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bundles import read_bundle
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import make_example
 from perf_rnn.data.whole_pieces import read_whole_pieces
 from perf_rnn.generation.sampler import log_likelihood
+from perf_rnn.models import load_model
 from perf_rnn.network.network import build_network
 from perf_rnn.training.run_dir import RunDir, RunSettings
 
@@ -69,7 +69,7 @@ def test_midi_directory(run_tool, fugue, tmp_path):
 
     config = get_config(DYNAMICS)
     pieces = [piece.events for piece in read_whole_pieces(str(fugue), config).pieces]
-    nll = -log_likelihood(read_bundle(bundle_file), config, pieces)
+    nll = -log_likelihood(load_model(bundle_file), pieces)
     events = np.array([len(piece) - 1 for piece in pieces])
     seconds = np.array([config.codec.num_steps(piece) for piece in pieces]) / 100
     whole = figures["all"]

@@ -10,7 +10,8 @@ from perf_rnn.configs import default_configs, get_config
 from perf_rnn.data.whole_pieces import WholePiece
 from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.generation.sampler import log_likelihood
-from perf_rnn.network.network import network_from_bundle
+from perf_rnn.models import Model
+from perf_rnn.network.network import network_from_model
 from perf_rnn.training.piece_evaluation import (
     POSITIONS,
     PieceSums,
@@ -44,7 +45,7 @@ def make_pieces(config, lengths=LENGTHS):
 def predictions_one_by_one(bundle, config, piece, disabled=False):
     """Of each head of each event but the first: (seconds, label, head, NLL, whether right)."""
     controls = config.conditioning.extract(piece.events, config.codec, disabled)
-    network = StepNetwork(bundle, config, 1)
+    network = StepNetwork(Model(bundle, config), 1)
     ends = np.cumsum(config.encoding.head_sizes)
     found, steps = [], 0
     for at, event in enumerate(piece.events[:-1]):
@@ -61,7 +62,7 @@ def predictions_one_by_one(bundle, config, piece, disabled=False):
 def test_equals_one_by_one(key):
     config, bundle = get_config(key), read_bundle(MAGENTA / f"{key}.mag")
     pieces = make_pieces(config)
-    network = network_from_bundle(bundle, config)
+    network = network_from_model(Model(bundle, config))
     for disabled in (False, True) if config.conditioning.optional else (False,):
         sums = measure_pieces(network, config, pieces, disabled=disabled, batch_size=3, window=7)
         result = figures(sums)
@@ -106,8 +107,8 @@ def test_equals_log_likelihood_whatever_the_batch():
     config = get_config("performance_with_dynamics")
     bundle = read_bundle(MAGENTA / "performance_with_dynamics.mag")
     pieces = make_pieces(config, (30, 61, 4, 17, 50))
-    expected = -log_likelihood(bundle, config, [piece.events for piece in pieces])
-    network = network_from_bundle(bundle, config)
+    expected = -log_likelihood(Model(bundle, config), [piece.events for piece in pieces])
+    network = network_from_model(Model(bundle, config))
     for batch_size, window in ((1, 100), (2, 16), (64, 5)):
         sums = measure_pieces(network, config, pieces, batch_size=batch_size, window=window)
         np.testing.assert_allclose(sums.nll.sum(axis=(1, 2)), expected, rtol=1e-5)
@@ -117,7 +118,7 @@ def test_equals_log_likelihood_whatever_the_batch():
 def test_breakdowns_add_up(key):
     config, bundle = get_config(key), read_bundle(MAGENTA / f"{key}.mag")
     result = figures(
-        measure_pieces(network_from_bundle(bundle, config), config, make_pieces(config))
+        measure_pieces(network_from_model(Model(bundle, config)), config, make_pieces(config))
     )
     whole = result["all"]
     assert whole["events"] == sum(LENGTHS) - len(LENGTHS)
@@ -206,7 +207,7 @@ def test_interval_is_that_of_the_mean():
 
 def test_predictions_that_are_not_finite():
     config = get_config("performance")
-    network = network_from_bundle(read_bundle(MAGENTA / "performance.mag"), config)
+    network = network_from_model(Model(read_bundle(MAGENTA / "performance.mag"), config))
     kernel, bias = network.get_layer("logits").get_weights()
     network.get_layer("logits").set_weights([kernel * np.nan, bias])
     with pytest.raises(ValueError, match="predictions are not finite"):

@@ -11,14 +11,15 @@ from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.generation.cpu.tiled_matmul import MAX_INDEPENDENT_ROWS, has_small_kernels
 from perf_rnn.generation.cpu.worker_threads import all_cores
 from perf_rnn.hparams import HParams
+from perf_rnn.models import Model
 from perf_rnn.network.network import build_network, bundle_from_network
 
 NOTES = get_config("performance_with_dynamics_and_note_encoding")
 
 
-def make_bundle(config, **stack):
+def make_model(config, **stack):
     keras.utils.set_random_seed(0)
-    return bundle_from_network(build_network(config, HParams(**stack)), config)
+    return Model(bundle_from_network(build_network(config, HParams(**stack)), config), config)
 
 
 def make_inputs(config, rows, steps=10):
@@ -58,10 +59,10 @@ def most_rows(request, monkeypatch):
 def test_a_row_does_not_depend_on_the_others(key, stack, most_rows):
     """Bit for bit, its logits and states are the same alone, among 7, and among the most."""
     config = get_config(key)
-    bundle = make_bundle(config, **stack)
+    model = make_model(config, **stack)
     rows = np.array([5])
-    together = StepNetwork(bundle, config, most_rows)
-    alone, some = StepNetwork(bundle, config, 1), StepNetwork(bundle, config, 7)
+    together = StepNetwork(model, most_rows)
+    alone, some = StepNetwork(model, 1), StepNetwork(model, 7)
     for events, controls in make_inputs(config, most_rows):
         expected = together.step(events, controls)
         np.testing.assert_array_equal(alone.step(events[rows], controls[rows]), expected[rows])
@@ -75,12 +76,12 @@ def test_a_row_does_not_depend_on_the_others(key, stack, most_rows):
 @pytest.mark.parametrize("rows", [1, 3, 40])
 def test_cores_make_no_difference(rows, attn_length, most_rows, use_cores):
     """Bit for bit, in whichever way products are cut, and while rows come and go."""
-    bundle = make_bundle(NOTES, rnn_layer_sizes=(80, 300), attn_length=attn_length)
+    model = make_model(NOTES, rnn_layer_sizes=(80, 300), attn_length=attn_length)
     inputs = make_inputs(NOTES, rows)
     found = []
     for cores in (1, 2, 4):
         use_cores(cores)
-        network = StepNetwork(bundle, NOTES, rows)
+        network = StepNetwork(model, rows)
         with all_cores():
             logits = [network.step(*each) for each in inputs[:5]]
             left = np.arange(0, rows, 2)
@@ -94,9 +95,9 @@ def test_cores_make_no_difference(rows, attn_length, most_rows, use_cores):
 
 def test_many_rows_differ_by_rounding_only(monkeypatch):
     monkeypatch.setattr(tiled_matmul, "has_small_kernels", lambda: False)
-    bundle = make_bundle(NOTES, rnn_layer_sizes=(16, 12), attn_length=3)
+    model = make_model(NOTES, rnn_layer_sizes=(16, 12), attn_length=3)
     rows = MAX_INDEPENDENT_ROWS + 1
-    many, few = StepNetwork(bundle, NOTES, rows), StepNetwork(bundle, NOTES, 2)
+    many, few = StepNetwork(model, rows), StepNetwork(model, 2)
     for events, controls in make_inputs(NOTES, rows):
         expected = few.step(events[:2], controls[:2])
         np.testing.assert_allclose(many.step(events, controls)[:2], expected, atol=1e-6)
@@ -104,7 +105,7 @@ def test_many_rows_differ_by_rounding_only(monkeypatch):
 
 def test_what_fails_in_the_background_is_raised(use_cores, monkeypatch):
     use_cores(2)
-    network = StepNetwork(make_bundle(NOTES, rnn_layer_sizes=(16, 12)), NOTES, 2)
+    network = StepNetwork(make_model(NOTES, rnn_layer_sizes=(16, 12)), 2)
     inputs = make_inputs(NOTES, 2)
     begun = threading.Event()
 
@@ -123,12 +124,12 @@ def test_what_fails_in_the_background_is_raised(use_cores, monkeypatch):
 @pytest.mark.parametrize("attn_length", [0, 3])
 def test_take(attn_length):
     """Rows are repeated, dropped and reordered with all that they remember."""
-    bundle = make_bundle(NOTES, rnn_layer_sizes=(16, 12), attn_length=attn_length)
-    network = StepNetwork(bundle, NOTES, 4)
+    model = make_model(NOTES, rnn_layer_sizes=(16, 12), attn_length=attn_length)
+    network = StepNetwork(model, 4)
     inputs = make_inputs(NOTES, 4)
     for events, controls in inputs[:5]:
         network.step(events, controls)
-    whole = StepNetwork(bundle, NOTES, 4)
+    whole = StepNetwork(model, 4)
     whole.states = network.states
     rows = np.array([2, 0, 2, 3, 3])
     network.take(rows)
@@ -145,8 +146,8 @@ def test_take(attn_length):
 @pytest.mark.parametrize("attn_length", [0, 3])
 def test_states_can_be_kept_and_set(attn_length):
     """What was kept is not written into, and from it everything goes on bit for bit."""
-    bundle = make_bundle(NOTES, rnn_layer_sizes=(16, 12), attn_length=attn_length)
-    network = StepNetwork(bundle, NOTES, 2)
+    model = make_model(NOTES, rnn_layer_sizes=(16, 12), attn_length=attn_length)
+    network = StepNetwork(model, 2)
     inputs = make_inputs(NOTES, 2)
     for events, controls in inputs[:5]:
         network.step(events, controls)
@@ -155,7 +156,7 @@ def test_states_can_be_kept_and_set(attn_length):
     network.states = kept
     second = [network.step(events, controls) for events, controls in inputs[5:]]
     np.testing.assert_array_equal(second, first)
-    again = StepNetwork(bundle, NOTES, 2)
+    again = StepNetwork(model, 2)
     again.states = kept
     np.testing.assert_array_equal(again.step(*inputs[5]), first[0])
 
@@ -167,21 +168,7 @@ def test_events_before_the_first_are_not_needed():
     )
     bias = np.arange(356, dtype=np.float32)
     bundle = Bundle("performance", "", "", (layer,), np.zeros((1, 356), np.float32), bias)
-    network = StepNetwork(bundle, get_config("performance"), 1)
+    network = StepNetwork(Model(bundle, get_config("performance")), 1)
     logits = network.step(np.array([60]), np.zeros((1, 0), np.float32))
     assert logits.dtype == np.float32
     assert logits.tolist() == [bias.tolist()]
-
-
-def test_bundles_that_do_not_fit():
-    bundle = make_bundle(get_config("performance_with_dynamics"), rnn_layer_sizes=(4,))
-    with pytest.raises(
-        ValueError, match=r"'performance_with_dynamics' reads inputs of 388 numbers; .* gives 356"
-    ):
-        StepNetwork(bundle, get_config("performance"), 1)
-    notes = make_bundle(NOTES, rnn_layer_sizes=(4,))
-    one_head = Bundle(
-        notes.id, "", "", notes.layers, notes.output_kernel, notes.output_bias, head_sizes=(315,)
-    )
-    with pytest.raises(ValueError, match=r"among \[315\] classes; .* has \[13, 77, 128, 32, 25"):
-        StepNetwork(one_head, NOTES, 1)
