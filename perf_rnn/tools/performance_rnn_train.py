@@ -179,7 +179,7 @@ def _train(run: Any, settings: Any) -> None:
     if FLAGS.warm_start_bundle_file:
         from perf_rnn.models import load_model
 
-        warm_start, _ = load_model(FLAGS.warm_start_bundle_file)
+        warm_start = load_model(FLAGS.warm_start_bundle_file)
 
     cli.load_libraries()  # Takes seconds; what cannot be read has been found.
     from perf_rnn.configs import get_config
@@ -198,7 +198,7 @@ def _train(run: Any, settings: Any) -> None:
         strategy,
     )
     if warm_start and trainer.step.numpy() == 0:
-        transfer_weights(trainer.network, get_config(settings.config), warm_start)
+        transfer_weights(trainer.network, get_config(settings.config), warm_start.bundle)
         logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
     samples = None
     if FLAGS.sample_seconds:
