@@ -75,9 +75,7 @@ def test_models_that_cannot_be_loaded(source, key, message):
 
 def test_bundles_that_do_not_fit():
     bundle = read_bundle(fixture())
-    with pytest.raises(
-        ValueError, match="reads inputs of 388 numbers; the config"
-    ):
+    with pytest.raises(ValueError, match="reads inputs of 388 numbers; the config"):
         Model(bundle, get_config("performance"))
     notes = get_config("performance_with_dynamics_and_note_encoding")
     one_head = dataclasses.replace(read_bundle(fixture(notes.key)), head_sizes=(315,))
