@@ -78,7 +78,10 @@ class Card {
     const download = find(".download");
     download.setAttribute("aria-label", `Download MIDI of ${piece.name}`);
     download.addEventListener("click", () => this.download());
-    if (piece.wav) Object.assign(find(".wav"), {href: piece.wav, hidden: false, download: ""});
+    const wav = find(".wav");
+    if (piece.wav) Object.assign(wav, {href: piece.wav, hidden: false, download: ""});
+    // From a page on disk browsers open the file instead of downloading it: not in the page's place.
+    if (location.protocol === "file:") Object.assign(wav, {target: "_blank", textContent: "WAV ↗"});
     this.playButton.addEventListener("click", () => player.toggle(this));
     this.roll.setAttribute("aria-label", `Position in ${piece.name}`);
     this.roll.setAttribute("aria-valuemax", piece.seconds);
@@ -344,6 +347,8 @@ function showPage() {
   const redraw = () => cards.filter((card) => card.isShown).forEach((card) => card.draw());
   new ResizeObserver(redraw).observe(list);
   darkScheme.addEventListener("change", redraw);
+  addEventListener("beforeprint", () => cards.forEach((card) => card.draw()));
+  addEventListener("afterprint", () => cards.forEach((card) => card.show(card.isShown)));
 }
 
 function setUpSorting(cards, list) {

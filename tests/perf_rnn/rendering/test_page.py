@@ -518,6 +518,27 @@ def test_a_wav_beside_it_is_played_and_missed_when_lost(show, tmp_path):
     browser.events = [e for e in browser.events if "a.wav" not in json.dumps(e)]
 
 
+def test_a_wav_opens_beside_a_page_on_disk(show):
+    """Browsers do not download a file from a page on disk; the page must stay."""
+    browser = show(piece("a"), piece("b"), wavs=["a"])
+    shown = browser.run(
+        "[...document.querySelectorAll('.wav')].map((a) => [a.hidden, a.target, a.innerText])"
+    )
+    assert shown[0] == [False, "_blank", "WAV ↗"]
+    assert shown[1][0]
+
+
+def test_printing_shows_every_roll(show):
+    seconds = [2.0 + number / 2 for number in range(20)]
+    browser = show(*(piece(f"p{number:02}", seconds=s) for number, s in enumerate(seconds)))
+    drawn = "[...document.querySelectorAll('canvas')].filter((canvas) => canvas.width).length"
+    browser.until(f"{drawn} > 0 && {drawn} < 20")
+    browser.run(f"addEventListener('beforeprint', () => (window.printed = {drawn}))")
+    browser.call("Page.printToPDF")
+    assert browser.run("printed") == 20
+    browser.until(f"{drawn} > 0 && {drawn} < 20")
+
+
 def test_five_hundred_pieces_on_a_phone_in_the_dark(show, tmp_path):
     one = piece("a", seconds=30.0)
     names = [f"2026-11-25_211450_{number:03}" for number in range(500)]
