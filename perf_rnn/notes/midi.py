@@ -39,12 +39,11 @@ from perf_rnn.notes.midi_tracks import (
     Track,
     read_tracks,
 )
+from perf_rnn.notes.transforms import MAX_SECONDS
 
-# Ten times the largest piano performances, so that no file takes more than seconds and 400 MB; and
-# a day, since one corrupt byte can make years of silence.
+# Ten times the largest piano performances, so that no file takes more than seconds and 400 MB.
 MAX_BYTES = 1 << 22
 MAX_NOTES = 500_000
-MAX_SECONDS = 86400
 
 # Numbers of NoteSequence.SourceInfo: of no kind, encoded as MIDI, parsed by pretty_midi.
 SOURCE_INFO = (0, 3, 2)

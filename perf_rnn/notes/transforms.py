@@ -15,7 +15,7 @@ from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import Floats, Int64s, NoteArrays
 
 # A day. One corrupt byte can make years of silence, which would become 10^9 events or segments.
-MAX_SECONDS = 86400.0
+MAX_SECONDS = 86400
 
 MIN_PITCH = 0
 MAX_PITCH = 127
@@ -306,5 +306,5 @@ def _check_times(arrays: NoteArrays, limit: float) -> None:
     ):
         beyond = times[~((np.abs(times) <= limit) & np.isfinite(times))]
         if len(beyond):
-            bound = "" if limit == np.inf else f" and within a day, {limit:.0f} s"
+            bound = "" if limit == np.inf else f" and within a day, {limit} s"
             raise PerfRnnError(f"{what} at {beyond[0]} s: times must be finite{bound}")
