@@ -63,7 +63,7 @@ def convert_directory(root_dir: str, output_file: str, recursive: bool = False) 
     paths = sorted(_find_files(root_dir, recursive))
     if not paths:
         hint = "" if recursive else " (--recursive looks into its subdirectories)"
-        raise PerfRnnError(f"{root_dir}: no file in it ends in {', '.join(FORMATS)}{hint}")
+        raise PerfRnnError(f"{root_dir}: no file ends in {', '.join(FORMATS)}{hint}")
     tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))
     counts = ConversionCounts()
     with tfrecord.open_writers([output_file]) as (writer,):

@@ -1,11 +1,13 @@
-"""Units that take and give NoteSequences.
+"""Units with NoteSequences as input and output.
 
-Names and results follow `magenta.pipelines.note_sequence_pipelines` of Magenta 2.1.4. The work is
-done on note arrays by `perf_rnn.note_transforms`; what only scores hold (chord symbols, sections,
-parts, voices) does not survive it.
+Names and results follow `magenta.pipelines.note_sequence_pipelines` of Magenta 2.1.4. The units
+work on note arrays (`perf_rnn.notes.transforms`), which do not hold the parts of a score: chord
+symbols, sections, parts and voices are lost.
 """
 
 from collections.abc import Sequence
+
+import numpy as np
 
 from bundles.errors import PerfRnnError
 from bundles.note_seq_protos import NoteSequence
@@ -19,24 +21,24 @@ NOTE_ARRAYS = ArrayForm(NoteArrays, note_arrays.from_note_sequence, note_arrays.
 
 
 class NoteSequencePipeline(pipeline.Pipeline):
-    """Base of units that take and give NoteSequence protos."""
+    """Base class of units with NoteSequence protos as input and output."""
 
     def __init__(self, name: str | None = None):
         super().__init__(NoteSequence, NoteSequence, name)
 
 
 class NoteArraysPipeline(ArrayPipeline, NoteSequencePipeline):
-    """Base of units that take and give NoteSequences and work on note arrays."""
+    """Base class of units with NoteSequences as input and output that work on note arrays."""
 
     input_form = NOTE_ARRAYS
     output_form = NOTE_ARRAYS
 
 
 class NoteFilter(NoteArraysPipeline):
-    """Drops sequences that hold no piano performance.
+    """Drops sequences that are not piano performances.
 
-    Those are: without notes; with drums; longer than a day; with a note that MIDI has no room for
-    (a pitch outside 0-127, a velocity outside 1-127, a time before 0, an end before its start).
+    These are sequences without notes, with drums, longer than a day, or with an impossible note (a
+    pitch outside 0-127, a velocity outside 1-127, a time before 0 or an end before its start).
     """
 
     def transform_arrays(self, arrays: NoteArrays) -> list[NoteArrays]:
@@ -67,13 +69,12 @@ def _are_possible(arrays: NoteArrays) -> bool:
 
 
 def _last_time(arrays: NoteArrays) -> float:
-    return max(
-        arrays.total_time, arrays.end_time.max(initial=0.0), arrays.control_time.max(initial=0.0)
-    )
+    times = np.concatenate([[arrays.total_time], arrays.end_time, arrays.control_time])
+    return float(times.max())
 
 
 class Splitter(NoteArraysPipeline):
-    """Cuts sequences into segments of a fixed length."""
+    """Splits sequences into segments of a fixed length."""
 
     def __init__(self, hop_size_seconds: float, name: str | None = None):
         super().__init__(name)
@@ -84,18 +85,18 @@ class Splitter(NoteArraysPipeline):
 
 
 class TimeChangeSplitter(NoteSequencePipeline):
-    """Cuts sequences wherever their tempo or time signature changes."""
+    """Splits sequences where the tempo or time signature changes."""
 
     def transform(self, input_object: NoteSequence) -> list[NoteSequence]:
         from note_seq import sequences_lib
 
-        return sequences_lib.split_note_sequence_on_time_changes(input_object)
+        return list(sequences_lib.split_note_sequence_on_time_changes(input_object))
 
 
 class Quantizer(NoteArraysPipeline):
-    """Adds steps to sequences, so many to a second or to a quarter note.
+    """Quantises sequences in steps per second or steps per quarter note.
 
-    By the quarter, a sequence without one steady tempo and time signature is discarded.
+    In steps per quarter note, sequences whose tempo or time signature changes are discarded.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Quantizer(NoteArraysPipeline):
         """Sets the resolution.
 
         Raises:
-          ValueError: not exactly one of the two is given.
+          PerfRnnError: not exactly one of the two is given.
         """
         super().__init__(name)
         if (steps_per_quarter is None) == (steps_per_second is None):
@@ -146,16 +147,16 @@ class Quantizer(NoteArraysPipeline):
 
 
 class SustainPipeline(NoteArraysPipeline):
-    """Makes notes last as long as the sustain pedal holds them."""
+    """Extends notes to the release of the sustain pedal."""
 
     def transform_arrays(self, arrays: NoteArrays) -> list[NoteArrays]:
         return [note_transforms.apply_sustain(arrays)]
 
 
 class StretchPipeline(NoteArraysPipeline):
-    """Gives a copy of every sequence for each factor, its times multiplied by it.
+    """Returns a copy of a sequence for each factor, with all times multiplied by it.
 
-    A copy's id says how it was made: `<id>@stretch=1.05`.
+    The factor is appended to the id, if there is one: `<id>@stretch=1.05`.
     """
 
     def __init__(self, stretch_factors: Sequence[float], name: str | None = None):
@@ -170,10 +171,10 @@ class StretchPipeline(NoteArraysPipeline):
 
 
 class TranspositionPipeline(NoteArraysPipeline):
-    """Gives a copy of every sequence for each number of semitones, its notes moved by it.
+    """Returns a transposed copy of a sequence for each number of semitones.
 
-    A copy with a note outside the allowed pitches is dropped. Drums stay as they are. A copy's id
-    says how it was made: `<id>@transpose=-3`.
+    A copy with a pitch out of range is dropped. Drums are not transposed. The number is appended
+    to the id, if there is one: `<id>@transpose=-3`.
     """
 
     def __init__(
@@ -186,9 +187,9 @@ class TranspositionPipeline(NoteArraysPipeline):
         """Sets the transpositions.
 
         Args:
-          transposition_range: semitones up, one for each copy.
-          min_pitch: lowest allowed pitch.
-          max_pitch: highest allowed pitch.
+          transposition_range: number of semitones of each copy.
+          min_pitch: lowest pitch in range.
+          max_pitch: highest pitch in range.
           name: name in statistics and messages.
         """
         super().__init__(name)
@@ -213,7 +214,7 @@ class TranspositionPipeline(NoteArraysPipeline):
 
 
 def _mark(arrays: NoteArrays, change: str, is_original: bool) -> NoteArrays:
-    """Adds a change to the id, so that copies can be told apart; without an id, nothing."""
+    """Appends a change to the id, if there is one, to tell copies apart."""
     if is_original or not arrays.id:
         return arrays
     separator = "," if "@" in arrays.id else "@"

@@ -1,4 +1,4 @@
-"""A pipeline run by several processes, with the output of one."""
+"""Runs a pipeline in several processes; the output is that of one process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from perf_rnn.data import tfrecord
 from pipelines import pipeline as pipelines
 from pipelines import statistics
 
-# Inputs that each process is given in advance.
+# Inputs queued for each process.
 INPUTS_AHEAD = 4
 
 
@@ -30,32 +30,32 @@ class _Crashed(enum.Enum):
     CRASHED = enum.auto()
 
 
-# What stands for the result of an input on which the process died.
+# The result for an input that crashed its process.
 CRASHED = _Crashed.CRASHED
 
 
 class _Result(NamedTuple):
-    """What became of an input: by output name its framed records and their number; statistics."""
+    """The output of one input.
+
+    Attributes:
+      records: {output name: (framed TFRecords, number of records)}.
+      stats: statistics of the input.
+    """
 
     records: dict[str, tuple[bytes, int]]
     stats: list[statistics.Statistic]
 
 
 def default_num_workers() -> int:
-    """The number of processor cores that this process may use."""
+    """Returns the number of processor cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_numbers(num_workers: int, num_shards: int) -> None:
-    """Checks both numbers.
-
-    Raises:
-      ValueError: one is below 1.
-    """
-    if num_workers < 1:
-        raise PerfRnnError(f"num_workers {num_workers} is below 1")
-    if num_shards < 1:
-        raise PerfRnnError(f"num_shards {num_shards} is below 1")
+    """Raises PerfRnnError if either number is below 1."""
+    for name, number in (("num_workers", num_workers), ("num_shards", num_shards)):
+        if number < 1:
+            raise PerfRnnError(f"{name} {number} is below 1")
 
 
 def run_pipeline_parallel(
@@ -66,31 +66,31 @@ def run_pipeline_parallel(
     *,
     num_workers: int | None = None,
     num_shards: int = 1,
-    require_output: bool = False,
+    check: pipelines.Check | None = None,
 ) -> dict[str, int]:
-    """Runs a pipeline over inputs in several processes and writes its outputs to TFRecords.
+    """Runs a pipeline on its inputs in several processes and writes the outputs to TFRecords.
 
-    The files are those of `pipeline.run_pipeline_serial`, byte for byte, however many processes
-    there are. An input on which a process dies is named in a warning, counted as `inputs_crashed`
-    and left out; what a pipeline raises ends the run. Pipeline and inputs must be picklable.
+    The files are the same as those of `pipeline.run_pipeline_serial`, for any number of processes.
+    An input that crashes its process is named in a warning, counted as `inputs_crashed` and
+    skipped; an exception in the pipeline ends the run. The pipeline and its inputs must be
+    picklable.
 
     Args:
       pipeline: the pipeline.
-      input_iterator: its inputs.
-      output_dir: where the files go; made if missing.
-      output_file_base: what the file names start with; nothing by default.
+      input_iterator: the inputs.
+      output_dir: directory of the output files; created if missing.
+      output_file_base: prefix of the file names; none by default.
       num_workers: number of processes; one for each core by default.
-      num_shards: into how many files each output is divided, inputs going to them in turns. More
-        than one are named `<output name>-00000-of-00005.tfrecord` and so on.
-      require_output: whether it is an error if there is nothing to write.
+      num_shards: number of files for each output; inputs are distributed in turn. Several shards
+        are named `<output name>-00000-of-00005.tfrecord` and so on.
+      check: see `pipeline.run_pipeline_serial`.
 
     Returns:
-      How many objects were written, by output name.
+      {output name: number of objects written}.
 
     Raises:
-      ValueError: an output type has no SerializeToString method, a number is below 1, or there is
-        nothing to write.
-      OSError: `output_dir` cannot be made, or a file in it cannot be written.
+      PerfRnnError: an output type has no SerializeToString method, or a number is below 1.
+      OSError: `output_dir` cannot be created, or a file in it cannot be written.
     """
     num_workers = default_num_workers() if num_workers is None else num_workers
     check_numbers(num_workers, num_shards)
@@ -111,14 +111,14 @@ def run_pipeline_parallel(
                 writers[name, number % num_shards].write_framed(records)
                 written[name] += count
             stats = statistics.merge_statistics([*stats, *result.stats])
-        if require_output:
-            pipelines.check_written(output_dir, written, stats)
+        if check:
+            check(written, stats)
     pipelines.log_results(pipeline, written, stats)
     return written
 
 
 def shard_name(name: str, shard: int, num_shards: int) -> str:
-    """Returns the file name of a shard of an output.
+    """Returns the file name of one shard of an output.
 
     >>> shard_name('eval', 0, 1), shard_name('eval', 0, 5)
     ('eval.tfrecord', 'eval-00000-of-00005.tfrecord')
@@ -131,30 +131,32 @@ def shard_name(name: str, shard: int, num_shards: int) -> str:
 def map_in_order(
     function: Callable[[Any], Any], inputs: Iterable[Any], num_workers: int
 ) -> Iterator[tuple[Any, Any]]:
-    """Yields each input and what a function makes of it in another process, in their order.
+    """Yields (input, result of the function), computed in worker processes, in order of the inputs.
 
-    Where the process died of an input, `CRASHED` stands instead, and a warning names the input.
+    The result is `CRASHED`, and a warning names the input, if the input crashes its process.
     """
-    waiting: collections.deque[tuple[Any, Future[Any]]] = collections.deque()
     inputs = iter(inputs)
+    queue: collections.deque[Any] = collections.deque()  # Inputs without a result yet.
+    futures: collections.deque[Future[Any]] = collections.deque()  # Of the first of them.
     pool = _pool(function, num_workers)
     try:
         while True:
-            for input_object in itertools.islice(inputs, num_workers * INPUTS_AHEAD - len(waiting)):
-                waiting.append((input_object, pool.submit(_call, input_object)))
-            if not waiting:
+            queue.extend(itertools.islice(inputs, num_workers * INPUTS_AHEAD - len(queue)))
+            if not queue:
                 return
             try:
-                result = waiting[0][1].result()
+                for input_object in itertools.islice(queue, len(futures), None):
+                    futures.append(pool.submit(_call, input_object))
+                result = futures.popleft().result()
             except BrokenProcessPool:
-                # Which of the inputs under way it was shows when each has a process of its own.
+                # A queued input crashed its worker; running each in its own process shows which.
                 pool.shutdown()
-                for input_object, _ in waiting:
-                    yield input_object, _call_alone(function, input_object)
-                waiting.clear()
+                futures.clear()
+                while queue:
+                    yield queue[0], _call_alone(function, queue.popleft())
                 pool = _pool(function, num_workers)
             else:
-                yield waiting.popleft()[0], result
+                yield queue.popleft(), result
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -165,22 +167,23 @@ def _call_alone(function: Callable[[Any], Any], input_object: Any) -> Any:
             return pool.submit(_call, input_object).result()
         except BrokenProcessPool:
             name = getattr(input_object, "filename", "") or f"a {type(input_object).__name__}"
-            logging.warning("%s: skipped: a process died of it", name)
+            logging.warning("%s: skipped: it crashed its process", name)
             return CRASHED
 
 
 def _pool(function: Callable[[Any], Any], num_workers: int) -> ProcessPoolExecutor:
-    # A forked process has all modules at once; but TensorFlow, once awake, does not survive a fork.
+    # Forking is fastest, since all modules are loaded already, but TensorFlow's threads and locks
+    # do not survive it.
     can_fork = sys.platform == "linux" and "tensorflow.python" not in sys.modules
     method = "fork" if can_fork else "spawn" if sys.platform == "win32" else "forkserver"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        # It has the modules that are slow to import, and imported them in the light way.
+        # Workers fork from a server that has imported the slow modules once.
         context.set_forkserver_preload(["pipelines.performance_pipeline"])
     return ProcessPoolExecutor(num_workers, context, _start, (function,))
 
 
-_function: Callable[[Any], Any] | None = None  # In a worker, what it calls.
+_function: Callable[[Any], Any] | None = None  # The function of this worker process.
 
 
 def _start(function: Callable[[Any], Any]) -> None:
@@ -194,20 +197,17 @@ def _call(input_object: Any) -> Any:
 
 
 class _Transform:
-    """Runs a pipeline on an input; gives framed records and their number by output, statistics."""
+    """Runs a pipeline on one input and serializes the outputs."""
 
     def __init__(self, pipeline: pipelines.Pipeline):
         self._pipeline = pipeline
 
     def __call__(self, input_object: Any) -> _Result:
-        outputs = self._pipeline.transform(input_object)
-        if not isinstance(outputs, dict):
-            outputs = {pipelines.DEFAULT_OUTPUT_NAME: outputs}
         records = {}
-        for name, objects in outputs.items():
+        for name, objects in pipelines.as_dict(self._pipeline.transform(input_object)).items():
             file = io.BytesIO()
             writer = tfrecord.RecordWriter(file)
             for output in objects:
                 writer.write(pipelines.serialize(output))
             records[name] = (file.getvalue(), len(objects))
-        return _Result(records, self._pipeline.get_stats())
+        return _Result(records, statistics.merge_statistics(self._pipeline.get_stats()))

@@ -1,10 +1,11 @@
-"""Which performances are for training and which for evaluation."""
+"""The division of performances into training and evaluation data."""
 
 from __future__ import annotations
 
 import collections
 import functools
 import hashlib
+import math
 import posixpath
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -25,34 +26,35 @@ PARTITION_KEYS = ("sequence", "folder")
 
 
 def partition_key(partition_by: str, sequence: NoteSequence | NoteArrays) -> str:
-    """Names the group of a sequence: its id, or its folder and collection.
+    """Returns the group of a sequence, which stays on one side of the division.
+
+    That is its file name relative to the input folder ('sequence'), or the folder in that name
+    ('folder'), so that the name and place of the input folder itself do not matter. A sequence
+    without a file name has its id, or the digest of its notes, as its group.
 
     Args:
       partition_by: one of `PARTITION_KEYS`.
-      sequence: in either form.
+      sequence: a NoteSequence or its note arrays.
 
     Raises:
-      ValueError: it lacks what it is to be grouped by.
+      PerfRnnError: `partition_by` is 'folder' and the sequence has no file name.
     """
-    key = sequence.id
     if partition_by == "folder":
         if not sequence.filename:
             raise PerfRnnError(
-                f"sequence {sequence.id!r} has no filename to partition by folder; "
-                "partition by sequence, or convert the files again"
+                f"sequence {sequence.id!r} has no filename, so it cannot be partitioned by folder; "
+                "partition by sequence, or set NoteSequence.filename"
             )
-        folder = posixpath.dirname(sequence.filename)
-        key = posixpath.join(sequence.collection_name, folder)
-    if not key:
-        raise PerfRnnError(
-            "a sequence has no id to partition by; make the file with "
-            "convert_dir_to_note_sequences, or set NoteSequence.id"
-        )
-    return key
+        return posixpath.dirname(sequence.filename)
+    if name := sequence.filename or sequence.id:
+        return name
+    is_array = isinstance(sequence, NoteArrays)
+    return notes_digest(sequence if is_array else NOTE_ARRAYS.from_declared(sequence))
 
 
+# HashPartition returns a dict of lists and ArrayPipeline a list; both satisfy Pipeline.
 class SequencePartition(pipelines_common.HashPartition, ArrayPipeline):  # type: ignore[misc]
-    """Sends sequences, whatever form they come in, to one side by a seeded hash of their group."""
+    """Sends sequences, as protos or arrays, to one side by a seeded hash of their group."""
 
     input_form = output_form = NOTE_ARRAYS
     works_on_arrays = True
@@ -62,15 +64,19 @@ class SequencePartition(pipelines_common.HashPartition, ArrayPipeline):  # type:
         eval_ratio: float,
         seed: int = 0,
         partition_by: str = "sequence",
+        groups: Iterable[str] = (),
         joined: Mapping[str, str] | None = None,
     ):
-        """Sets how sequences are divided.
+        """Sets the division.
 
         Args:
           eval_ratio: share of the groups for evaluation.
-          seed: another seed is another division.
-          partition_by: what a group is, one of `PARTITION_KEYS`.
-          joined: groups that go where another goes, {group: that other}.
+          seed: seed of the hash.
+          partition_by: one of `PARTITION_KEYS`.
+          groups: all groups, if known. If there are two or more and `eval_ratio` is neither 0 nor
+            1, each side then has at least one: if the hashes would leave a side empty, the group
+            with the smallest hash is for evaluation, or the one with the largest for training.
+          joined: {group: the group whose side it shares}.
         """
         super().__init__(
             NoteSequence,
@@ -81,16 +87,21 @@ class SequencePartition(pipelines_common.HashPartition, ArrayPipeline):  # type:
             "HashPartition",
         )
         self._joined = dict(joined or {})
+        hashes = sorted({self._hash(group) for group in groups})
+        if 0 < eval_ratio < 1 and len(hashes) > 1:
+            # A group is for evaluation if its hash is below the threshold.
+            smallest, largest = math.nextafter(hashes[0], 1), hashes[-1]
+            self._cumulative = [min(max(eval_ratio, smallest), largest)]
 
-    def partition_of(self, group: str) -> str:
-        return super().partition_of(self._joined.get(group, group))
+    def _hash(self, group: str) -> float:
+        return super()._hash(self._joined.get(group, group))
 
     def transform_arrays(self, arrays: Any) -> Any:
         return self.transform(arrays)
 
 
 class TablePartition(ArrayPipeline):
-    """Sends sequences to the side that a table has for their `filename`, others nowhere."""
+    """Sends sequences to the side that a table lists for their `filename`, and drops others."""
 
     input_form = output_form = NOTE_ARRAYS
     works_on_arrays = True
@@ -114,29 +125,29 @@ class TablePartition(ArrayPipeline):
 
 
 def read_split_csv(path: str, eval_splits: Iterable[str]) -> dict[str, str]:
-    """Reads which side each file is on from a CSV such as MAESTRO's.
+    """Reads the side of each file from a CSV such as MAESTRO's.
 
     Args:
       path: see `splits.read_splits`.
-      eval_splits: the splits for evaluation; `train` is for training, the rest for neither.
+      eval_splits: the splits for evaluation; `train` is for training, and others are left out.
 
     Returns:
       {midi_filename: one of `SIDES`}.
 
     Raises:
-      ValueError: a split is unknown.
-      ValueError, OSError: see `splits.read_splits`.
+      PerfRnnError: a split is unknown; or see `splits.read_splits`.
+      OSError: see `splits.read_splits`.
     """
     sides = {splits.TRAIN: SIDES[1]} | dict.fromkeys(eval_splits, SIDES[0])
     if unknown := set(sides) - set(splits.SPLITS):
-        raise PerfRnnError(f"split {min(unknown)!r} is none of {', '.join(splits.SPLITS)}")
+        raise PerfRnnError(f"split {min(unknown)!r} is not one of {', '.join(splits.SPLITS)}")
     return {
         name: sides[split] for name, split in splits.read_splits(path).items() if split in sides
     }
 
 
 def notes_digest(arrays: NoteArrays) -> str:
-    """A hash of a performance's notes: starts, ends, pitches and velocities, and nothing else."""
+    """Returns a hash of the starts, ends, pitches and velocities of the notes, in any order."""
     order = np.lexsort((arrays.velocity, arrays.end_time, arrays.pitch, arrays.start_time))
     digest = hashlib.blake2b(digest_size=16)
     for column in (arrays.start_time, arrays.end_time, arrays.pitch, arrays.velocity):
@@ -145,7 +156,7 @@ def notes_digest(arrays: NoteArrays) -> str:
 
 
 def join_groups(members: Iterable[tuple[str, str]]) -> tuple[dict[str, str], int]:
-    """Finds groups that share a performance, perhaps by way of a third group.
+    """Finds groups that share a performance, directly or through other groups.
 
     >>> join_groups([('a', '1'), ('b', '2'), ('b', '1'), ('c', '3')])
     ({'b': 'a'}, 1)
@@ -154,8 +165,8 @@ def join_groups(members: Iterable[tuple[str, str]]) -> tuple[dict[str, str], int
       members: (group, digest of a performance in it) of every performance.
 
     Returns:
-      {group: the first in order of those it shares with}, without those that come first
-      themselves; and how many performances are duplicates of others.
+      {group: the alphabetically first group connected to it}, without those first groups
+      themselves; and the number of performances that duplicate another.
     """
     parent: dict[str, str] = {}
 
@@ -176,7 +187,7 @@ def join_groups(members: Iterable[tuple[str, str]]) -> tuple[dict[str, str], int
 
 
 def join_sides(table: Mapping[str, str], members: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Moves to evaluation what is a duplicate of a performance there.
+    """Moves training performances to evaluation if they duplicate an evaluation performance.
 
     Args:
       table: {filename: one of `SIDES`}.

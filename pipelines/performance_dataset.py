@@ -1,53 +1,91 @@
-"""MIDI files or NoteSequences as the training and evaluation examples of a config."""
+"""Makes the training and evaluation examples of a config from MIDI files or NoteSequences."""
 
 from __future__ import annotations
 
 import collections
 import glob
 import os
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+import pickle
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO, NamedTuple
 
 from absl import logging
 
 from bundles.errors import PerfRnnError
 from bundles.note_seq_protos import NoteSequence
+from perf_rnn import progress
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data import splits, tfrecord
-from perf_rnn.notes.arrays import from_note_sequence
+from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
 from pipelines import midi_reader, parallel, partitions, performance_pipeline, pipeline
+from pipelines.statistics import Counter, Statistic
 
 RUNNERS = ("local", "beam")
 SPLIT_CSV = "split.csv"
 
+# What the summary calls the counters of dropped and shortened data, by the end of their names.
+DROPPED = {
+    "inputs_crashed": "performances that crashed their process",
+    "not_in_the_table": "performances that the CSV does not use",
+    "sequences_discarded_because_no_notes": "performances without notes",
+    "sequences_discarded_because_drums": "performances with drums",
+    "sequences_discarded_because_impossible_notes": "performances with notes that MIDI cannot hold",
+    "sequences_discarded_because_longer_than_a_day": "performances longer than a day",
+    "performances_discarded_too_short": "segments with fewer events than --min_events",
+    "performances_discarded_more_than_1_program": "segments with several programs",
+    "performance_discarded_too_many_time_shift_steps": "segments with too long a pause",
+    "performance_discarded_too_many_duration_steps": "segments with too long a note",
+    "skipped_due_to_range_exceeded": "transposed copies with pitches outside 0 to 127",
+    "performances_truncated": "events after --max_events in this number of segments",
+}
+# Unreadable files named in the summary; the log names them all.
+MAX_NAMES = 10
+
 
 class Record(NamedTuple):
-    """A record of a TFRecord file, as an input of a pipeline."""
+    """A record of a TFRecord file."""
 
     path: str
     number: int
     data: bytes
 
+    @property
+    def filename(self) -> str:
+        return f"{self.path}: record {self.number}"
 
-class NoteSequenceReader(pipeline.Pipeline):
-    """Parses records of NoteSequences."""
 
-    def __init__(self, name: str | None = None):
-        super().__init__(Record, NoteSequence, name)
+class Performance(NamedTuple):
+    """What the division needs to know of a performance.
 
-    def transform(self, input_object: Record) -> list[NoteSequence]:
-        from google.protobuf import message
+    Attributes:
+      filename: path in the input folder, or `NoteSequence.filename`.
+      group: see `partitions.partition_key`; '' where a CSV gives the division.
+      digest: see `partitions.notes_digest`; '' without notes.
+    """
 
-        path, number, data = input_object
-        try:
-            sequence = NoteSequence.FromString(data)
-        except message.DecodeError as error:
-            raise PerfRnnError(f"{path}: record {number} is not a NoteSequence") from error
-        # Protos carry no name of their type: a tf.train example parses as a NoteSequence, its first
-        # message, which starts with the tag "\n", as the id or the filename.
-        if (sequence.id or sequence.filename).startswith("\n"):
-            raise PerfRnnError(f"{path}: record {number} is not a NoteSequence")
-        return [sequence]
+    filename: str
+    group: str
+    digest: str
+
+
+def read_note_sequence(record: Record) -> NoteArrays:
+    """Parses a record of a NoteSequence.
+
+    Raises:
+      PerfRnnError: it is something else.
+    """
+    from google.protobuf import message
+
+    try:
+        sequence = NoteSequence.FromString(record.data)
+    except message.DecodeError as error:
+        raise PerfRnnError(f"{record.filename} is not a NoteSequence") from error
+    # Protos do not store their type: a tf.train example parses as a NoteSequence whose id or
+    # filename is the example's first message, which starts with the tag "\n".
+    if (sequence.id or sequence.filename).startswith("\n"):
+        raise PerfRnnError(f"{record.filename} is not a NoteSequence")
+    return from_note_sequence(sequence)
 
 
 def create_dataset(
@@ -67,37 +105,35 @@ def create_dataset(
     runner: str = "local",
     **options: Any,
 ) -> dict[str, int]:
-    """Makes `{training,eval}_performances.tfrecord` and logs what was counted on the way.
+    """Writes `{training,eval}_performances.tfrecord` and `split.csv`, and logs a summary.
 
-    `split.csv` beside them has the split of each file that has notes, also where the notes are
-    discarded later; see `splits.read_splits`.
-
-    A performance that is there twice, the same notes under another name, is found and stays on one
-    side, together with what else is grouped with either.
+    `split.csv` has the split of each file that contains notes, even if they are discarded later;
+    see `splits.read_splits`. The division depends on the seed and the files' names below the input
+    folder, except that performances with the same notes stay on one side, with their groups, and
+    that neither side is left empty if there are two groups (see `partitions.SequencePartition`).
 
     Args:
-      input_path: a directory of MIDI files, looked through to its depths, or TFRecords of
-        NoteSequences: a path or a glob.
-      output_dir: where the files go; made if missing.
-      split_csv: a MAESTRO-style CSV that says which file is for what; see
-        `partitions.read_split_csv`. Then `eval_ratio`, `seed` and `partition_by` say nothing.
-      eval_splits: the splits of the CSV that are for evaluation.
+      input_path: a directory of MIDI files, read recursively, or TFRecords of NoteSequences: a path
+        or a glob.
+      output_dir: directory of the output files; created if missing.
+      split_csv: a MAESTRO-style CSV that gives the division; see `partitions.read_split_csv`.
+        `eval_ratio`, `seed` and `partition_by` are then not used.
+      eval_splits: the splits of the CSV for evaluation.
       num_workers: number of processes; one for each core by default.
-      num_shards: into how many files each of the two is divided.
-      runner: 'local', or 'beam' for Apache Beam.
+      num_shards: number of files for each side.
+      runner: 'local', or 'beam' for Apache Beam; Beam starts from the notes that were read here.
       config, min_events, max_events, eval_ratio, seed, partition_by, options: see
         `performance_pipeline.get_pipeline`.
 
     Returns:
-      {path: number of examples} of the two files, or of the two with a `*` for the shard.
+      {path: number of examples} of both sides; the path has a `*` if there are several shards.
 
     Raises:
-      ValueError: a value makes no sense, the input holds nothing that can be used, the CSV does not
-        fit it, or no example could be made of it. Files already in `output_dir` stay as they were.
+      PerfRnnError: an argument is invalid, the input has no usable files, the CSV does not fit it,
+        or there are no examples. Files already in `output_dir` are then unchanged.
       OSError: a file cannot be read or written.
     """
-    if runner not in RUNNERS:
-        raise PerfRnnError(f"runner {runner!r} is none of {', '.join(RUNNERS)}")
+    run = _runner(runner)
     num_workers = parallel.default_num_workers() if num_workers is None else num_workers
     parallel.check_numbers(num_workers, num_shards)
 
@@ -109,48 +145,57 @@ def create_dataset(
             eval_ratio,
             seed=seed,
             partition_by=partition_by,
-            reader=_reader(input_path),
             partition=partition,
             **options,
         )
 
-    make_pipeline(None)  # Arguments that make no sense are found before files are read.
+    make_pipeline(None)  # Finds invalid arguments before files are read.
     written_csv = os.path.join(output_dir, SPLIT_CSV)
     if split_csv and os.path.realpath(split_csv) == os.path.realpath(written_csv):
-        raise PerfRnnError(f"{split_csv}: would be written over; move it, or write elsewhere")
+        raise PerfRnnError(
+            f"{split_csv}: would be overwritten; move it or use another output directory"
+        )
     table = partitions.read_split_csv(split_csv, eval_splits) if split_csv else None
-    inputs = _Inputs(input_path)
-    if table is not None:
-        inputs.require(table, str(split_csv))
-    partition, sides = _partition(inputs, eval_ratio, seed, partition_by, table, num_workers)
-    run: Any
-    if runner == "beam":
-        try:
-            from pipelines import beam_runner
-        except ModuleNotFoundError as error:
-            if error.name != "apache_beam":
-                raise
-            raise PerfRnnError(
-                "runner 'beam' needs Apache Beam: pip install 'perf_rnn[beam]'"
-            ) from error
-        run = beam_runner.run_pipeline_beam
-    else:
-        run = parallel.run_pipeline_parallel
-    examples = run(
-        make_pipeline(partition),
-        inputs,
-        output_dir,
-        num_workers=num_workers,
-        num_shards=num_shards,
-        require_output=True,
-    )
-    is_divided = table is not None or 0 < eval_ratio < 1
+    inputs = _find_inputs(input_path, split_csv, table or ())
+    # Files are read once: the division must know all notes before the first example is made, and
+    # they are kept on disk, in a file that only this process can open, since memory may be short.
+    with tempfile.TemporaryFile() as notes:
+        read = _Read(None if split_csv else partition_by)
+        performances, unreadable = _read_all(read, inputs, notes, num_workers)
+        partition, sides, duplicates = _divide(performances, eval_ratio, seed, partition_by, table)
+        notes.seek(0)
+
+        def summarize(written: Mapping[str, int], stats: list[Statistic]) -> None:
+            dropped = _dropped(stats)
+            if not any(written.values()):
+                reasons = ", ".join(dropped) or "no file could be read"
+                raise PerfRnnError(f"no examples for {output_dir}: {reasons}")
+            summary = [f"performances read: {len(performances)}"]
+            if unreadable:
+                more = ", ..." if len(unreadable) > MAX_NAMES else ""
+                names = ", ".join(unreadable[:MAX_NAMES]) + more
+                summary.append(f"files that could not be read: {len(unreadable)} ({names})")
+            if duplicates:
+                summary.append(f"duplicates, kept on the side of the other copy: {duplicates}")
+            for name, side in zip(partitions.SIDES, ("evaluation", "training"), strict=True):
+                count = sum(side_of == name for _, side_of in sides)
+                summary.append(f"{side}: {count} performances, {written[name]} examples")
+            for line in [*summary, *(f"dropped {line}" for line in dropped)]:
+                logging.info(line)
+
+        examples = run(
+            make_pipeline(partition),
+            (pickle.load(notes) for _ in performances),
+            output_dir,
+            num_workers=num_workers,
+            num_shards=num_shards,
+            check=summarize,
+        )
     for name, count in examples.items():
-        if is_divided and not count:
+        if (split_csv or 0 < eval_ratio < 1) and not count:
             logging.warning(
-                "%s holds no examples: all that there is fell to the other side. Unless a CSV "
-                "divides it, another --seed or --eval_ratio does so otherwise; "
-                "--partition_by=folder wants many folders.",
+                "%s has no examples. Use more performances (or folders, with "
+                "--partition_by=folder), another --seed, or --split_csv.",
                 name,
             )
     splits.write_splits(written_csv, _splits(sides))
@@ -158,99 +203,125 @@ def create_dataset(
     return {os.path.join(output_dir, f"{name}{shard}.tfrecord"): n for name, n in examples.items()}
 
 
-class _Inputs:
-    """The inputs, to be gone through more than once: MIDI files, or records one after the other."""
+def _runner(name: str) -> Callable[..., dict[str, int]]:
+    if name == "local":
+        return parallel.run_pipeline_parallel
+    if name != "beam":
+        raise PerfRnnError(f"runner {name!r} is not one of {', '.join(RUNNERS)}")
+    try:
+        from pipelines import beam_runner
+    except ModuleNotFoundError as error:
+        if error.name != "apache_beam":
+            raise
+        raise PerfRnnError(
+            "runner 'beam' needs Apache Beam: pip install 'perf_rnn[beam]'"
+        ) from error
+    return beam_runner.run_pipeline_beam
 
-    def __init__(self, path: str):
-        self.reader = _reader(path)
-        if os.path.isdir(path):
-            self._files: Any = midi_reader.find_midi_files(path)
-            return
-        paths = [path] if os.path.exists(path) else sorted(glob.glob(path))
-        self._files = [tfrecord.RecordFile(path) for path in paths or [path]]
-        if not any(map(len, self._files)):
-            raise PerfRnnError(f"{path}: holds no NoteSequences")
 
-    def __iter__(self) -> Iterator[Any]:
-        for file in self._files:
-            if isinstance(file, midi_reader.MidiFile):
-                yield file
-            else:
-                yield from (Record(file.path, *record) for record in enumerate(file))
-
-    def require(self, names: Iterable[str], source: str) -> None:
-        """Checks that there are files of these names, where names are known beforehand."""
-        known = {file.filename for file in self._files if isinstance(file, midi_reader.MidiFile)}
-        missing = sorted(set(names) - known)
-        if known and missing:
+def _find_inputs(
+    path: str, split_csv: str | None, names: Iterable[str]
+) -> Iterable[midi_reader.MidiFile | Record]:
+    """Finds the MIDI files or records; the files must include `names`, which `split_csv` lists."""
+    if os.path.isdir(path):
+        files = midi_reader.find_midi_files(path)
+        if missing := sorted(set(names) - {file.filename for file in files}):
             raise PerfRnnError(
-                f"{source}: {missing[0]} (and {len(missing) - 1} more) is not among the MIDI files "
-                "of the input; names are paths below it"
+                f"{split_csv}: {missing[0]} (and {len(missing) - 1} more) is not among the MIDI "
+                f"files of {path}; file names must be relative to it"
             )
+        return files
+    paths = [path] if os.path.exists(path) else sorted(glob.glob(path))
+    record_files = [tfrecord.RecordFile(path) for path in paths or [path]]
+    if not any(map(len, record_files)):
+        raise PerfRnnError(f"{path}: contains no NoteSequences")
+    return (
+        Record(file.path, number, data) for file in record_files for number, data in enumerate(file)
+    )
 
 
-def _reader(path: str) -> pipeline.Pipeline:
-    return midi_reader.MidiReader() if os.path.isdir(path) else NoteSequenceReader()
-
-
-class _Identify:
-    """Gives (group, filename, digest of the notes) of an input; None if it has no notes."""
+class _Read:
+    """Reads an input; returns (Performance, pickled NoteArrays), or None if it is unreadable."""
 
     def __init__(self, partition_by: str | None):
         self._partition_by = partition_by
 
-    def __call__(self, input_object: Any) -> tuple[str, str, str] | None:
-        if isinstance(input_object, midi_reader.MidiFile):
-            try:
-                arrays = midi_reader.read_midi_file(input_object)
-            except Exception:  # Strangers' files; the reader names and counts them.
-                return None
+    def __call__(
+        self, input_object: midi_reader.MidiFile | Record
+    ) -> tuple[Performance, bytes] | None:
+        if isinstance(input_object, Record):
+            arrays = read_note_sequence(input_object)
         else:
-            arrays = from_note_sequence(NoteSequenceReader().transform(input_object)[0])
-        if not arrays.num_notes:
-            return None
-        group = partitions.partition_key(self._partition_by, arrays) if self._partition_by else ""
-        return group, arrays.filename, partitions.notes_digest(arrays)
+            found = midi_reader.MidiReader().transform_arrays(input_object)
+            if not found:
+                return None
+            (arrays,) = found
+        by = self._partition_by
+        group = partitions.partition_key(by, arrays) if by else ""
+        digest = partitions.notes_digest(arrays) if arrays.num_notes else ""
+        return Performance(arrays.filename, group, digest), pickle.dumps(arrays)
 
 
-def _partition(
-    inputs: _Inputs,
+def _read_all(
+    read: _Read, inputs: Iterable[Any], notes: BinaryIO, num_workers: int
+) -> tuple[list[Performance], list[str]]:
+    """Reads the inputs in worker processes and writes their notes to a file, one after another.
+
+    Returns:
+      The performances, in order, and the names of the files that could not be read.
+    """
+    performances: list[Performance] = []
+    unreadable: list[str] = []
+    results = parallel.map_in_order(read, inputs, num_workers)
+    for input_object, result in progress.show(results, "reading", {}):
+        if result is None or result is parallel.CRASHED:
+            unreadable.append(input_object.filename)
+        else:
+            performances.append(result[0])
+            notes.write(result[1])
+    return performances, unreadable
+
+
+def _divide(
+    performances: list[Performance],
     eval_ratio: float,
     seed: int,
     partition_by: str,
     table: dict[str, str] | None,
-    num_workers: int,
-) -> tuple[pipeline.Pipeline, list[tuple[str, str]]]:
-    """The division, with duplicates on one side, and the (filename, side) of each performance."""
-    identify = _Identify(None if table is not None else partition_by)
-    found = [
-        identity
-        for _, identity in parallel.map_in_order(identify, inputs, num_workers)
-        if identity not in (None, parallel.CRASHED)
-    ]
-    joined, duplicates = partitions.join_groups((group, digest) for group, _, digest in found)
-    logging.info("%d of %d performances are duplicates of others", duplicates, len(found))
+) -> tuple[pipeline.Pipeline, list[tuple[str, str]], int]:
+    """Divides the performances that have notes.
+
+    Returns:
+      The partition, (filename, side) of each performance, and the number of duplicates.
+    """
+    performances = [performance for performance in performances if performance.digest]
+    joined, duplicates = partitions.join_groups(
+        (group, digest) for _, group, digest in performances
+    )
     if table is None:
-        partition = partitions.SequencePartition(eval_ratio, seed, partition_by, joined)
-        return partition, [(name, partition.partition_of(group)) for group, name, _ in found]
-    table = partitions.join_sides(table, [(name, digest) for _, name, digest in found])
-    sides = [(name, table[name]) for _, name, _ in found if name in table]
-    return partitions.TablePartition(table), sides
+        groups = [performance.group for performance in performances]
+        partition = partitions.SequencePartition(eval_ratio, seed, partition_by, groups, joined)
+        sides = [(name, partition.partition_of(group)) for name, group, _ in performances]
+        return partition, sides, duplicates
+    table = partitions.join_sides(table, [(name, digest) for name, _, digest in performances])
+    sides = [(name, table[name]) for name, _, _ in performances if name in table]
+    return partitions.TablePartition(table), sides, duplicates
+
+
+def _dropped(stats: Iterable[Statistic]) -> list[str]:
+    """Returns a line for each of `DROPPED` that was counted, over both sides."""
+    counts = collections.Counter[str]()
+    for stat in stats:
+        for name, description in DROPPED.items():
+            if isinstance(stat, Counter) and stat.name.endswith(name):
+                counts[description] += stat.count
+    return [f"{description}: {count}" for description, count in counts.items() if count]
 
 
 def _splits(sides: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """{filename: split} of (filename, side), without the nameless and names on both sides."""
+    """{filename: split} of (filename, side), without sequences that have no file name."""
     names = {partitions.SIDES[0]: "validation", partitions.SIDES[1]: splits.TRAIN}
-    found: dict[str, set[str]] = collections.defaultdict(set)
-    for filename, side in sides:
-        found[filename].add(names[side])
+    found = {filename: names[side] for filename, side in sides}
     if found.pop("", None):
-        logging.warning("%s leaves out NoteSequences that have no filename", SPLIT_CSV)
-    if ambiguous := sorted(filename for filename, both in found.items() if len(both) > 1):
-        logging.warning(
-            "%s leaves out %s (and %d more): files of that name are on both sides",
-            SPLIT_CSV,
-            ambiguous[0],
-            len(ambiguous) - 1,
-        )
-    return {filename: both.pop() for filename, both in found.items() if len(both) == 1}
+        logging.warning("%s leaves out NoteSequences without a filename", SPLIT_CSV)
+    return found

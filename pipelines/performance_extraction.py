@@ -1,4 +1,4 @@
-"""Extraction of performances from quantised NoteSequences.
+"""Extracts performances from quantised NoteSequences.
 
 Names and behaviour follow `magenta.pipelines.performance_pipeline` of Magenta 2.1.4.
 """
@@ -12,11 +12,10 @@ import numpy as np
 
 from bundles.errors import PerfRnnError
 from bundles.note_seq_protos import NoteSequence
-from perf_rnn.events.codec import STEPS_PER_SECOND, Codec, EventIndices
+from perf_rnn.events.codec import STEPS_PER_SECOND, Codec
 from perf_rnn.events.note_events import DurationTooLongError, NoteCodec, ShiftTooLongError
 from perf_rnn.events.one_hot import EventCodec
 from perf_rnn.notes.arrays import NoteArrays
-from perf_rnn.notes.transforms import MAX_PITCH, MIN_PITCH
 from pipelines import statistics
 from pipelines.array_pipeline import ArrayForm, ArrayPipeline
 from pipelines.note_sequence_pipelines import NOTE_ARRAYS
@@ -26,21 +25,21 @@ if TYPE_CHECKING:
 
 SEGMENT_SECONDS = 30.0
 
-# Lower ends, in seconds and in bars.
+# Lower bounds of the histograms' buckets.
 _SECONDS_BUCKETS = (5, 10, 20, 30, 40, 60, 120)
 _BARS_BUCKETS = (1, 10, 20, 30, 40, 50, 100, 200, 500)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EventArrays:
-    """A note_seq Performance or NotePerformance as an array of events, with where it comes from.
+    """A note_seq Performance or NotePerformance as an array of events, with its source.
 
     Attributes:
       events: int32 [length, *event_shape].
-      codec: what the indices mean.
-      program, is_drum, start_step, steps_per_second: as in the Performance.
-      source_id: id of the sequence it was extracted from; '' if unknown.
-      segment_index: the place in that sequence, from 0.
+      codec: the codec of the events.
+      program, is_drum, start_step, steps_per_second: see note_seq's Performance.
+      source_id: id of the sequence; '' if unknown.
+      segment_index: index of the segment in the sequence.
     """
 
     events: np.ndarray
@@ -56,7 +55,7 @@ class EventArrays:
 def _from_performance(performance: performance_lib.BasePerformance) -> EventArrays:
     from note_seq import performance_lib
 
-    # note_seq offers no other way to learn how many velocity bins a performance has.
+    # note_seq has no public attribute for the number of velocity bins.
     num_velocity_bins = performance._num_velocity_bins
     codec: Codec
     if isinstance(performance, performance_lib.Performance):
@@ -92,15 +91,15 @@ EVENT_ARRAYS = ArrayForm(EventArrays, _from_performance, _to_performance)
 
 
 class PerformanceExtractor(ArrayPipeline):
-    """Extracts the performance from quantised NoteSequences, whatever instruments it is on.
+    """Extracts one performance from a quantised NoteSequence, over all its instruments.
 
-    In a DAGPipeline they are quantised by the second; `transform` itself goes by
-    `extract_performances`.
+    In a DAGPipeline, sequences must be quantised in steps per second. `transform` itself calls
+    `extract_performances`, which also accepts steps per quarter note.
     """
 
     input_form = NOTE_ARRAYS
     output_form = EVENT_ARRAYS
-    works_on_arrays = True  # Besides `transform`, which is for protos alone.
+    works_on_arrays = True  # `transform` is only for protos.
 
     def __init__(
         self,
@@ -110,13 +109,13 @@ class PerformanceExtractor(ArrayPipeline):
         note_performance: bool,
         name: str | None = None,
     ):
-        """Sets what is extracted.
+        """Sets the limits and the encoding.
 
         Args:
           min_events: shorter performances are discarded; None for no limit.
-          max_events: longer performances are cut to it; None for no limit.
-          num_velocity_bins: velocity bins, 0 for no VELOCITY events.
-          note_performance: extract note events, one for each note.
+          max_events: longer performances are truncated; None for no limit.
+          num_velocity_bins: velocity bins; 0 for no VELOCITY events.
+          note_performance: whether to extract note events (one per note).
           name: name in statistics and messages.
         """
         from note_seq import performance_lib
@@ -126,7 +125,6 @@ class PerformanceExtractor(ArrayPipeline):
         self._max_events = max_events
         codec_type = NoteCodec if note_performance else EventCodec
         self._codec: Codec = codec_type(num_velocity_bins)
-        self._last: tuple[NoteArrays, EventIndices] | None = None
 
     def transform_arrays(self, arrays: NoteArrays) -> list[EventArrays]:
         if arrays.steps_per_second is None:
@@ -137,7 +135,7 @@ class PerformanceExtractor(ArrayPipeline):
             stats.count("performances_discarded_more_than_1_program")
             return []
         try:
-            events = self._encode(arrays)
+            events = self._codec.encode(arrays)
         except ShiftTooLongError:
             stats.count("performance_discarded_too_many_time_shift_steps")
             return []
@@ -164,16 +162,6 @@ class PerformanceExtractor(ArrayPipeline):
             )
         ]
 
-    def _encode(self, arrays: NoteArrays) -> EventIndices:
-        """Encodes, or transposes what was encoded last if only the notes' key is another."""
-        if self._last is not None:
-            semitones = _semitones_between(self._last[0], arrays)
-            if semitones is not None:
-                return self._codec.transpose(self._last[1], semitones)
-        events = self._codec.encode(arrays)
-        self._last = arrays, events
-        return events
-
     def transform(self, input_object: NoteSequence) -> list[performance_lib.BasePerformance]:
         performances, stats = extract_performances(
             input_object,
@@ -186,30 +174,15 @@ class PerformanceExtractor(ArrayPipeline):
         return performances
 
 
-def _semitones_between(arrays: NoteArrays, other: NoteArrays) -> int | None:
-    """How far `other` lies above notes that it shares all but the pitches with; None if it may not.
-
-    What is shared is seen by the arrays being the same objects, which `NoteArrays.replace` keeps.
-    """
-    shared = ("start_time", "start_step", "end_step", "velocity")
-    if any(getattr(arrays, name) is not getattr(other, name) for name in shared):
-        return None
-    intervals = other.pitch - arrays.pitch
-    if not len(intervals) or (intervals != intervals[0]).any():
-        return None
-    is_possible = other.pitch.min() >= MIN_PITCH and other.pitch.max() <= MAX_PITCH
-    return int(intervals[0]) if is_possible else None
-
-
 def _segment_index(arrays: NoteArrays) -> int:
     if arrays.num_segments > 1:
         return arrays.segment_index
-    # Segments that went through a NoteSequence proto keep their offset, but not their index.
+    # A NoteSequence proto stores the offset of a segment but not its index.
     return round(arrays.start_time_offset / SEGMENT_SECONDS)
 
 
 class _ExtractionStats:
-    """What is counted while performances are extracted."""
+    """The statistics of an extraction."""
 
     def __init__(self, in_bars: bool):
         self._counters = {
@@ -247,19 +220,19 @@ def extract_performances(
     """Extracts note_seq performances from a quantised NoteSequence.
 
     Args:
-      quantized_sequence: quantised by the second, or by the quarter note (which gives
+      quantized_sequence: in steps per second, or in steps per quarter note (which gives
         MetricPerformances).
-      start_step: where in the sequence to start.
-      min_events_discard: shorter performances are discarded; None for no limit.
-      max_events_truncate: longer performances are cut to so many events; None for no limit.
-      max_steps_truncate: longer performances are cut to so many steps; None for no limit.
-      num_velocity_bins: velocity bins, 0 for no VELOCITY events.
-      split_instruments: extract a performance for each instrument. Otherwise there is one for all
-        of them, or none if they have more than one program.
-      note_performance: extract NotePerformances, which have an event for each note.
+      start_step: first step to extract.
+      min_events_discard: performances with fewer events are discarded; None for no limit.
+      max_events_truncate: performances with more events are truncated; None for no limit.
+      max_steps_truncate: performances with more steps are truncated; None for no limit.
+      num_velocity_bins: velocity bins; 0 for no VELOCITY events.
+      split_instruments: whether to extract one performance per instrument. Otherwise there is one
+        for all instruments, or none if they have several programs.
+      note_performance: whether to extract NotePerformances, which have one event per note.
 
     Returns:
-      The performances, and statistics of what was discarded and cut.
+      The performances, and statistics of the discarded and truncated ones.
 
     Raises:
       note_seq.QuantizationStatusError: the sequence is not quantised.

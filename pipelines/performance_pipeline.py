@@ -1,9 +1,8 @@
-"""From NoteSequences to the SequenceExamples that a Performance RNN is trained on.
+"""The pipeline from NoteSequences to SequenceExamples for training Performance RNN.
 
-Names and behaviour follow `magenta.pipelines.performance_pipeline` of Magenta 2.1.4.
-Where it differs: the partition is a seeded hash, performances are not cut at 512 events, they
-are stretched and transposed only on request, by a whole major third each way, and every discard is
-counted.
+Names and behaviour follow `magenta.pipelines.performance_pipeline` of Magenta 2.1.4. Differences:
+the partition is a seeded hash, performances are not truncated to 512 events, augmentation is
+optional and transposes by up to 4 semitones each way, and everything discarded is counted.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from pipelines.performance_extraction import (
 
 __all__ = ["EncoderPipeline", "PerformanceExtractor", "extract_performances", "get_pipeline"]
 
-# Small enough changes to leave a performance natural: tempo by up to 5 %, pitch by up to a major
-# third (Simon & Oore, 2017).
+# Tempo changes of up to 5 %, transpositions of up to a major third (Simon & Oore, 2017).
 STRETCH_FACTORS = (0.95, 0.975, 1.0, 1.025, 1.05)
 TRANSPOSITION_RANGE = tuple(range(-4, 5))
 
 
-class EncoderPipeline(ArrayPipeline):
-    """Turns performances into SequenceExamples for one config.
+class PerformanceEncoder(ArrayPipeline):
+    """Encodes performances as SequenceExamples of one config.
 
-    Under optional conditioning each becomes two: with its control signals, and with none.
+    With optional conditioning each gives two examples: one with its control signals, and one with
+    conditioning disabled.
     """
 
     input_form = EVENT_ARRAYS
@@ -52,10 +51,10 @@ class EncoderPipeline(ArrayPipeline):
         example_format: str = "sparse_one_hot",
         augmented: bool = False,
     ):
-        """Sets what is written.
+        """Sets the config and format.
 
         Args:
-          config: whose events the examples hold.
+          config: config of the examples.
           name: name in statistics and messages.
           example_format: one of `perf_rnn.data.examples.EXAMPLE_FORMATS`.
           augmented: whether the performances were stretched and transposed.
@@ -71,8 +70,8 @@ class EncoderPipeline(ArrayPipeline):
         config, events = self._config, arrays.events
         if type(arrays.codec) is not type(config.codec):
             raise PerfRnnError(
-                f"config {config.key} takes the events of {type(config.codec).__name__}, not those "
-                f"of {type(arrays.codec).__name__}"
+                f"config {config.key} needs events of {type(config.codec).__name__}, not of "
+                f"{type(arrays.codec).__name__}"
             )
         by_head = events.reshape(-1, len(config.codec.head_sizes))
         outside = by_head >= config.codec.head_sizes
@@ -95,6 +94,9 @@ class EncoderPipeline(ArrayPipeline):
         ]
 
 
+EncoderPipeline = PerformanceEncoder  # Magenta's name.
+
+
 def get_pipeline(
     config: PerformanceRnnConfig,
     min_events: int,
@@ -110,42 +112,43 @@ def get_pipeline(
 ) -> dag_pipeline.DAGPipeline:
     """Returns the pipeline from NoteSequences to training and evaluation examples.
 
-    Sequences are first divided, so that no two copies of one are on both sides. Then the pedal is
-    applied, training data is stretched, all is cut into segments of 30 s and quantised to 10 ms,
-    training data is transposed, and what is left becomes performances and examples.
+    Sequences are partitioned first, so that all copies of a sequence are on one side. Then sustain
+    is applied, training data is stretched, everything is split into segments of 30 s and quantised
+    to 10 ms, training data is transposed, and performances are extracted and encoded.
 
     Args:
-      config: whose examples are made.
-      min_events: shorter performances are discarded; at least 2, an event and the next.
-      max_events: longer performances are cut to it; None keeps every event.
+      config: config of the examples.
+      min_events: segments with fewer events are discarded; at least 2 (an input and its label).
+      max_events: segments with more events are truncated; None for no limit.
       eval_ratio: share for evaluation, from 0 to 1.
-      seed: another seed gives another division.
-      partition_by: 'sequence' divides sequences one by one; 'folder' keeps those of one folder,
-        such as recordings of one piece, on one side.
-      augmentation: whether training data is stretched and transposed here, into many copies,
-        instead of while it is read for training (`perf_rnn.augmentation`).
+      seed: seed of the division.
+      partition_by: 'sequence' divides single sequences; 'folder' keeps the sequences of a folder,
+        such as recordings of one composition, on one side.
+      augmentation: whether to store stretched and transposed copies of training data. Otherwise
+        training can augment it while reading (`perf_rnn.data.augmentation`).
       example_format: one of `perf_rnn.data.examples.EXAMPLE_FORMATS`.
-      reader: what makes NoteSequences of the pipeline's inputs, such as a
-        `midi_reader.MidiReader`; None where they are NoteSequences.
-      partition: divides the sequences, instead of eval_ratio, seed and partition_by, into
-        `partitions.SIDES`.
+      reader: a first unit that turns the inputs into NoteSequences, such as a
+        `midi_reader.MidiReader`; None if the inputs are NoteSequences.
+      partition: a unit with the outputs `partitions.SIDES` that replaces the division by
+        `eval_ratio`, `seed` and `partition_by`.
 
     Raises:
-      ValueError: an argument is outside what is listed here.
+      PerfRnnError: an argument is invalid.
     """
     if min_events < 2:
-        raise PerfRnnError(f"min_events {min_events} is below 2: there is no next event to learn")
+        raise PerfRnnError(f"min_events {min_events} is below 2: an example needs a next event")
     if max_events is not None and max_events < min_events:
         raise PerfRnnError(
-            f"max_events {max_events} is below min_events {min_events}: nothing would be left"
+            f"max_events {max_events} is below min_events {min_events}: no segment would remain"
         )
     if not 0 <= eval_ratio <= 1:
         raise PerfRnnError(f"eval_ratio {eval_ratio} is not between 0 and 1")
     if partition_by not in PARTITION_KEYS:
-        raise PerfRnnError(f"partition_by {partition_by!r} is none of {', '.join(PARTITION_KEYS)}")
+        keys = ", ".join(PARTITION_KEYS)
+        raise PerfRnnError(f"partition_by {partition_by!r} is not one of {keys}")
     if example_format not in records.EXAMPLE_FORMATS:
         raise PerfRnnError(
-            f"example_format {example_format!r} is none of {', '.join(records.EXAMPLE_FORMATS)}"
+            f"example_format {example_format!r} is not one of {', '.join(records.EXAMPLE_FORMATS)}"
         )
     partition = partition or SequencePartition(eval_ratio, seed, partition_by)
     dag: dict[Any, Any] = {partition: reader or dag_pipeline.DagInput(NoteSequence)}
@@ -153,17 +156,17 @@ def get_pipeline(
         dag[reader] = dag_pipeline.DagInput(reader.input_type)
     for mode in ("eval", "training"):
         augment = augmentation and mode == "training"
-        chain = [
+        stretch = units.StretchPipeline(STRETCH_FACTORS, f"StretchPipeline_{mode}")
+        transpose = units.TranspositionPipeline(
+            TRANSPOSITION_RANGE, name=f"TranspositionPipeline_{mode}"
+        )
+        chain: list[Any] = [
             units.NoteFilter(f"NoteFilter_{mode}"),
             units.SustainPipeline(f"SustainPipeline_{mode}"),
-            units.StretchPipeline(
-                STRETCH_FACTORS if augment else (1.0,), f"StretchPipeline_{mode}"
-            ),
+            *([stretch] if augment else []),
             units.Splitter(SEGMENT_SECONDS, f"Splitter_{mode}"),
             units.Quantizer(steps_per_second=STEPS_PER_SECOND, name=f"Quantizer_{mode}"),
-            units.TranspositionPipeline(
-                TRANSPOSITION_RANGE if augment else (0,), name=f"TranspositionPipeline_{mode}"
-            ),
+            *([transpose] if augment else []),
             PerformanceExtractor(
                 min_events,
                 max_events,
@@ -171,7 +174,7 @@ def get_pipeline(
                 note_performance=config.codec.whole_notes,
                 name=f"PerformanceExtractor_{mode}",
             ),
-            EncoderPipeline(
+            PerformanceEncoder(
                 config,
                 f"EncoderPipeline_{mode}",
                 example_format=example_format,

@@ -1,16 +1,15 @@
-"""Pipelines: units of data processing that declare their types, keep statistics and compose.
+"""Pipelines: composable units of data processing with declared types and statistics.
 
 Names and behaviour follow `magenta.pipelines.pipeline` of Magenta 2.1.4, so that pipelines written
-for it run here. Where it differs: a pipeline with a single output can be run and loaded too (its
-output is named `dataset`), output files appear whole or not at all, and long runs show progress.
+for it run here. Differences: a pipeline with a single output can be run and loaded too (its output
+is named `dataset`), output files are written atomically, and long runs show their progress.
 """
 
 from __future__ import annotations
 
 import abc
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from absl import logging
@@ -20,38 +19,40 @@ from perf_rnn import progress
 from perf_rnn.data import tfrecord
 from pipelines import statistics
 
-# The name of what a pipeline with a single output yields.
+# Output name of a pipeline with a single output.
 DEFAULT_OUTPUT_NAME = "dataset"
 
 TypeSignature = type | Mapping[str, type]
+# Called with {output name: number of objects} and the statistics of a run.
+Check = Callable[[Mapping[str, int], list[statistics.Statistic]], None]
 
 
 class InvalidTypeSignatureError(PerfRnnError):
-    """A type signature is neither a class nor a dict from str to class."""
+    """A type signature is neither a class nor a dict {str: class}."""
 
 
 class InvalidStatisticsError(PerfRnnError):
-    """Statistics are not iterable, or not Statistics."""
+    """The statistics are not an iterable of Statistic objects."""
 
 
 class PipelineKey:
-    """One output of a pipeline that has several: `unit[key]`.
+    """One output of a pipeline with several outputs: `unit[key]`.
 
     Attributes:
       unit: the pipeline.
-      key: name of one of its outputs.
-      output_type: type of that output.
+      key: name of the output.
+      output_type: type of the output.
     """
 
     def __init__(self, unit: Pipeline, key: str):
-        """Names output `key` of `unit`.
+        """Selects output `key` of `unit`.
 
         Raises:
-          ValueError: `unit` is not a Pipeline.
+          PerfRnnError: `unit` is not a Pipeline.
           KeyError: `unit` has no output of that name, or a single unnamed one.
         """
         if not isinstance(unit, Pipeline):
-            raise PerfRnnError(f"an output can only be taken of a Pipeline, not of {unit!r}")
+            raise PerfRnnError(f"only a Pipeline has outputs to select, not {unit!r}")
         if not isinstance(unit.output_type, dict):
             raise KeyError(f"{key!r}: {unit.name} has a single, unnamed output")
         if key not in unit.output_type:
@@ -67,8 +68,8 @@ class PipelineKey:
 class Pipeline(abc.ABC):
     """A unit that turns one input object into a list of output objects.
 
-    A subclass implements `transform`, and may report what it did through `_set_stats`. Types are
-    either a class (one input or output) or a dict from name to class (several).
+    A subclass implements `transform` and may report statistics with `_set_stats`. An input or
+    output type is a class, or a dict {name: class} for several inputs or outputs.
     """
 
     def __init__(
@@ -77,12 +78,13 @@ class Pipeline(abc.ABC):
         """Declares the types.
 
         Args:
-          input_type: what `transform` takes: a class, or {name: class} for a dict of objects.
-          output_type: what `transform` returns lists of: a class, or {name: class}.
-          name: name in statistics and messages; the class's by default.
+          input_type: type of the input of `transform`: a class, or {name: class}.
+          output_type: type of the objects in the lists that `transform` returns: a class, or
+            {name: class}.
+          name: name in statistics and messages; the name of the class by default.
 
         Raises:
-          InvalidTypeSignatureError: a type is neither a class nor a dict from str to class.
+          InvalidTypeSignatureError: a type is neither a class nor a dict {str: class}.
         """
         _check_type_signature(input_type, "input_type")
         _check_type_signature(output_type, "output_type")
@@ -105,7 +107,7 @@ class Pipeline(abc.ABC):
     @property
     def output_type_as_dict(self) -> Mapping[str, type]:
         """The output types by name; a single output is named `dataset`."""
-        return _as_dict(self._output_type)
+        return as_dict(self._output_type)
 
     @property
     def name(self) -> str:
@@ -116,24 +118,24 @@ class Pipeline(abc.ABC):
         """Processes one input.
 
         Args:
-          input_object: an object of the input type, or {name: object} if that is a dict.
+          input_object: an object of the input type, or {name: object} if the type is a dict.
 
         Returns:
-          A list of objects of the output type, or {name: list} if that is a dict.
+          A list of objects of the output type, or {name: list} if the type is a dict.
         """
 
     def get_stats(self) -> list[statistics.Statistic]:
-        """Returns copies of what the last `transform` counted, named `<pipeline name>_<name>`."""
+        """Returns copies of the last `transform`'s statistics, named `<pipeline name>_<name>`."""
         copies = [stat.copy() for stat in self._stats]
         for stat in copies:
             stat.name = f"{self._name}_{stat.name}"
         return copies
 
     def _set_stats(self, stats: Iterable[statistics.Statistic]) -> None:
-        """Sets what `get_stats` returns.
+        """Sets the statistics that `get_stats` returns.
 
         Raises:
-          InvalidStatisticsError: `stats` is not iterable, or holds anything but Statistics.
+          InvalidStatisticsError: `stats` is not an iterable of Statistic objects.
         """
         if not isinstance(stats, Iterable):
             raise InvalidStatisticsError(
@@ -153,18 +155,18 @@ def file_iterator(
 
     Args:
       root_dir: the directory.
-      extension: only files whose name ends so, with or without the dot, whatever the case; any
-        file if None.
-      recurse: whether to go into subdirectories.
+      extension: extension of the files to read, with or without the dot, in any case; None for
+        all files.
+      recurse: whether to read subdirectories too.
 
     Raises:
-      ValueError: `extension` is ''.
+      PerfRnnError: `extension` is ''.
       OSError: a directory or file cannot be read.
     """
     if extension is not None:
         extension = "." + extension.lstrip(".").lower()
         if extension == ".":
-            raise PerfRnnError("extension is empty; give None for files of any name")
+            raise PerfRnnError("extension is empty; use None for all files")
     for entry in sorted(os.scandir(root_dir), key=lambda entry: entry.name):
         if entry.is_dir():
             if recurse:
@@ -179,8 +181,8 @@ def tf_record_iterator(tfrecord_file: str, proto: Any) -> Iterator[Any]:
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: the file is no TFRecord file, is truncated or corrupt, or a record in it is not
-        a message of that type. The message names the file.
+      PerfRnnError: the file is not a TFRecord file, or is truncated or corrupt, or a record is
+        not a message of that type. The error names the file.
     """
     from google.protobuf import message
 
@@ -199,27 +201,27 @@ def run_pipeline_serial(
     output_dir: str,
     output_file_base: str | None = None,
     *,
-    require_output: bool = False,
+    check: Check | None = None,
 ) -> dict[str, int]:
-    """Runs a pipeline over inputs, one after the other, and writes its outputs to TFRecords.
+    """Runs a pipeline on its inputs in this process and writes the outputs to TFRecords.
 
-    Each output goes to `<output_dir>/[<output_file_base>_]<output name>.tfrecord`. The files are
-    written under temporary names and get their own when all of them are complete; when anything
-    fails, files already there stay as they were. The statistics are logged at the end.
+    Each output is written to `<output_dir>/[<output_file_base>_]<output name>.tfrecord`. The files
+    are renamed from temporary names when all are complete; after an error, existing files are
+    unchanged. The statistics are logged at level DEBUG.
 
     Args:
       pipeline: the pipeline.
-      input_iterator: its inputs.
-      output_dir: where the files go; made if missing.
-      output_file_base: what the file names start with; nothing by default.
-      require_output: whether it is an error if there is nothing to write.
+      input_iterator: the inputs.
+      output_dir: directory of the output files; created if missing.
+      output_file_base: prefix of the file names; none by default.
+      check: called before the files are renamed; if it raises, existing files are unchanged.
 
     Returns:
-      How many objects were written, by output name.
+      {output name: number of objects written}.
 
     Raises:
-      ValueError: an output type has no SerializeToString method, or there is nothing to write.
-      OSError: `output_dir` cannot be made, or a file in it cannot be written.
+      PerfRnnError: an output type has no SerializeToString method.
+      OSError: `output_dir` cannot be created, or a file in it cannot be written.
     """
     check_serializable(pipeline)
     tfrecord.make_directory(output_dir)
@@ -233,15 +235,15 @@ def run_pipeline_serial(
             for name, objects in outputs.items():
                 for output in objects:
                     writers[name].write(serialize(output))
-        if require_output:
-            check_written(output_dir, written, stats)
+        if check:
+            check(written, stats)
     return written
 
 
 def load_pipeline(pipeline: Pipeline, input_iterator: Iterable[Any]) -> dict[str, list[Any]]:
-    """Runs a pipeline over inputs and returns all its outputs: {output name: list of objects}.
+    """Runs a pipeline on its inputs and returns {output name: list of objects}.
 
-    The statistics are logged at the end.
+    The statistics are logged at level DEBUG.
     """
     loaded: dict[str, list[Any]] = {name: [] for name in pipeline.output_type_as_dict}
     counts = dict.fromkeys(loaded, 0)
@@ -257,9 +259,9 @@ def _transform_all(
     counts: dict[str, int],
     stats: list[statistics.Statistic],
 ) -> Iterator[Mapping[str, list[Any]]]:
-    """Yields the outputs of each input by name, adds to `counts` and `stats`, and logs them."""
+    """Yields the outputs of each input by name, updates `counts` and `stats`, and logs them."""
     for input_object in progress.show(inputs, pipeline.name, counts):
-        outputs = _as_dict(pipeline.transform(input_object))
+        outputs = as_dict(pipeline.transform(input_object))
         stats[:] = statistics.merge_statistics([*stats, *pipeline.get_stats()])
         yield outputs
         for name, objects in outputs.items():
@@ -270,39 +272,14 @@ def _transform_all(
 def log_results(
     pipeline: Pipeline, counts: Mapping[str, int], stats: Iterable[statistics.Statistic]
 ) -> None:
-    """Logs how many objects each output had, and what was counted."""
+    """Logs the number of objects of each output, and the statistics."""
     for name, count in counts.items():
-        logging.info("%s: %d objects of output %s", pipeline.name, count, name)
-    statistics.log_statistics_list(stats)
-
-
-def check_written(
-    output_dir: str, written: Mapping[str, int], stats: Iterable[statistics.Statistic]
-) -> None:
-    """Checks that some output was written.
-
-    Raises:
-      ValueError: none was; it says what `stats` counted as left out.
-    """
-    if any(written.values()):
-        return
-    reasons = [
-        str(stat)
-        for stat in stats
-        if isinstance(stat, statistics.Counter)
-        and stat.count
-        and re.search("skipped|discarded|crashed|not_in_the_table", stat.name)
-    ]
-    shown = f" ({', '.join(reasons)})" if reasons else ""
-    raise PerfRnnError(f"nothing to write to {output_dir}: every input was discarded{shown}")
+        logging.debug("%s: %d objects of output %s", pipeline.name, count, name)
+    statistics.log_statistics_list(stats, logging.debug)
 
 
 def check_serializable(pipeline: Pipeline) -> None:
-    """Checks that a pipeline's outputs can be written to TFRecords.
-
-    Raises:
-      ValueError: an output type has no SerializeToString method.
-    """
+    """Raises PerfRnnError if an output type of a pipeline has no SerializeToString method."""
     for name, type_ in pipeline.output_type_as_dict.items():
         if not hasattr(type_, "SerializeToString"):
             raise PerfRnnError(
@@ -312,15 +289,17 @@ def check_serializable(pipeline: Pipeline) -> None:
 
 
 def serialize(output: Any) -> bytes:
-    """Returns the bytes of an output, the same ones for equal outputs."""
+    """Returns the bytes of an output; equal outputs have equal bytes."""
     from google.protobuf import message
 
-    # Protos order their maps anew in every process; the same inputs should give the same file.
+    # By default the order of a proto's map entries differs from process to process.
     deterministic = {"deterministic": True} if isinstance(output, message.Message) else {}
-    return output.SerializeToString(**deterministic)
+    data: bytes = output.SerializeToString(**deterministic)
+    return data
 
 
-def _as_dict(value: Any) -> Any:
+def as_dict(value: Any) -> dict[str, Any]:
+    """Returns a dict as it is, and anything else as the single output of a pipeline."""
     return value if isinstance(value, dict) else {DEFAULT_OUTPUT_NAME: value}
 
 
@@ -331,5 +310,5 @@ def _check_type_signature(signature: Any, what: str) -> None:
         isinstance(type_, type) for type_ in types
     ):
         raise InvalidTypeSignatureError(
-            f"{what} must be a class or a dict from str to class, got {signature!r}"
+            f"{what} must be a class or a dict {{str: class}}, got {signature!r}"
         )

@@ -1,4 +1,4 @@
-"""Units of general use: partitions, and the SequenceExample that models are trained on."""
+"""General units: partitions, and the SequenceExample for training."""
 
 import abc
 import bisect
@@ -16,7 +16,7 @@ __all__ = ["HashPartition", "RandomPartition", "make_sequence_example"]
 
 
 class _Partition(pipeline.Pipeline):
-    """Sends every input to one of several named outputs, on chance."""
+    """Sends every input to one of several named outputs."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class _Partition(pipeline.Pipeline):
           name: name in statistics and messages.
 
         Raises:
-          ValueError: there are not n - 1 probabilities.
+          PerfRnnError: there are not n - 1 probabilities.
         """
         super().__init__(type_, dict.fromkeys(partition_names, type_), name)
         if len(partition_probabilities) != len(partition_names) - 1:
@@ -54,10 +54,10 @@ class _Partition(pipeline.Pipeline):
 
     @abc.abstractmethod
     def _choose(self, input_object: Any) -> str:
-        """Names the output that the input goes to."""
+        """Returns the name of the output for an input."""
 
     def _at(self, number: float) -> str:
-        """Names the output in whose share a number from [0, 1) lies."""
+        """Returns the name of the output whose share contains a number in [0, 1)."""
         return self._names[bisect.bisect_right(self._cumulative, number)]
 
 
@@ -65,7 +65,7 @@ class RandomPartition(_Partition):
     """Sends every input to one of several named outputs at random.
 
     Attributes:
-      rand_func: draws a number in [0, 1) for each input; may be replaced.
+      rand_func: returns a number in [0, 1) for each input; can be replaced.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class RandomPartition(_Partition):
 class HashPartition(_Partition):
     """Sends every input to one of several named outputs by a seeded hash of its group.
 
-    Inputs of one group share an output, and an input's place depends on nothing but the seed and
-    its group: not on the other inputs, their order, or how many workers run.
+    All inputs of a group have the same output. The output depends on the seed and the group alone:
+    not on the other inputs, their order or the number of workers.
     """
 
     def __init__(
@@ -102,24 +102,28 @@ class HashPartition(_Partition):
         Args:
           type_: type of the inputs.
           partition_names: names of the n outputs.
-          partition_probabilities: the share of each but the last, which gets the rest. Shares are
-            of the groups, and of the inputs only as far as groups are equally large.
-          group_key: names the group of an input.
-          seed: another seed is another partition.
+          partition_probabilities: the share of each but the last, which gets the rest. These are
+            shares of the groups, not of the inputs.
+          group_key: returns the name of an input's group.
+          seed: seed of the hash.
           name: name in statistics and messages.
 
         Raises:
-          ValueError: there are not n - 1 probabilities.
+          PerfRnnError: there are not n - 1 probabilities.
         """
         super().__init__(type_, partition_names, partition_probabilities, name)
         self._group_key = group_key
         self._seed = seed
 
     def partition_of(self, group: str) -> str:
-        """Returns the name of the output that the inputs of a group go to."""
+        """Returns the name of the output for a group."""
+        return self._at(self._hash(group))
+
+    def _hash(self, group: str) -> float:
+        """Returns the hash of a group as a number in [0, 1)."""
         digest = hashlib.blake2b(f"{self._seed}/{group}".encode(), digest_size=8).digest()
-        # 53 bits: what a float holds exactly, so that the quotient stays below 1.
-        return self._at((int.from_bytes(digest, "big") >> 11) / 2**53)
+        # A float holds 53 bits exactly, so the quotient is below 1.
+        return (int.from_bytes(digest, "big") >> 11) / 2**53
 
     def _choose(self, input_object: Any) -> str:
         return self.partition_of(self._group_key(input_object))

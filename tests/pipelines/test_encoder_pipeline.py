@@ -9,9 +9,9 @@ from note_seq.performance_lib import NotePerformance
 from perf_rnn.configs import default_configs
 from pipelines import pipelines_common
 from pipelines.dag_pipeline import DagInput, DagOutput, DAGPipeline
-from pipelines.event_sequence_pipeline import EncoderPipeline as EventSequenceEncoder
+from pipelines.event_sequence_pipeline import EncoderPipeline
 from pipelines.note_sequence_pipelines import Quantizer, SustainPipeline
-from pipelines.performance_pipeline import EncoderPipeline, PerformanceExtractor, get_pipeline
+from pipelines.performance_pipeline import PerformanceEncoder, PerformanceExtractor, get_pipeline
 from pipelines.pipeline import Pipeline
 
 PLAIN, DYNAMIC = default_configs["performance"], default_configs["performance_with_dynamics"]
@@ -94,7 +94,7 @@ def test_dense_examples_are_magentas(sequences, config):
 
 def test_optional_conditioning_makes_two_examples(make_quantized, read_example):
     performance = Performance(make_quantized((60, 0, 10)), num_velocity_bins=32)
-    examples = EncoderPipeline(OPTIONAL, "encoder").transform(performance)
+    examples = PerformanceEncoder(OPTIONAL, "encoder").transform(performance)
     assert [read_example(example)[0] for example in examples] == [[375, 60, 265, 188]] * 2
     flags = [example.context.feature["conditioning_disabled"] for example in examples]
     assert [flag.int64_list.value[:] for flag in flags] == [[0], [1]]
@@ -113,7 +113,7 @@ def test_a_users_unit_between_extractor_and_encoder_gets_performances(sequences,
         sustain, quantizer = SustainPipeline(), Quantizer(steps_per_second=100)
         extractor = PerformanceExtractor(None, None, 32, config is NOTES)
         reverse = Reverse(performance_lib.BasePerformance, performance_lib.BasePerformance)
-        encoder = EncoderPipeline(config, "encoder")
+        encoder = PerformanceEncoder(config, "encoder")
         dag = DAGPipeline(
             {
                 sustain: DagInput(NoteSequence),
@@ -134,20 +134,20 @@ def test_a_users_unit_between_extractor_and_encoder_gets_performances(sequences,
 def test_encoder_takes_performances_of_its_config_alone(make_quantized, read_example):
     sequence = make_quantized((60, 0, 10))
     with_dynamics = Performance(sequence, num_velocity_bins=32)
-    (example,) = EncoderPipeline(DYNAMIC, "encoder").transform(with_dynamics)
+    (example,) = PerformanceEncoder(DYNAMIC, "encoder").transform(with_dynamics)
     assert read_example(example)[0] == [375, 60, 265, 188]
     with pytest.raises(ValueError, match=r"375 is outside config performance, .* 356 classes"):
-        EncoderPipeline(PLAIN, "encoder").transform(with_dynamics)
+        PerformanceEncoder(PLAIN, "encoder").transform(with_dynamics)
     notes = NotePerformance(sequence, num_velocity_bins=32)
-    (example,) = EncoderPipeline(NOTES, "encoder").transform(notes)
+    (example,) = PerformanceEncoder(NOTES, "encoder").transform(notes)
     assert read_example(example)[0] == [0, 0, 60, 19, 0, 9]
-    with pytest.raises(ValueError, match=r"takes the events of EventCodec, not those of NoteCodec"):
-        EncoderPipeline(DYNAMIC, "encoder").transform(notes)
-    with pytest.raises(ValueError, match=r"takes the events of NoteCodec, not those of EventCodec"):
-        EncoderPipeline(NOTES, "encoder").transform(with_dynamics)
+    with pytest.raises(ValueError, match=r"needs events of EventCodec, not of NoteCodec"):
+        PerformanceEncoder(DYNAMIC, "encoder").transform(notes)
+    with pytest.raises(ValueError, match=r"needs events of NoteCodec, not of EventCodec"):
+        PerformanceEncoder(NOTES, "encoder").transform(with_dynamics)
     finer = NotePerformance(sequence, num_velocity_bins=127)
     with pytest.raises(ValueError, match=r"event index 79 is outside .*13, 77, 128, 32, 25, 40"):
-        EncoderPipeline(NOTES, "encoder").transform(finer)
+        PerformanceEncoder(NOTES, "encoder").transform(finer)
 
 
 def test_encoder_does_not_take_metric_performances():
@@ -156,13 +156,13 @@ def test_encoder_does_not_take_metric_performances():
     (quantized,) = Quantizer(steps_per_quarter=4).transform(sequence)
     metric = performance_lib.MetricPerformance(quantized)
     with pytest.raises(ValueError, match="MetricPerformance has no event indices; give a Perf"):
-        EncoderPipeline(DYNAMIC, "encoder").transform(metric)
+        PerformanceEncoder(DYNAMIC, "encoder").transform(metric)
 
 
 def test_event_sequence_encoder(make_quantized):
     performance = Performance(make_quantized((60, 0, 10), (62, 10, 20)))
     encoder, _ = MAGENTAS["performance"]
-    (example,) = EventSequenceEncoder(Performance, encoder, "encoder").transform(performance)
+    (example,) = EncoderPipeline(Performance, encoder, "encoder").transform(performance)
     expected = pipelines_common.make_sequence_example(*encoder.encode(performance))
     assert example == expected
     labels = example.feature_lists.feature_list["labels"].feature

@@ -19,7 +19,7 @@ DYNAMIC = default_configs["performance_with_dynamics"]
 @pytest.fixture(autouse=True)
 def _log_everything():
     before = logging.get_verbosity()
-    logging.set_verbosity(logging.INFO)
+    logging.set_verbosity(logging.DEBUG)
     yield
     logging.set_verbosity(before)
 
@@ -84,16 +84,21 @@ def test_shards_hold_the_inputs_in_turns(tmp_path):
     assert found == [letters[shard::3] for shard in range(3)]
 
 
-def test_an_input_that_kills_its_process_is_skipped(tmp_path, caplog):
-    inputs = [*"abc", "crash", *"de"]
+@pytest.mark.parametrize("places", [[0], [3], [3, 4, 20], [99]], ids=str)
+def test_an_input_that_crashes_its_process_is_skipped(tmp_path, caplog, places):
+    """Also where more inputs follow than the queue holds, so that a broken pool is given more."""
+    inputs = [str(number) for number in range(100)]
+    good = [number for number in inputs if int(number) not in places]
+    inputs = [number if number in good else "crash" for number in inputs]
+    assert len(inputs) > 2 * 2 * parallel.INPUTS_AHEAD
     written = parallel.run_pipeline_parallel(Poison(), inputs, str(tmp_path), num_workers=2)
-    assert written == {"dataset": 5}
+    assert written == {"dataset": len(good)}
     path = str(tmp_path / "dataset.tfrecord")
     sequences = performance_dataset.pipeline.tf_record_iterator(path, NoteSequence)
-    assert [sequence.id for sequence in sequences] == list("abcde")
-    assert "Poison_inputs_crashed: 1" in caplog.messages
-    assert "Poison_seen: 5" in caplog.messages
-    assert "a str: skipped: a process died of it" in caplog.messages
+    assert [sequence.id for sequence in sequences] == good
+    assert f"Poison_inputs_crashed: {len(places)}" in caplog.messages
+    assert f"Poison_seen: {len(good)}" in caplog.messages
+    assert caplog.messages.count("a str: skipped: it crashed its process") == len(places)
 
 
 def test_what_a_pipeline_raises_ends_the_run(tmp_path):

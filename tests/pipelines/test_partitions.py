@@ -11,7 +11,7 @@ from perf_rnn.configs import default_configs
 from perf_rnn.data.examples import EventRecords
 from perf_rnn.data.splits import read_splits
 from perf_rnn.data.tfrecord import open_writers
-from perf_rnn.notes.arrays import NoteArrays
+from perf_rnn.notes.arrays import NoteArrays, to_note_sequence
 from perf_rnn.notes.midi_files import read_note_sequence
 from pipelines import partitions
 from pipelines.performance_dataset import create_dataset
@@ -50,7 +50,7 @@ def test_a_maestro_csv(tmp_path):
 
 
 def test_an_unknown_split(tmp_path):
-    with pytest.raises(ValueError, match="split 'dev' is none of train, validation, test"):
+    with pytest.raises(ValueError, match="split 'dev' is not one of train, validation, test"):
         partitions.read_split_csv(write(tmp_path / "m.csv"), ["dev"])
 
 
@@ -123,7 +123,7 @@ def test_duplicates_stay_on_one_side(asap_dir, tmp_path, seed, caplog):
     assert sorted(written.values()) == [0, 16]
     assert len(set(read_splits(str(tmp_path / "out" / "split.csv")).values())) == 1
     assert len(sources(tmp_path / "out", "eval") | sources(tmp_path / "out", "training")) == 4
-    assert "3 of 4 performances are duplicates of others" in caplog.messages
+    assert "duplicates, kept on the side of the other copy: 3" in caplog.messages
 
 
 def test_a_csv_divides_a_directory(asap_dir, tmp_path, caplog):
@@ -144,7 +144,7 @@ def test_a_csv_divides_a_directory(asap_dir, tmp_path, caplog):
         "training_performances.tfrecord",
     ]
     assert [len(sources(tmp_path / "out", side)) for side in ("eval", "training")] == [1, 1]
-    assert "DAGPipeline_TablePartition_not_in_the_table: 1" in caplog.messages
+    assert "dropped performances that the CSV does not use: 1" in caplog.messages
     written_splits = read_splits(str(tmp_path / "out" / "split.csv"))
     assert written_splits == {names[0]: "train", names[1]: "validation"}
     with pytest.raises(ValueError, match=r"m.csv: no.mid .* is not among the MIDI files"):
@@ -175,9 +175,7 @@ def test_a_written_split_divides_as_before(asap_dir, tmp_path, partition_by):
     assert make("b", split_csv=str(tmp_path / "a" / "split.csv")) == first
 
 
-def test_what_a_table_of_names_cannot_tell_apart_is_left_out_of_the_split(
-    asap_dir, tmp_path, caplog
-):
+def test_note_sequences_of_one_name_are_on_one_side(asap_dir, tmp_path, caplog):
     """Two collections may have files of one name, and NoteSequences none."""
     fugues = [read_note_sequence(str(path)) for path in sorted(asap_dir.rglob("*01M.mid"))]
     names = ["same.mid", "same.mid", "", "other.mid", "other.mid"]
@@ -190,6 +188,68 @@ def test_what_a_table_of_names_cannot_tell_apart_is_left_out_of_the_split(
     create_dataset(
         str(tmp_path / "?.tfrecord"), str(tmp_path), PLAIN, 32, None, 0.5, seed=10, num_workers=1
     )
-    assert read_splits(str(tmp_path / "split.csv")) == {"other.mid": "validation"}
-    assert "split.csv leaves out same.mid (and 0 more)" in caplog.text
-    assert "split.csv leaves out NoteSequences that have no filename" in caplog.text
+    assert read_splits(str(tmp_path / "split.csv")) == {
+        "same.mid": "validation",
+        "other.mid": "train",
+    }
+    in_eval, in_training = (sources(tmp_path, side) for side in ("eval", "training"))
+    assert {"/id/0", "/id/1"} <= in_eval
+    assert {"/id/3", "/id/4"} <= in_training
+    assert "split.csv leaves out NoteSequences without a filename" in caplog.text
+
+
+@pytest.mark.parametrize("partition_by", ["sequence", "folder"])
+def test_the_name_and_place_of_the_input_folder_do_not_matter(asap_dir, tmp_path, partition_by):
+    divisions = []
+    for name in ("one", "below/another"):
+        shutil.copytree(asap_dir, tmp_path / name)
+        create_dataset(
+            str(tmp_path / name),
+            str(tmp_path / "out"),
+            PLAIN,
+            32,
+            None,
+            0.5,
+            seed=3,
+            partition_by=partition_by,
+            num_workers=1,
+        )
+        divisions.append(read_splits(str(tmp_path / "out" / "split.csv")))
+    assert divisions[0] == divisions[1]
+    assert set(divisions[0].values()) == {"train", "validation"}
+
+
+FOLDERS = [f"folder {number}" for number in range(21)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("eval_ratio", [0.001, 0.05, 0.95, 0.999])
+def test_a_division_leaves_no_side_empty(seed, eval_ratio):
+    hashed = partitions.SequencePartition(eval_ratio, seed, "folder")
+    partition = partitions.SequencePartition(eval_ratio, seed, "folder", FOLDERS)
+    sides = [partition.partition_of(folder) for folder in FOLDERS]
+    assert set(sides) == set(partitions.SIDES)
+    # Only where the hashes alone would leave a side empty does one folder change sides.
+    by_hash = [hashed.partition_of(folder) for folder in FOLDERS]
+    changed = sum(a != b for a, b in zip(sides, by_hash, strict=True))
+    assert changed == (len(set(by_hash)) == 1)
+    again = partitions.SequencePartition(eval_ratio, seed, "folder", FOLDERS[::-1])
+    assert [again.partition_of(folder) for folder in FOLDERS] == sides
+
+
+@pytest.mark.parametrize(
+    ("eval_ratio", "groups", "joined"),
+    [(0.0, FOLDERS, {}), (1.0, FOLDERS, {}), (0.5, ["a"], {}), (0.5, ["a", "b"], {"b": "a"})],
+)
+def test_one_side_is_empty_where_it_must_be(eval_ratio, groups, joined):
+    partition = partitions.SequencePartition(eval_ratio, 0, "folder", groups, joined)
+    assert len({partition.partition_of(group) for group in groups}) == 1
+
+
+def test_a_sequence_without_a_name_is_known_by_its_notes():
+    key = partitions.partition_key("sequence", NOTES)
+    assert key == partitions.partition_key("sequence", NOTES.take_notes([1, 0]))
+    assert key == partitions.partition_key("sequence", to_note_sequence(NOTES))
+    assert key != partitions.partition_key("sequence", NOTES.take_notes([1]))
+    assert partitions.partition_key("sequence", NOTES.replace(id="x")) == "x"
+    assert partitions.partition_key("sequence", NOTES.replace(id="x", filename="y")) == "y"

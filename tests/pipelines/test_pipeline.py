@@ -192,7 +192,7 @@ def test_run_pipeline_serial_with_a_single_output_and_a_base_name(tmp_path):
 
 
 def test_run_pipeline_serial_logs_merged_statistics(tmp_path, caplog):
-    with caplog.at_level(logging.INFO, logger="absl"):
+    with caplog.at_level(logging.DEBUG, logger="absl"):
         run_pipeline_serial(Repeat(), iter(SEQUENCES), str(tmp_path))
     assert "Repeat_inputs: 2" in caplog.messages
 
@@ -223,10 +223,17 @@ def test_an_interrupted_run_leaves_the_files_as_they_were(tmp_path):
     assert read(str(tmp_path / "two.tfrecord")) == ["a", "a"]
 
 
-def test_a_run_without_output_is_an_error_when_output_is_required(tmp_path):
+def test_a_failed_check_leaves_the_files_as_they_were(tmp_path):
     run_pipeline_serial(Repeat(), iter(SEQUENCES), str(tmp_path))
-    with pytest.raises(ValueError, match="nothing to write"):
-        run_pipeline_serial(Repeat(), iter([]), str(tmp_path), require_output=True)
+    seen = []
+
+    def check(written, stats):
+        seen.append((dict(written), stats))
+        raise ValueError("not good enough")
+
+    with pytest.raises(ValueError, match="not good enough"):
+        run_pipeline_serial(Repeat(), iter(SEQUENCES[:1]), str(tmp_path), check=check)
+    assert seen == [({"one": 1, "two": 2}, [Counter("Repeat_inputs", 1)])]
     assert read(str(tmp_path / "one.tfrecord")) == ["a", "b"]
 
 
