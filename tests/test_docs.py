@@ -101,6 +101,7 @@ def test_the_readme_is_a_quick_start():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [name for name in GUIDE if blocks(name, "python")])
 def test_python_runs(document, asap_dir, tmp_path):
     (tmp_path / "my_midi").symlink_to(asap_dir)

@@ -29,6 +29,20 @@ def test_it_is_kept_without_outputs(notebook):
     assert not [cell for cell in code if cell.outputs or cell.execution_count]
 
 
+def test_it_stops_where_a_tool_fails(notebook, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    source = {cell["id"]: cell.source for cell in notebook.cells}
+    shell = [text for text in source.values() if re.search("^!", text, re.MULTILINE)]
+    assert len(shell) == 3
+    assert all("\nassert _exit_code == 0, " in text for text in shell)
+    lines = ["MIDI_FOLDER = 'nowhere'", source["dataset"]]
+    notebook.cells = [nbformat.v4.new_code_cell(text) for text in lines]
+    client = nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}})
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="Upload a folder of piano"):
+        client.execute()
+
+
+@pytest.mark.slow
 def test_it_runs(notebook, asap_dir, tmp_path, monkeypatch):
     # The kernel, and the tools that it starts, are to run this code wherever it is.
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
