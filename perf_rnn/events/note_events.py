@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import heapq
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,7 +29,7 @@ from perf_rnn.events.codec import (
     notes_of_steps,
     stretch_steps,
 )
-from perf_rnn.events.note_reader import Note, NoteReader
+from perf_rnn.events.note_reader import NoteMessage, NoteReader
 from perf_rnn.events.rules import MAX_NOTE_STEPS, MAX_ONSETS, EventRules
 from perf_rnn.notes.arrays import NoteArrays
 
@@ -386,18 +387,28 @@ class NoteEventReader(NoteReader):
     def __init__(self, codec: NoteCodec, max_note_seconds: float, start_step: int):
         super().__init__(1.0 / STEPS_PER_SECOND, max_note_seconds, start_step)
         self._codec = codec
+        # Of the notes that sound, when each ends, and its pitch; the next to end comes first.
+        self._ends: list[tuple[float, int]] = []
 
-    def read(self, event: NDArray[Any]) -> list[Note]:
+    def read(self, event: NDArray[Any]) -> list[NoteMessage]:
         self._clock += int(self._codec.event_steps(event))
-        end = self._clock + int(note_durations(event))
+        pitch, now = int(event[2]), self._time(self._clock)
+        messages = []
+        while self._ends and self._ends[0][0] <= now:
+            messages.append(NoteMessage(*heapq.heappop(self._ends), 0))
         velocity = MIN_VELOCITY + int(event[3]) * self._codec.velocity_bin_width
-        return [self._note(int(event[2]), velocity, self._clock, end)]
+        messages.append(NoteMessage(now, pitch, velocity))
+        end = self._clock + int(note_durations(event))
+        heapq.heappush(self._ends, (self._end_time(self._clock, end), pitch))
+        return messages
 
     def state(self) -> dict[str, NDArray[Any]]:
-        return {"clock": np.array(self._clock)}
+        ends = np.array(self._ends, np.float64).reshape(-1, 2)
+        return {"clock": np.array(self._clock), "ends": ends}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         self._clock = int(state["clock"])
+        self._ends = [(time, int(pitch)) for time, pitch in state["ends"].tolist()]
 
 
 class LegalNotes(EventRules):

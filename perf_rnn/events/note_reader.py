@@ -1,4 +1,7 @@
-"""Decoding events one by one, as they are drawn, to the notes that `Codec.decode` gives."""
+"""Decoding events one by one, as they are drawn, to messages that start and end notes.
+
+The notes are those that `Codec.decode` gives, to the last bit.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,22 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 
-class Note(NamedTuple):
-    """A note: MIDI numbers, and seconds from the beginning of the performance."""
+class NoteMessage(NamedTuple):
+    """The start or the end of a note.
 
+    Attributes:
+      time: seconds from the beginning of the performance.
+      pitch: MIDI pitch.
+      velocity: MIDI velocity of a note that starts; 0: the note ends, as in MIDI's note-on message.
+    """
+
+    time: float
     pitch: int
     velocity: int
-    start_time: float
-    end_time: float
 
 
 class NoteReader(abc.ABC):
-    """Turns one event after another into notes."""
+    """Turns one event after another into messages in order of time."""
 
     def __init__(self, seconds_per_step: float, max_note_seconds: float, start_step: int):
         """Starts at time 0 of the events.
@@ -35,31 +43,28 @@ class NoteReader(abc.ABC):
         self._clock = 0
 
     @abc.abstractmethod
-    def read(self, event: NDArray[Any]) -> list[Note]:
-        """Returns the notes that end with the next event, in the order in which they end."""
+    def read(self, event: NDArray[Any]) -> list[NoteMessage]:
+        """Returns the messages that the next event makes certain."""
 
     @abc.abstractmethod
     def state(self) -> dict[str, NDArray[Any]]:
-        """Returns all that the next notes depend on besides the next events."""
+        """Returns all that the next messages depend on besides the next events."""
 
     @abc.abstractmethod
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Goes on from a state that a reader of the same codec gave."""
+        """Continues from a state that a reader of the same codec gave."""
 
-    # The same floating point operations as in `notes_of_steps`, so the same notes to the last bit.
+    # The same floating point operations as in `notes_of_steps`, so the same times to the last bit.
 
-    def _times(self, start: int, end: int) -> tuple[float, float]:
-        """The seconds of two steps."""
-        start_time = start * self._seconds_per_step + self._offset
-        return start_time, end * self._seconds_per_step + self._offset
+    def _time(self, step: int) -> float:
+        """The seconds of a step."""
+        return step * self._seconds_per_step + self._offset
+
+    def _end_time(self, start: int, end: int) -> float:
+        """The seconds at which a note from step `start` to step `end` ends, cut if too long."""
+        if self._is_too_long(start, end):
+            return self._time(start) + self._max_note_seconds
+        return self._time(end)
 
     def _is_too_long(self, start: int, end: int) -> bool:
-        start_time, end_time = self._times(start, end)
-        return end_time - start_time > self._max_note_seconds
-
-    def _note(self, pitch: int, velocity: int, start: int, end: int) -> Note:
-        """The note from step `start` to step `end`, cut if too long."""
-        start_time, end_time = self._times(start, end)
-        if self._is_too_long(start, end):
-            end_time = start_time + self._max_note_seconds
-        return Note(pitch, velocity, start_time, end_time)
+        return self._time(end) - self._time(start) > self._max_note_seconds

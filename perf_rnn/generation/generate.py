@@ -142,16 +142,16 @@ def stream(
     disable_conditioning: bool | None = None,
     **controls: Any,
 ) -> Stream:
-    """Plays for ever: returns an iterator of notes, each as soon as it is decided.
+    """Plays without end: returns an iterator of the starts and ends of notes, in order of time.
 
     Arguments are those of `generate`, without lists, since there is no end to spread them over.
     The notes are those of the piece that `generate` makes, for as long as nothing is changed;
     everything can be, while it plays, and its state can be saved, see `Stream`.
 
     >>> import perf_rnn
-    >>> notes = perf_rnn.stream(primer=[60, 64, 67], seed=1)
-    >>> sorted(next(notes).pitch for _ in range(3))
-    [60, 64, 67]
+    >>> messages = perf_rnn.stream(primer=[60, 64, 67], seed=1)
+    >>> next(messages)
+    NoteMessage(time=0.0, pitch=60, velocity=97)
 
     Raises:
       ValueError: an argument makes no sense.

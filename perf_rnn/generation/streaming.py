@@ -1,16 +1,15 @@
-"""Streaming: a performance without end, note by note as they are decided."""
+"""Streaming: a performance without end, whose notes start and end as they are drawn."""
 
 import collections
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
-from perf_rnn.events.codec import STEPS_PER_SECOND
-from perf_rnn.events.note_reader import Note
+from perf_rnn.events.note_reader import NoteMessage
 from perf_rnn.generation.control_schedule import ControlSchedule
 from perf_rnn.generation.cpu.worker_threads import all_cores
 from perf_rnn.generation.logits import Seed
@@ -20,21 +19,22 @@ from perf_rnn.generation.pieces import MAX_NOTE_SECONDS
 from perf_rnn.generation.sampler import Controls, Sampler
 from perf_rnn.models import Model
 
-_SECONDS_PER_STEP = 1.0 / STEPS_PER_SECOND
 
+class Stream(Iterator[NoteMessage]):
+    """A performance without end: an iterator of the starts and ends of notes, in order of time.
 
-class Stream(Iterator[Note]):
-    """A performance that goes on for ever: iterating draws events until a note is decided.
+    A live player waits until a message's time and sends it on; `velocity` is 0 where the note ends:
 
-    A note is decided when its release is drawn, or when it has sounded as long as it may; so notes
-    come in the order in which they end, and those of note events, which hold both ends, in that of
-    their starts. They are the notes of the piece that `sample_events` makes of the same seed, the
-    primer's included. What is remembered does not grow.
+        begin = time.monotonic()
+        for message in perf_rnn.stream():
+            time.sleep(max(0.0, begin + message.time - time.monotonic()))
+            port.send(mido.Message("note_on", note=message.pitch, velocity=message.velocity))
 
-        notes = Stream(model, opening, seed=1)
-        for note in notes:
-            play(note)
-            notes.options = SamplingOptions(temperature=1.1)
+    An event is drawn when a message is asked for, so what is changed while it plays has an effect
+    from the next message on. The notes are those of the piece that `sample_events` makes of the
+    same seed, the opening's included. Memory does not grow.
+
+    A Stream holds locks of worker threads, so it cannot be pickled or copied; `state` can.
 
     Attributes:
       options: how events are drawn; may be replaced at any time, but for legal_events.
@@ -69,9 +69,9 @@ class Stream(Iterator[Note]):
         codec, start_step = model.config.codec, opening.start_step
         limit = math.inf if codec.whole_notes else max_note_seconds
         self._reader = codec.reader(limit, start_step)
-        self._decided: collections.deque[Note] = collections.deque()
+        self._messages: collections.deque[NoteMessage] = collections.deque()
         for event in opening.events:
-            self._decided.extend(self._reader.read(event))
+            self._messages.extend(self._reader.read(event))
 
     @property
     def options(self) -> SamplingOptions:
@@ -99,27 +99,28 @@ class Stream(Iterator[Note]):
         """
         self.controls = ControlSchedule(self._conditioning, values, disabled=disable_conditioning)
 
-    @property
-    def seconds(self) -> float:
-        """The length of what has been drawn; notes that end before then have been decided."""
-        return float(self._sampler.clock[0] * _SECONDS_PER_STEP)
-
-    def __next__(self) -> Note:
-        if not self._decided:
+    def __next__(self) -> NoteMessage:
+        if not self._messages:
             with all_cores():
-                while not self._decided:
-                    self._decided.extend(self._reader.read(self._sampler.step()[0]))
-        return self._decided.popleft()
+                while not self._messages:
+                    self._messages.extend(self._reader.read(self._sampler.step()[0]))
+        return self._messages.popleft()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Stream holds locks of worker threads and cannot be pickled or copied; save its "
+            "state() and restore() it in a new Stream of the same model"
+        )
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Returns all that the next notes depend on, but for `options` and `controls`.
+        """Returns all that the next messages depend on, but for `options` and `controls`.
 
         Only plain arrays: `numpy.savez(path, **stream.state())` saves them.
         """
         return {
             **{f"sampler_{name}": array for name, array in self._sampler.state().items()},
             **{f"reader_{name}": array for name, array in self._reader.state().items()},
-            "decided": np.array(self._decided, np.float64).reshape(-1, len(Note._fields)),
+            "messages": np.array(self._messages, np.float64).reshape(-1, 3),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -136,7 +137,7 @@ class Stream(Iterator[Note]):
             parts.setdefault(part, {})[inner_name] = array
         self._sampler.restore(parts["sampler"])
         self._reader.restore(parts["reader"])
-        self._decided = collections.deque(
-            Note(int(pitch), int(velocity), start, end)
-            for pitch, velocity, start, end in state["decided"].tolist()
+        self._messages = collections.deque(
+            NoteMessage(time, int(pitch), int(velocity))
+            for time, pitch, velocity in state["messages"].tolist()
         )

@@ -1,12 +1,12 @@
 """note_seq's encoder and control objects as this package's encodings and controls, and back.
 
-note_seq describes a model's inputs by objects that encode one event at a time. What they do is
-found out once by asking them about every event; from then on arrays do the work.
+note_seq describes a model's inputs by objects that encode one event at a time; here arrays do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import note_seq
@@ -18,80 +18,48 @@ from numpy.typing import NDArray
 from bundles.errors import PerfRnnError
 from perf_rnn.events.codec import Codec
 from perf_rnn.events.controls import ControlSignal, NoteDensity, PitchHistogram
-from perf_rnn.events.encodings import EventEncoding
+from perf_rnn.events.encodings import EventEncoding, modulo_vectors
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.events.one_hot import EventCodec
 
-_SUPPORTED = (
-    "supported are OneHotEventSequenceEncoderDecoder and OneHotIndexEventSequenceEncoderDecoder of "
-    "a PerformanceOneHotEncoding of all pitches, ModuloPerformanceEventSequenceEncoderDecoder, "
-    "NotePerformanceEventSequenceEncoderDecoder, and encoders of your own with the events of one "
-    "of these"
-)
+_OF_ONE_HOT_EVENTS: dict[type, Callable[[EventCodec], EventEncoding]] = {
+    note_seq.OneHotEventSequenceEncoderDecoder: EventEncoding,
+    note_seq.OneHotIndexEventSequenceEncoderDecoder: functools.partial(
+        EventEncoding, index_input=True
+    ),
+    note_seq.ModuloPerformanceEventSequenceEncoderDecoder: lambda codec: EventEncoding(
+        codec, modulo_vectors(codec)
+    ),
+}
 
 
 def encoding_of(encoder: Any) -> EventEncoding:
     """Returns what an EventSequenceEncoderDecoder does.
 
     Raises:
-      ValueError: its events are not those of performances as they are known here, or its inputs
-        depend on more than the last event.
+      ValueError: it is not one of note_seq's encoders of performances, or not of all pitches.
     """
-    name = type(encoder).__name__
-    if isinstance(encoder, note_seq.ConditionalEventSequenceEncoderDecoder):
-        raise PerfRnnError(
-            f"{name}: give the encoder of the events alone, and what they are conditioned on as "
-            "control_signals"
-        )
-    try:
-        codec = _codec_of(encoder)
-        events = _every_class(codec)
-        objects = list(codec.to_performance(events))
-        same = [encoder.class_index_to_event(index, []) for index in events.tolist()] == objects
-        inputs = [encoder.events_to_input([event], 0) for event in objects]
-        # The same events once more, this time after another.
-        inputs_later = [encoder.events_to_input([objects[0], event], 1) for event in objects]
-    except (AttributeError, IndexError, TypeError, ValueError, NotImplementedError) as error:
-        raise PerfRnnError(f"{name} has other events; {_SUPPORTED}") from error
-    if not same:
-        raise PerfRnnError(f"{name} has other events; {_SUPPORTED}")
-    if not np.array_equal(inputs, inputs_later):
-        raise PerfRnnError(f"{name} looks back further than one event; {_SUPPORTED}")
-    vectors = np.array(inputs, np.float32)
-    for encoding in (EventEncoding(codec), EventEncoding(codec, index_input=True)):
-        if np.array_equal(vectors, encoding.dense_inputs(events)):
-            return encoding
-    if codec.event_shape:
-        raise PerfRnnError(f"{name} has other inputs for note events; {_SUPPORTED}")
-    return EventEncoding(codec, vectors)
-
-
-def _codec_of(encoder: Any) -> Codec:
-    """The codec with an encoder's events, if there is any.
-
-    Raises:
-      ValueError: an encoder of note events has other heads than ours.
-    """
-    classes = encoder.num_classes
-    if isinstance(classes, Sequence):
-        note_codec = NoteCodec(classes[3])
-        if tuple(classes) != note_codec.head_sizes:
-            raise PerfRnnError(f"heads of {classes} classes")
-        return note_codec
-    kinds = [encoder.class_index_to_event(index, []).event_type for index in range(classes)]
-    codec = EventCodec(
-        kinds.count(PerformanceEvent.VELOCITY), kinds.count(PerformanceEvent.TIME_SHIFT)
+    kind = type(encoder)
+    if kind is note_seq.NotePerformanceEventSequenceEncoderDecoder:
+        note_codec = NoteCodec(encoder.num_classes[3])
+        if tuple(encoder.num_classes) == note_codec.head_sizes:
+            return EventEncoding(note_codec)
+    if kind in _OF_ONE_HOT_EVENTS:
+        one_hot = encoder._one_hot_encoding
+        if type(one_hot) is note_seq.PerformanceOneHotEncoding:
+            highest = {kind: high for kind, _, high in one_hot._event_ranges}
+            codec = EventCodec(
+                highest.get(PerformanceEvent.VELOCITY, 0), highest[PerformanceEvent.TIME_SHIFT]
+            )
+            if one_hot.num_classes == codec.num_classes:
+                return _OF_ONE_HOT_EVENTS[kind](codec)
+    raise PerfRnnError(
+        f"{kind.__name__}: not an encoder of performances known here; give note_seq's "
+        "OneHotEventSequenceEncoderDecoder or OneHotIndexEventSequenceEncoderDecoder of a "
+        "PerformanceOneHotEncoding of all pitches, ModuloPerformanceEventSequenceEncoderDecoder or "
+        "NotePerformanceEventSequenceEncoderDecoder with its default steps and pitches; give what "
+        "events are conditioned on as control_signals"
     )
-    if classes != codec.num_classes:
-        raise PerfRnnError(f"{classes} classes")
-    return codec
-
-
-def _every_class(codec: Codec) -> NDArray[np.int32]:
-    """Events [n, *event_shape] that have every index of every head at least once."""
-    sizes = np.array(codec.head_sizes)
-    indices = np.arange(sizes.max())[:, np.newaxis] % sizes
-    return indices.astype(np.int32).reshape(-1, *codec.event_shape)
 
 
 def encoder_of(encoding: EventEncoding) -> Any:

@@ -1,7 +1,8 @@
-"""Performance RNN's model and configs as objects with Magenta 2.1.4's names and arguments.
+"""Performance RNN's model and configs as objects with Magenta 2.1.4's arguments.
 
-Its users' code needs another import only. Inside, a config is a `perf_rnn.configs` one, and a
-model is a bundle that `perf_rnn.generation.sampler` and `perf_rnn.generation.beam_search` play.
+`perf_rnn.performance_model` has them by Magenta's names, so that code written against Magenta needs
+another import only. Inside, a config is a `perf_rnn.configs` one, and a model is a `models.Model`
+that `perf_rnn.generation` plays.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from bundles import Bundle
 from bundles.errors import PerfRnnError
-from perf_rnn import configs
+from perf_rnn.configs import PerformanceRnnConfig, default_configs
 from perf_rnn.events.codec import STEPS_PER_SECOND
 from perf_rnn.events.controls import Conditioning
 from perf_rnn.events.encodings import EventEncoding
@@ -39,8 +40,8 @@ class EventSequenceRnnModelError(PerfRnnError):
     """A model is asked for what it cannot do; the message says what."""
 
 
-class PerformanceRnnConfig(configs.PerformanceRnnConfig):
-    """A config made from note_seq's objects.
+class MagentaConfig(PerformanceRnnConfig):
+    """A config made from note_seq's objects: Magenta's PerformanceRnnConfig.
 
     Args:
       details: GeneratorDetails proto with the id and description; None: both are empty.
@@ -151,9 +152,10 @@ class PerformanceRnnConfig(configs.PerformanceRnnConfig):
         return STEPS_PER_SECOND
 
 
-default_configs: Mapping[str, PerformanceRnnConfig] = types.MappingProxyType(
+# Magenta's default_configs.
+magenta_configs: Mapping[str, MagentaConfig] = types.MappingProxyType(
     {
-        config.key: PerformanceRnnConfig(
+        config.key: MagentaConfig(
             generator_pb2.GeneratorDetails(id=config.id, description=config.description),
             config.encoding,
             config.hparams,
@@ -161,7 +163,7 @@ default_configs: Mapping[str, PerformanceRnnConfig] = types.MappingProxyType(
             optional_conditioning=config.conditioning.optional,
             key=config.key,
         )
-        for config in configs.default_configs.values()
+        for config in default_configs.values()
     }
 )
 
@@ -173,7 +175,7 @@ class PerformanceRnnModel:
       config: what it reads and writes.
     """
 
-    def __init__(self, config: PerformanceRnnConfig):
+    def __init__(self, config: MagentaConfig):
         self.config = config
         self._model: Model | None = None
 
@@ -221,7 +223,7 @@ class PerformanceRnnModel:
         self.initialize_with_bundle(bundle_from_network(network, self.config))
 
     def close(self) -> None:
-        """Lets go of the weights."""
+        """Frees the weights."""
         self._model = None
 
     def generate_performance(

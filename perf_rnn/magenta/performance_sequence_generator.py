@@ -18,6 +18,7 @@ from typing import Any
 from absl import logging
 from note_seq.protobuf import generator_pb2, music_pb2
 
+from bundles import Bundle
 from perf_rnn.events.codec import STEPS_PER_SECOND, EventIndices
 from perf_rnn.events.controls import NoteDensity, parse_disabled
 from perf_rnn.generation import generate as generation
@@ -28,9 +29,9 @@ from perf_rnn.generation.openings import Opening
 from perf_rnn.generation.options import BeamOptions, SamplingOptions, check_count
 from perf_rnn.generation.streaming import Stream
 from perf_rnn.magenta.performance_model import (
-    PerformanceRnnConfig,
+    MagentaConfig,
     PerformanceRnnModel,
-    default_configs,
+    magenta_configs,
 )
 from perf_rnn.magenta.sequence_generator import BaseSequenceGenerator, SequenceGeneratorError
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence, to_note_sequence
@@ -87,7 +88,7 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
         max_note_duration: float = pieces.MAX_NOTE_SECONDS,
         fill_generate_section: bool = True,
         checkpoint: str | None = None,
-        bundle: generator_pb2.GeneratorBundle | None = None,
+        bundle: generator_pb2.GeneratorBundle | Bundle | None = None,
         note_performance: bool = False,
     ):
         super().__init__(model, details, checkpoint, bundle)
@@ -129,7 +130,7 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
         input_sequence: music_pb2.NoteSequence,
         generator_options: generator_pb2.GeneratorOptions,
     ) -> Stream:
-        """Plays on for ever: returns an iterator of notes, each as soon as it is decided.
+        """Continues without end: returns an iterator of the starts and ends of notes, see `Stream`.
 
         Options are those of `generate`, but for the end of the generate section, which does not
         matter, lists, which have no end to be spread over, and a beam search. The notes are those
@@ -333,9 +334,9 @@ def get_generator_map() -> dict[str, Callable[..., PerformanceRnnSequenceGenerat
     As in Magenta, these generate once as many events as the section is expected to take.
     """
 
-    def create(config: PerformanceRnnConfig, **kwargs: Any) -> PerformanceRnnSequenceGenerator:
+    def create(config: MagentaConfig, **kwargs: Any) -> PerformanceRnnSequenceGenerator:
         return PerformanceRnnSequenceGenerator(
             PerformanceRnnModel(config), config.details, fill_generate_section=False, **kwargs
         )
 
-    return {key: functools.partial(create, config) for key, config in default_configs.items()}
+    return {key: functools.partial(create, config) for key, config in magenta_configs.items()}

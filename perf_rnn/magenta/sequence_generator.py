@@ -14,6 +14,7 @@ from absl import logging
 from note_seq.protobuf import generator_pb2, music_pb2
 
 import bundles
+from bundles import Bundle
 from bundles.errors import PerfRnnError
 
 
@@ -32,8 +33,8 @@ class BaseSequenceGenerator(abc.ABC):
       details: the GeneratorDetails proto of this generator.
       checkpoint: a training run's directory, its `train` directory, or one checkpoint of it. None
         if a bundle is given.
-      bundle: a GeneratorBundle proto, from `bundles.read_bundle_file`. None if a checkpoint is
-        given.
+      bundle: a GeneratorBundle proto, from `bundles.read_bundle_file`, or a Bundle, from
+        `bundles.read_bundle`. None if a checkpoint is given.
 
     Raises:
       SequenceGeneratorError: neither or both are given, or the bundle is another generator's.
@@ -44,16 +45,17 @@ class BaseSequenceGenerator(abc.ABC):
         model: Any,
         details: generator_pb2.GeneratorDetails,
         checkpoint: str | os.PathLike[str] | None,
-        bundle: generator_pb2.GeneratorBundle | None,
+        bundle: generator_pb2.GeneratorBundle | Bundle | None,
     ):
         if (checkpoint is None) == (bundle is None):
             given = "neither is" if bundle is None else "both are"
             raise SequenceGeneratorError(f"give a checkpoint or a bundle; {given} given")
-        if bundle is not None and bundle.generator_details.id != details.id:
-            raise SequenceGeneratorError(
-                f"the bundle is of generator {bundle.generator_details.id!r}, this is "
-                f"{details.id!r}"
-            )
+        if bundle is not None:
+            bundle_id = bundle.id if isinstance(bundle, Bundle) else bundle.generator_details.id
+            if bundle_id != details.id:
+                raise SequenceGeneratorError(
+                    f"the bundle is of generator {bundle_id!r}, this is {details.id!r}"
+                )
         self._model = model
         self._details = details
         self._checkpoint = None if checkpoint is None else os.path.expanduser(checkpoint)
@@ -68,6 +70,9 @@ class BaseSequenceGenerator(abc.ABC):
     @property
     def bundle_details(self) -> generator_pb2.GeneratorBundle.BundleDetails | None:
         """What the bundle says of itself; None where the weights are a checkpoint's."""
+        if isinstance(self._bundle, Bundle):
+            description = self._bundle.bundle_description
+            return generator_pb2.GeneratorBundle.BundleDetails(description=description)
         return None if self._bundle is None else self._bundle.bundle_details
 
     def initialize(self) -> None:
@@ -80,13 +85,16 @@ class BaseSequenceGenerator(abc.ABC):
         if self._initialized:
             return
         if self._bundle is not None:
-            self._model.initialize_with_bundle(bundles.bundle_from_proto(self._bundle))
+            bundle = self._bundle
+            if not isinstance(bundle, Bundle):
+                bundle = bundles.bundle_from_proto(bundle)
+            self._model.initialize_with_bundle(bundle)
         else:
             self._model.initialize_with_checkpoint(_find_checkpoint(str(self._checkpoint)))
         self._initialized = True
 
     def close(self) -> None:
-        """Lets go of the weights; `initialize` loads them again."""
+        """Frees the weights; `initialize` loads them again."""
         if self._initialized:
             self._model.close()
             self._initialized = False

@@ -1,6 +1,8 @@
+import copy
 import dataclasses
 import itertools
 import pathlib
+import pickle
 
 import numpy as np
 import pytest
@@ -27,41 +29,39 @@ def fixture(key):
     return load_model(BUNDLES / f"{key}.mag", key), Opening(np.array(primer, np.int32))
 
 
-def notes_of(arrays):
-    columns = arrays.pitch, arrays.velocity, arrays.start_time, arrays.end_time
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+def messages_of(notes):
+    """The starts and ends of notes, in order of time."""
+    columns = notes.start_time, notes.end_time, notes.pitch, notes.velocity
+    rows = list(zip(*(column.tolist() for column in columns), strict=True))
+    starts = [(start, pitch, velocity) for start, _, pitch, velocity in rows]
+    return sorted([*starts, *((end, pitch, 0) for _, end, pitch, _ in rows)])
 
 
 @pytest.mark.parametrize("legal", [True, False])
 @pytest.mark.parametrize("key", default_configs)
 def test_streamed_is_the_batchs_piece(key, legal):
-    """The same notes to the last bit, but for those cut by the piece's end."""
+    """The same starts and ends to the last bit, in order of time, up to the piece's end."""
     model, opening = fixture(key)
-    config = model.config
+    codec = model.config.codec
     options = SamplingOptions(legal_events=legal)
-    num_steps, start_step, longest = 20_000 if config.codec.event_shape else 3000, 37, 2.0
+    num_steps, start_step, longest = 20_000 if codec.whole_notes else 3000, 37, 2.0
     opening = dataclasses.replace(opening, start_step=start_step)
     (piece,) = sample_events(model, opening, num_steps, [4], options)
-    decoded = notes_of(
-        config.codec.decode(
-            piece,
-            start_step,
-            # Note events hold their durations themselves.
-            max_note_duration=None if config.codec.event_shape else longest,
-        )
-    )
-    # The primer ends before; a note that is not ended yet has no end.
+    # Note events hold their durations themselves.
+    limit = None if codec.whole_notes else longest
     end = (num_steps + start_step) / 100
-    expected = [note for note in decoded if note[3] < end - 5]
+    # At its end, notes are cut that go on in the stream.
+    expected = [
+        message
+        for message in messages_of(codec.decode(piece, start_step, max_note_duration=limit))
+        if message[0] < end
+    ]
     stream = Stream(model, opening, 4, options, None, longest)
-    streamed = []
-    while stream.seconds < num_steps / 100:
-        streamed.append(tuple(next(stream)))
-    found = [note for note in streamed if note[3] < end - 5]
-    assert sorted(found) == sorted(expected)
-    assert len(found) > 20
-    order = [note[2 if config.codec.event_shape else 3] for note in streamed]
-    assert order == sorted(order)
+    streamed = list(itertools.takewhile(lambda message: message.time < end, stream))
+    times = [message.time for message in streamed]
+    assert times == sorted(times)
+    assert sorted(streamed) == expected
+    assert len(streamed) > 40
 
 
 def test_notes_that_are_never_released_are_cut():
@@ -69,7 +69,38 @@ def test_notes_that_are_never_released_are_cut():
     model, _ = fixture("performance")
     primer = [60, *[355] * 6, 60, 261, 188, 261, 188, 355]
     stream = Stream(model, Opening(np.array(primer, np.int32)), 0, FREE, max_note_seconds=4.0)
-    assert [next(stream) for _ in range(2)] == [(60, 100, 0.0, 4.0), (60, 100, 6.0, 6.12)]
+    assert list(itertools.islice(stream, 4)) == [
+        (0.0, 60, 100),
+        (4.0, 60, 0),
+        (6.0, 60, 100),
+        (6.12, 60, 0),
+    ]
+
+
+def test_a_note_released_when_it_is_struck_is_none():
+    model, _ = fixture("performance")
+    primer = np.array([60, 64, 188, 265, 192, 355], np.int32)
+    stream = Stream(model, Opening(primer), 0, FREE)
+    assert list(itertools.islice(stream, 2)) == [(0.0, 64, 100), (0.1, 64, 0)]
+
+
+def test_a_message_comes_before_what_follows_is_drawn():
+    """What is yet to come has no part in it, so a player gets it in time."""
+    model, opening = fixture("performance")
+    stream = Stream(model, opening, 0)
+    for _ in range(300):
+        message = next(stream)
+        if not stream._messages:
+            # Time has just moved on, by a second at most.
+            assert stream._sampler.clock[0] / 100 - message.time <= 1.0
+
+
+def test_it_cannot_be_pickled():
+    model, opening = fixture("performance")
+    stream = Stream(model, opening, 0)
+    for copy_of in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match=r"save its state\(\) and restore\(\) it in a new St"):
+            copy_of(stream)
 
 
 @pytest.mark.parametrize("legal", [True, False])
@@ -86,8 +117,7 @@ def test_restored_is_uninterrupted(key, legal, tmp_path):
     other.restore(np.load(tmp_path / "state.npz", allow_pickle=False))
     found = list(itertools.islice(other, 50))
     assert found == expected
-    assert [type(value) for value in found[0]] == [int, int, float, float]
-    assert other.seconds == stream.seconds
+    assert [type(value) for value in found[0]] == [float, int, int]
 
 
 def test_what_is_remembered_does_not_grow():

@@ -1,3 +1,4 @@
+import itertools
 import pathlib
 
 import numpy as np
@@ -9,13 +10,13 @@ import bundles
 import perf_rnn
 from perf_rnn.configs import get_config
 from perf_rnn.magenta import performance_sequence_generator
-from perf_rnn.magenta.performance_model import PerformanceRnnModel, default_configs
 from perf_rnn.magenta.performance_sequence_generator import (
     PerformanceRnnSequenceGenerator,
     get_generator_map,
 )
 from perf_rnn.magenta.sequence_generator import SequenceGeneratorError
 from perf_rnn.network.network import build_network, bundle_from_network
+from perf_rnn.performance_model import PerformanceRnnModel, default_configs
 
 MAGENTA = pathlib.Path(__file__).parent.parent.parent / "testdata" / "magenta_bundles"
 DYNAMICS = "performance_with_dynamics"
@@ -276,40 +277,36 @@ def test_streams_play_what_generate_does(key, sequence):
     options = options_of(2.0, 30.0, inputs=[(0.5, 2.0)])
     piece = generator_of(key).generate(sequence, options)
     options.generate_sections[0].end_time = 0.0  # Its end does not matter.
-    notes = generator_of(key).stream(sequence, options)
-    decided = []
-    while notes.seconds < 25:
-        decided.append(next(notes))
-    # All that end before what has been drawn; later ones may be cut at the piece's end.
-    expected = [n for n in piece.notes if n.end_time < 20]
-    assert len(expected) > 3
-    assert {(n.pitch, n.velocity, n.start_time, n.end_time) for n in expected} == {
-        tuple(n) for n in decided if n.end_time < 20
-    }
+    stream = generator_of(key).stream(sequence, options)
+    messages = set(itertools.takewhile(lambda message: message.time < 30.0, stream))
+    starts = {(n.start_time, n.pitch, n.velocity) for n in piece.notes}
+    assert len(starts) > 3
+    # Notes may be cut at the piece's end.
+    assert messages == starts | {(n.end_time, n.pitch, 0) for n in piece.notes if n.end_time < 30}
 
 
 def test_streams_can_be_steered_and_saved():
     options = options_of(2.0, 3.0, notes_per_second=1.0)
     plain, steered = (list_of(generator_of(MULTI).stream(THREE, options), 9) for _ in range(2))
     assert plain == steered
-    notes = generator_of(MULTI).stream(THREE, options)
-    assert list_of(notes, 9) == plain
-    state = notes.state()
-    going_on = list_of(notes, 40)
-    notes.restore(state)
-    assert list_of(notes, 40) == going_on
-    notes.restore(state)
-    notes.ask(notes_per_second=64)
-    assert list_of(notes, 40) != going_on
-    notes.restore(state)
-    notes.ask(notes_per_second=1)
-    assert list_of(notes, 40) == going_on
+    stream = generator_of(MULTI).stream(THREE, options)
+    assert list_of(stream, 9) == plain
+    state = stream.state()
+    going_on = list_of(stream, 40)
+    stream.restore(state)
+    assert list_of(stream, 40) == going_on
+    stream.restore(state)
+    stream.ask(notes_per_second=64)
+    assert list_of(stream, 40) != going_on
+    stream.restore(state)
+    stream.ask(notes_per_second=1)
+    assert list_of(stream, 40) == going_on
     with pytest.raises(ValueError, match="there is no control 'tempo'"):
-        notes.ask(tempo=4)
+        stream.ask(tempo=4)
 
 
-def list_of(notes, count):
-    return [next(notes) for _ in range(count)]
+def list_of(stream, count):
+    return [next(stream) for _ in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -363,6 +360,17 @@ def test_bundles_are_written(tmp_path):
     assert proto.bundle_details.description == "what it is"
     again = generator_of(bundle=proto).generate(THREE, options_of(2.0, 6.0))
     assert again == generator_of().generate(THREE, options_of(2.0, 6.0))
+
+
+def test_a_bundle_is_taken_as_a_proto_or_read():
+    proto, bundle = proto_of(DYNAMICS), bundles.read_bundle(MAGENTA / f"{DYNAMICS}.mag")
+    made = [
+        (generator.generate(THREE, options_of(2.0, 8.0)), generator.bundle_details)
+        for generator in (generator_of(bundle=proto), generator_of(bundle=bundle))
+    ]
+    assert made[0] == made[1]
+    with pytest.raises(SequenceGeneratorError, match="the bundle is of generator 'performance_with"):
+        generator_of("performance", bundle=bundle)
 
 
 def test_note_encoding_bundles_can_be_loaded_again(tmp_path):
