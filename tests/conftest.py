@@ -72,7 +72,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def use_cores(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Says how many cores there are for work in the background: use_cores(count)."""
+    """Sets how many cores run tasks: use_cores(count)."""
 
     def use(count: int) -> None:
         monkeypatch.setattr(worker_threads, "num_cores", lambda: count)

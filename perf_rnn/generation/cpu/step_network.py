@@ -1,9 +1,9 @@
 """A model's network, one event at a time, in NumPy.
 
-On a CPU one step of the network is a few matrix products, and everything a framework adds around
-them costs more than they do. Half of them, those with the layers' last outputs, are taken in the
-background as soon as there are such outputs, while the caller goes on to the next layer and then to
-what it makes of the logits; see `worker_threads.all_cores`.
+On a CPU one step of the network is a few matrix products, and what a framework adds around them
+takes longer than they do. Half of them, those with the layers' last outputs, are computed by worker
+threads as soon as those outputs are known, while the caller computes the next layer and then draws
+events from the logits; see `worker_threads.all_cores`.
 """
 
 from collections.abc import Sequence
@@ -82,7 +82,7 @@ class StepNetwork:
             layer.states = [next(parts) for _ in layer.state_sizes]
 
     def take(self, rows: Any) -> None:
-        """Goes on with some of the rows: int indices, which may repeat, or bool [batch]."""
+        """Keeps some of the rows: int indices, which may repeat, or bool [batch]."""
         self.states = [part[rows] for part in self.states]
 
 
@@ -170,7 +170,7 @@ class _Layer:
             self._attention.states = states[2:]
 
     def start(self) -> None:
-        """Begins with what the next step needs of the last one, unless it has begun."""
+        """Starts the product that the next step needs of the last one, if it is not started."""
         self._lstm.start()
 
     def step(self, x: np.ndarray, events: np.ndarray) -> np.ndarray:
@@ -203,7 +203,7 @@ class _Lstm:
             self._table = tiling.tiles(table)
         self._inputs = TiledKernel(kernel, None, tiling) if kernel.shape[1] else None
         self._recurrent = TiledKernel(recurrent_kernel, None if config else bias, tiling)
-        self._has_begun = False  # The product of `hidden`, which the next step needs.
+        self._has_started = False  # The product of `hidden`, which the next step needs.
         self.states = [np.zeros((0, layer.units), np.float32)] * 2
 
     @property
@@ -213,7 +213,7 @@ class _Lstm:
 
     @states.setter
     def states(self, states: list[np.ndarray]) -> None:
-        self._has_begun = False
+        self._has_started = False
         hidden, self._cell = self._tiling.tiles(np.stack(states))
         num_rows = hidden.shape[1]
         hidden = self._tiling.pad(hidden.swapaxes(0, 1)).swapaxes(0, 1)
@@ -223,9 +223,9 @@ class _Lstm:
         self._gates = np.empty((4, *self._cell.shape), np.float32)
 
     def start(self) -> None:
-        """Begins with what the next step needs of the last one, unless that has begun."""
-        if not self._has_begun:
-            self._has_begun = True
+        """Starts the product of `hidden`, if it is not started."""
+        if not self._has_started:
+            self._has_started = True
             self._recurrent.start(self.hidden)
 
     def step(self, x: np.ndarray, events: np.ndarray) -> None:
@@ -238,7 +238,7 @@ class _Lstm:
             looked_up = _look_up(self._table, events[:num_rows], self._encoding)
             inputs = inputs + looked_up if self._inputs else looked_up
         np.add(self._recurrent.finish()[..., :num_rows, :], inputs, out=gates)
-        self._has_begun = False
+        self._has_started = False
         np.tanh(gates, out=gates)
         sigmoids = gates[:3]
         sigmoids += 1
@@ -294,7 +294,7 @@ class _Attention:
         self._context, memory = map(self._tiling.pad, states)
         units, size = self.state_sizes
         self._memory = memory.reshape(-1, size // units, units)
-        # What the score needs of each output is worked out once, when it is remembered.
+        # What the score needs of each output is computed once, when it is stored.
         features = [self._features(outputs) for outputs in self._memory.swapaxes(0, 1)]
         self._memory_features = np.stack(features, axis=1)
 

@@ -1,6 +1,6 @@
 """Products of a batch's rows with weights: each row's result depends on that row alone.
 
-BLAS rounds a row differently in products of more or fewer rows, for it adds up in another order. So
+BLAS adds up in another order in products of more or fewer rows, so it rounds a row differently. So
 a large product is cut here into small ones of the same few shapes, whatever the number of rows:
 
 - OpenBLAS has kernels for small products on processors with AVX-512, which read matrices where they
@@ -101,11 +101,11 @@ def has_small_kernels() -> bool:
 
 
 class TiledKernel:
-    """x @ kernel + bias, now or in the background.
+    """x @ kernel + bias, at once or by worker threads.
 
     The kernel is float32 [..., inputs, outputs], the bias [..., outputs]. Rows x are float32
     [rows, inputs], as many as `Tiling.padded` says; the product is [..., tiles, rows, columns], and
-    is written over by the next one.
+    is overwritten by the next one.
     """
 
     def __init__(self, kernel: np.ndarray, bias: np.ndarray | None, tiling: Tiling):
@@ -114,33 +114,33 @@ class TiledKernel:
         self._added = None
         if bias is not None:
             self._added = tiling.tiles(bias[..., np.newaxis, :])[..., np.newaxis, :, :]
-        # While the caller takes one product, the other cores are to take another.
+        # While the caller computes one product, the workers can compute another.
         count = min(self._tiles.shape[-4], max(1, worker_threads.num_cores() // 2))
-        self._works = [worker_threads.Work(_multiply) for _ in range(count)]
+        self._tasks = [worker_threads.Task(_multiply) for _ in range(count)]
         self._parts: list[tuple[np.ndarray, np.ndarray | None, np.ndarray]] = []
         self._product = np.zeros(0, np.float32)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Returns the product of x."""
         groups = self._groups(x)
-        others = self._works[1:]
-        for work, part in zip(others, self._parts[1:], strict=True):
-            work.start(groups, *part)
+        others = self._tasks[1:]
+        for task, part in zip(others, self._parts[1:], strict=True):
+            task.start(groups, *part)
         _multiply(groups, *self._parts[0])
-        for work in others:
-            work.finish()
+        for task in others:
+            task.finish()
         return self._product
 
     def start(self, x: np.ndarray) -> None:
-        """Begins with the product of x in the background, in place of any begun before."""
+        """Starts the product of x in the workers, in place of one started before."""
         groups = self._groups(x)
-        for work, part in zip(self._works, self._parts, strict=True):
-            work.start(groups, *part)
+        for task, part in zip(self._tasks, self._parts, strict=True):
+            task.start(groups, *part)
 
     def finish(self) -> np.ndarray:
-        """Returns the product that has begun."""
-        for work in reversed(self._works):  # The last ones are the likeliest to need it.
-            work.finish()
+        """Returns the product that `start` has started."""
+        for task in reversed(self._tasks):  # The last ones are the least likely to have started.
+            task.finish()
         return self._product
 
     def _groups(self, x: np.ndarray) -> np.ndarray:
@@ -151,7 +151,7 @@ class TiledKernel:
         if self._product.shape != shape:
             self._product = np.empty(shape, np.float32)
             result = self._product.reshape(*stack, count, *groups.shape[:2], columns)
-            ends = [count * part // len(self._works) for part in range(len(self._works) + 1)]
+            ends = [count * part // len(self._tasks) for part in range(len(self._tasks) + 1)]
             self._parts = []
             for start, end in itertools.pairwise(ends):
                 some = slice(start, end)

@@ -369,7 +369,7 @@ def test_a_bundle_is_taken_as_a_proto_or_read():
         for generator in (generator_of(bundle=proto), generator_of(bundle=bundle))
     ]
     assert made[0] == made[1]
-    with pytest.raises(SequenceGeneratorError, match="the bundle is of generator 'performance_with"):
+    with pytest.raises(SequenceGeneratorError, match="the bundle is of generator 'perf"):
         generator_of("performance", bundle=bundle)
 
 

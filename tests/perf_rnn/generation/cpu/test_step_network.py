@@ -103,7 +103,7 @@ def test_many_rows_differ_by_rounding_only(monkeypatch):
         np.testing.assert_allclose(many.step(events, controls)[:2], expected, atol=1e-6)
 
 
-def test_what_fails_in_the_background_is_raised(use_cores, monkeypatch):
+def test_what_fails_in_a_worker_is_raised(use_cores, monkeypatch):
     use_cores(2)
     network = StepNetwork(make_model(NOTES, rnn_layer_sizes=(16, 12)), 2)
     inputs = make_inputs(NOTES, 2)
@@ -113,7 +113,7 @@ def test_what_fails_in_the_background_is_raised(use_cores, monkeypatch):
         begun.set()
         raise MemoryError("too large")
 
-    monkeypatch.setattr(network._layers[0]._lstm._recurrent._works[0], "_function", fail)
+    monkeypatch.setattr(network._layers[0]._lstm._recurrent._tasks[0], "_function", fail)
     with all_cores():
         network._layers[0].start()
         assert begun.wait(60)

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from perf_rnn.generation.cpu import worker_threads
-from perf_rnn.generation.cpu.worker_threads import Work, all_cores
+from perf_rnn.generation.cpu.worker_threads import Task, all_cores
 
 
 class Calls:
@@ -26,95 +26,95 @@ class Calls:
             raise self.error
 
 
-def test_another_thread_begins_at_once(use_cores):
+def test_a_worker_starts_at_once(use_cores):
     use_cores(2)
     calls = Calls()
-    work = Work(calls)
+    task = Task(calls)
     with all_cores():
         for number in range(3):
             calls.begun.clear()
-            work.start(number)
+            task.start(number)
             assert calls.begun.wait(60)
-            work.finish()
-            work.finish()  # Of what has ended, nothing is left to do.
+            task.finish()
+            task.finish()  # It has run, so nothing happens.
     assert calls.arguments == [(0,), (1,), (2,)]
     assert threading.current_thread() not in calls.threads
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_whoever_needs_what_nobody_has_begun_does_it(use_cores, cores):
+def test_the_caller_runs_a_task_that_no_worker_has_started(use_cores, cores):
     use_cores(cores)
     calls, other = Calls(), Calls()
     other.may_end.clear()
-    work, busy = Work(calls), Work(other)
-    work.start()
-    work.finish()  # Outside the context there are no threads.
+    task, busy = Task(calls), Task(other)
+    task.start()
+    task.finish()  # Outside the context there are no workers.
     with all_cores():
         if cores > 1:
             busy.start()
             assert other.begun.wait(60)
-        work.start()
-        work.finish()
+        task.start()
+        task.finish()
         other.may_end.set()
     assert calls.threads == [threading.current_thread()] * 2
 
 
-def test_without_threads_nothing_piles_up(use_cores):
+def test_without_workers_the_queue_stays_empty(use_cores):
     use_cores(1)
     calls = Calls()
-    work = Work(calls)
+    task = Task(calls)
     with all_cores():
         for _ in range(3):
-            work.start()
-            work.finish()
+            task.start()
+            task.finish()
     assert len(calls.threads) == 3
     assert worker_threads._workers.queue.empty()
 
 
-@pytest.mark.parametrize("in_background", [True, False])
-def test_errors_reach_who_waits(use_cores, in_background):
-    use_cores(2 if in_background else 1)
+@pytest.mark.parametrize("in_worker", [True, False])
+def test_errors_are_raised_where_the_result_is_needed(use_cores, in_worker):
+    use_cores(2 if in_worker else 1)
     calls = Calls(MemoryError("too large"))
-    work = Work(calls)
+    task = Task(calls)
     with all_cores():
-        work.start()
-        if in_background:
+        task.start()
+        if in_worker:
             assert calls.begun.wait(60)
         with pytest.raises(MemoryError, match="too large"):
-            work.finish()
+            task.finish()
         calls.error = None
-        work.finish()  # The call may be made again.
+        task.finish()  # It may be run again.
     assert len(calls.threads) == 2
     assert calls.threads[1] is threading.current_thread()
 
 
-def test_an_interrupt_leaves_work_that_can_be_done(use_cores):
+def test_a_task_that_was_interrupted_can_be_run_again(use_cores):
     use_cores(1)
     calls = Calls(KeyboardInterrupt())
-    work = Work(calls)
-    work.start(1)
+    task = Task(calls)
+    task.start(1)
     with pytest.raises(KeyboardInterrupt):
-        work.finish()
+        task.finish()
     calls.error = None
-    work.finish()
-    work.start(2)
-    work.finish()
+    task.finish()
+    task.start(2)
+    task.finish()
     assert calls.arguments == [(1,), (1,), (2,)]
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_work_may_be_replaced(use_cores, cores):
-    """What nobody has begun with is not done; what a thread has begun with ends before."""
+def test_a_task_may_be_replaced(use_cores, cores):
+    """A call that no worker has started is dropped; one that a worker has started ends first."""
     use_cores(cores)
     calls = Calls()
-    work = Work(calls)
+    task = Task(calls)
     with all_cores():
         for number in range(3):
             calls.begun.clear()
-            work.start(number)
+            task.start(number)
             if cores > 1:
                 assert calls.begun.wait(60)
-    work.finish()
+    task.finish()
     assert calls.arguments == ([(2,)] if cores == 1 else [(0,), (1,), (2,)])
 
 
@@ -124,15 +124,15 @@ def blas_threads():
     }
 
 
-def test_what_has_begun_goes_on_after_the_context_and_nothing_else(use_cores):
-    """Until it has ended, BLAS keeps to one thread, by which results would differ."""
+def test_started_tasks_go_on_after_the_context_and_no_others_start(use_cores):
+    """Until they have ended, BLAS uses one thread, since results depend on their number."""
     use_cores(2)
     before = blas_threads()
     first, second = Calls(), Calls()
     first.may_end.clear()
-    begun, waiting = Work(first), Work(second)
+    started, waiting = Task(first), Task(second)
     with all_cores():
-        begun.start()
+        started.start()
         waiting.start()
         assert first.begun.wait(60)
     assert blas_threads() == {1}
@@ -140,15 +140,14 @@ def test_what_has_begun_goes_on_after_the_context_and_nothing_else(use_cores):
         pass
     assert blas_threads() == {1}
     first.may_end.set()
-    begun.finish()
+    started.finish()
     waiting.finish()
     assert second.threads == [threading.current_thread()]
-    while worker_threads._workers._num_working:
-        pass  # The thread tells that it is done after the work does.
+    worker_threads._workers.wait()
     assert blas_threads() == before
 
 
-def test_blas_keeps_to_one_thread_until_the_last_user_leaves(use_cores):
+def test_blas_uses_one_thread_until_the_last_caller_leaves(use_cores):
     use_cores(2)
     before = blas_threads()
     with all_cores():
@@ -172,19 +171,19 @@ import os, threading
 from perf_rnn.generation.cpu import worker_threads
 worker_threads.num_cores = lambda: 2
 
-def other_thread_works():
+def a_worker_runs_a_task():
     begun = threading.Event()
-    work = worker_threads.Work(begun.set)
+    task = worker_threads.Task(begun.set)
     with worker_threads.all_cores():
-        work.start()
+        task.start()
         if not begun.wait(60):
             return False
-        work.finish()
+        task.finish()
     return True
 
-# A fork waits for what a thread has begun with: in the child nobody would ever end it.
+# A fork waits for tasks that workers have started: in the child they would never be finished.
 begun, may_end = threading.Event(), threading.Event()
-running = worker_threads.Work(lambda: (begun.set(), may_end.wait(60)))
+running = worker_threads.Task(lambda: (begun.set(), may_end.wait(60)))
 with worker_threads.all_cores():
     running.start()
     begun.wait(60)
@@ -192,13 +191,13 @@ with worker_threads.all_cores():
     child = os.fork()
     if not child:
         running.finish()
-        os._exit(0 if other_thread_works() else 1)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), other_thread_works())
+        os._exit(0 if a_worker_runs_a_task() else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), a_worker_runs_a_task())
 """
 
 
 @pytest.mark.skipif(not hasattr(sys.modules["os"], "fork"), reason="no fork on this system")
-def test_a_forked_process_has_threads_of_its_own():
+def test_a_forked_process_has_workers_of_its_own():
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, check=True
     )
