@@ -34,7 +34,7 @@ def read_checkpoint(data: bytes) -> dict[str, np.ndarray]:
     Raises:
         BundleError: `data` is damaged, is no V1 checkpoint, or claims more than it can hold.
     """
-    # TensorFlow would log this one on its own besides.
+    # TensorFlow would also log this error.
     if not data.endswith(_TABLE_MAGIC):
         raise BundleError("its checkpoint is not a whole V1 checkpoint")
     try:
@@ -129,7 +129,7 @@ def _block(data: bytes, handle: tuple[int, int]) -> bytes:
 
     offset, size = handle
     block = data[offset : offset + size + _TRAILER_BYTES]
-    if len(block) != size + _TRAILER_BYTES or block[size]:  # The byte says how it is packed.
+    if len(block) != size + _TRAILER_BYTES or block[size]:  # 0: not compressed.
         raise _NotSimpleError
     crc = google_crc32c.value(block[: size + 1])
     masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
@@ -139,12 +139,12 @@ def _block(data: bytes, handle: tuple[int, int]) -> bytes:
 
 
 def _values(block: bytes) -> Iterator[bytes]:
-    """Yields the values of a block; their keys say nothing that they do not."""
+    """Yields the values of a block; the keys are skipped, as the values hold the names too."""
     (num_restarts,) = struct.unpack("<I", block[-4:])
     end = len(block) - 4 * (num_restarts + 1)
     at = 0
     while at < end:
-        _, at = _read_number(block, at)  # Of the key before, so much is the beginning of this one.
+        _, at = _read_number(block, at)  # How many bytes of the key before this one begins with.
         rest, at = _read_number(block, at)
         size, at = _read_number(block, at)
         at += rest + size

@@ -32,7 +32,7 @@ _EXTRA_FIELD = 1000
 _LENGTH_DELIMITED = 2
 # Three layers of 512 units make 25 MB; a proto cannot exceed 2 GiB.
 _MAX_FILE_BYTES = 1 << 30
-# How files that people take for bundles begin.
+# The first bytes of files that are mistaken for bundles.
 _LOOKALIKES = {
     b"<": "a web page, perhaps an error page that was saved in its place",
     b"MThd": "a MIDI file",
@@ -58,7 +58,7 @@ def shipped_bundle_path(config_key: str) -> Path:
 
 
 def read_bundle(path: str | os.PathLike[str]) -> Bundle:
-    """Returns the bundle in a ``.mag`` file, whichever generator's it is.
+    """Returns the bundle in a ``.mag`` file, of any generator.
 
     Nothing in the file is executed. Memory stays within some twenty times its size and 60 MB.
 
@@ -96,7 +96,7 @@ def bundle_from_proto(proto: generator_pb2.GeneratorBundle) -> Bundle:
         heads = graph.head_sizes
         if sum(heads) != output_bias.size:
             heads = (output_bias.size,)
-        # Only for the one-hot vector of an event can its index stand.
+        # An event's index can replace its one-hot vector, and no other input.
         index_input = heads == (layers[0].input_size,) and graph.input_width in (1, ANY_WIDTH)
         return Bundle(
             id=proto.generator_details.id,

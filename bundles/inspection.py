@@ -1,4 +1,4 @@
-"""What there is to see in a bundle file: a summary of it, and its parts as files."""
+"""Inspection of bundle files: a summary, and the parts as separate files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_TEXT = 1000
 
 
 def describe_file(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Returns what a bundle file says of itself, as label -> text; its network may be any.
+    """Returns the metadata of a bundle file, of any network, as label -> text.
 
     Raises:
         BundleError: the file cannot be read or is not a bundle.
@@ -38,7 +38,7 @@ def describe_file(path: str | os.PathLike[str]) -> dict[str, str]:
     else:
         maker = "(not said)"
     texts = {
-        # What others wrote comes last, under names that are not ours.
+        # Metadata from the file comes last, under labels that are not used above.
         "sha256": hashlib.sha256(data).hexdigest(),
         "id": proto.generator_details.id,
         "description": proto.generator_details.description,

@@ -1,4 +1,4 @@
-"""Metagraphs: the network as a TensorFlow 1 graph, which is what Magenta runs a bundle by.
+"""Metagraphs: the network as a TensorFlow 1 graph, which Magenta runs.
 
 One is written for Magenta's sake; here it is never run. What is read from one are a few shapes
 that the weights do not tell, and where it is damaged or lacks them, nothing.
@@ -131,12 +131,13 @@ def write_metagraph(bundle: Bundle) -> bytes:
             collection_list=[*collections, tf1.GraphKeys.GLOBAL_VARIABLES],
             strip_default_attrs=True,
         )
-    return metagraph.SerializeToString(deterministic=True)
+    data: bytes = metagraph.SerializeToString(deterministic=True)
+    return data
 
 
 @contextlib.contextmanager
 def _control_flow_of_tensorflow_1(tf1: Any) -> Iterator[None]:
-    """While it lasts, loops are made of the operations that any TensorFlow 1 or 2 can run."""
+    """Within this context, loops are made of the operations that any TensorFlow 1 or 2 can run."""
     was_enabled = tf1.control_flow_v2_enabled()
     tf1.disable_control_flow_v2()
     try:

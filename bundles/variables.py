@@ -44,7 +44,7 @@ def variables_from_weights(bundle: Bundle) -> dict[str, np.ndarray]:
             put(names.attention.input, layer.attention.input)
             put(names.attention.query, layer.attention.query)
             put(names.attention.output, layer.attention.output)
-            # It is the kernel of a convolution there.
+            # In Magenta it is the kernel of a convolution.
             variables[names.attention.memory] = layer.attention.memory[np.newaxis, np.newaxis]
             variables[names.attention.score] = layer.attention.score
     return variables

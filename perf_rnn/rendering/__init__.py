@@ -1,4 +1,4 @@
-"""Music to hear and to see: WAV, piano rolls, notebooks, and pages of pieces."""
+"""Rendering: WAV, piano rolls, notebooks, and pages of pieces."""
 
 from perf_rnn.rendering.audio import to_wav
 from perf_rnn.rendering.files import FORMATS, Renderer, parse_formats

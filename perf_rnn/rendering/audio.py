@@ -27,11 +27,10 @@ from perf_rnn.notes.transforms import apply_sustain
 
 SAMPLE_RATE = 48000  # midirenderer's only one.
 CHANNELS = 2
-# What a WAV's 32-bit sizes leave room for, 6.2 hours.
+# The limit of a WAV file's 32-bit sizes, 6.2 hours.
 MAX_FRAMES = (2**32 - 2**10) // (2 * CHANNELS)
 
-# The loudest sample, -1 dBFS; but what is very soft is not raised by more than 30 dB, so that
-# silence stays silent and a whisper stays soft.
+# The loudest sample, -1 dBFS; but very soft music is not raised by more than 30 dB.
 PEAK = 10 ** (-1 / 20)
 MAX_GAIN = 10 ** (30 / 20)
 # midirenderer leaves out softer notes.
@@ -47,26 +46,27 @@ _VOLUME, _DEFAULT_VOLUME = 7, 100
 
 
 class Synthesizer:
-    """What plays MIDI: midirenderer, or FluidSynth where a soundfont is named and it is installed.
+    """Plays MIDI with midirenderer, or FluidSynth if a soundfont is named and it is installed.
 
     FluidSynth reads compressed soundfonts (.sf3) too, and stands in where there is no midirenderer.
     """
 
     def __init__(self, soundfont: str | os.PathLike[str] | None = None):
-        """Gets ready to play, and tries it.
+        """Loads the soundfont and plays a note to test it.
 
         Args:
           soundfont: path of a soundfont (.sf2); without one, that of pretty_midi plays.
 
         Raises:
           OSError: the soundfont cannot be read.
-          ValueError: it is none, cannot be played or has no piano; or there is no synthesiser.
+          ValueError: it is not a soundfont, cannot be played or has no piano; or there is no
+            synthesiser.
         """
         self._soundfont = os.path.expanduser(soundfont or default_soundfont())
         with open(self._soundfont, "rb") as file:
             self._data = file.read(12)
             if self._data[:4] != b"RIFF" or self._data[8:] != b"sfbk":
-                raise PerfRnnError(f"{self._soundfont}: is no soundfont (.sf2)")
+                raise PerfRnnError(f"{self._soundfont}: not a soundfont (.sf2)")
             self._program = shutil.which("fluidsynth") if soundfont else None
             try:
                 import midirenderer
@@ -76,7 +76,7 @@ class Synthesizer:
                 self._program = shutil.which("fluidsynth")
                 if not self._program:
                     raise PerfRnnError(
-                        "nothing here plays MIDI: install midirenderer with pip, or FluidSynth"
+                        "no synthesiser found: install midirenderer with pip, or FluidSynth"
                     ) from None
             if not self._program:
                 self._data += file.read()
@@ -121,7 +121,7 @@ class Synthesizer:
             source, target = (os.path.join(directory, name) for name in ("a.mid", "a.wav"))
             with open(source, "wb") as file:
                 file.write(midi)
-            # Without the last it would play a soundfont of its own instead of one it cannot read.
+            # Without the last option it plays its default in place of a soundfont it cannot read.
             options = ["-niq", "-g", "0.6", "-r", str(SAMPLE_RATE), "-O", "s16", "-T", "wav"]
             options += ["-F", target, "-o", "synth.default-soundfont="]
             command = [program, *options, os.path.abspath(self._soundfont), source]
@@ -226,7 +226,7 @@ def _notes_between(notes: NoteArrays, start: float, end: float) -> NoteArrays:
             keys = keys + getattr(notes, value)
         rows = np.flatnonzero(time < start + total)
         rows = rows[np.argsort(time[rows], kind="stable")]
-        # Of what came before the block, only the last of a kind still counts.
+        # Of the events before the block, only the last of a kind still has an effect.
         before = rows[time[rows] <= start]
         last = {int(keys[row]): int(row) for row in before}
         rows = np.array([*last.values(), *rows[len(before) :]], np.int64)

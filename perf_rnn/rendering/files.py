@@ -24,7 +24,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
     asked = [name.strip().lower() for name in text.split(",") if name.strip()]
     for name in asked:
         if name not in FORMATS:
-            raise PerfRnnError(f"--render={text}: {name!r} is none of {', '.join(FORMATS)}")
+            raise PerfRnnError(f"--render={text}: {name!r} is not one of {', '.join(FORMATS)}")
     return tuple(name for name in FORMATS if name in asked)
 
 
@@ -41,7 +41,7 @@ class Renderer:
         formats: Sequence[str] = FORMATS,
         soundfont: str | os.PathLike[str] | None = None,
     ):
-        """Gets ready.
+        """Makes the directory and loads the soundfont.
 
         Args:
           output_dir: the directory; it is made if missing.

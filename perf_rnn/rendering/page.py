@@ -66,7 +66,7 @@ class Entry:
 
 
 def write_page(path: str | os.PathLike[str], pieces: Iterable[Piece], title: str = "") -> None:
-    """Writes a page of pieces; where `<piece's name>.wav` lies beside it, that is what it plays.
+    """Writes a page of pieces; it plays `<name of piece>.wav` where that lies beside it.
 
     Args:
       path: the HTML file; one that is there is replaced.
@@ -80,7 +80,7 @@ def write_page(path: str | os.PathLike[str], pieces: Iterable[Piece], title: str
 
 
 def update_page(path: str | os.PathLike[str], entries: Iterable[Entry], title: str = "") -> None:
-    """Adds entries to a page, which is made if missing; no run that does so too is in between.
+    """Adds entries to a page, which is made if missing, under a lock against other runs.
 
     An entry replaces the one of its name and, if it is the same music, takes over its facts.
     Entries whose MIDI file has been deleted are removed.

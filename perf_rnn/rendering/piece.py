@@ -1,4 +1,4 @@
-"""A piece of music with what is known about it, which shows itself in notebooks."""
+"""A piece of music with its facts, shown in notebooks with sound and piano roll."""
 
 import base64
 import dataclasses
@@ -18,13 +18,13 @@ Fact = str | int | float | Sequence[float]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Piece:
-    """A NoteSequence and what is known about it; on a notebook's last line, sound and picture.
+    """A NoteSequence and its facts; as the last value of a notebook cell, sound and picture.
 
     Attributes:
       sequence: NoteSequence, not quantised relative to a tempo.
       name: what it is called; its files get this name, which may hold folders ('a/b').
-      facts: what a reader wants to know, such as seed, temperature, bundle id and NLL, by name.
-      primer_seconds: how much of its beginning was given, not generated.
+      facts: such as seed, temperature, bundle id and NLL, by name.
+      primer_seconds: the length of the primer at its beginning.
       midi: bytes of its MIDI file; made from the sequence if not given.
       path: its MIDI file, if it has one; a page drops the piece once that file is deleted.
     """

@@ -1,4 +1,4 @@
-"""Measures pieces, generated or human, and how like another set and how original they are."""
+"""Measures pieces, generated or human: statistics, similarity to a reference set, originality."""
 
 import os
 from typing import Any
@@ -16,7 +16,7 @@ flags.DEFINE_string(
     "TFRecord of NoteSequences.",
 )
 flags.DEFINE_string(
-    "reference", None, "Pieces to compare them with, such as held-back human ones; like --input."
+    "reference", None, "Pieces to compare them with, such as held-out human ones; like --input."
 )
 flags.DEFINE_string(
     "training",
@@ -58,7 +58,7 @@ def main() -> None:
     from perf_rnn.data import json_files, splits, tfrecord
 
     if output_file:
-        # Before the work, not after it, is when to say that a file cannot be written.
+        # An output file that cannot be written is reported before the work, not after it.
         if os.path.isdir(output_file):
             raise IsADirectoryError(f"{output_file}: is a directory, not a file")
         tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))

@@ -181,7 +181,7 @@ def test_soundfonts_that_are_none(tmp_path, monkeypatch):
         audio.Synthesizer(tmp_path / "missing.sf2")
     text = tmp_path / "text.sf2"
     text.write_text("no soundfont")
-    with pytest.raises(ValueError, match=r"text\.sf2: is no soundfont"):
+    with pytest.raises(ValueError, match=r"text\.sf2: not a soundfont"):
         audio.Synthesizer(text)
     cut = tmp_path / "cut.sf2"
     cut.write_bytes(pathlib.Path(audio.default_soundfont()).read_bytes()[:100000])
@@ -195,7 +195,7 @@ def test_no_synthesiser(monkeypatch):
     with pytest.raises(ValueError, match="install midirenderer with pip, or FluidSynth"):
         audio.Synthesizer()
     shown = rendering.Piece(sequence((0, 1, 60, 80)))._repr_html_()
-    assert "No sound: nothing here plays MIDI" in shown
+    assert "No sound: no synthesiser found" in shown
     assert "data:image/png" in shown
 
 

@@ -39,7 +39,7 @@ def facts_of(printed):
     return dict(line.split(":", 1) for line in printed.splitlines())
 
 
-def test_output_that_nobody_reads():
+def test_closed_standard_output():
     """As of `performance_rnn_bundle ... | head -1`, once `head` has ended."""
     read_end, write_end = os.pipe()
     os.close(read_end)

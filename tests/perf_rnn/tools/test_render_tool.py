@@ -111,12 +111,12 @@ def test_bad_flags(render, tmp_path, monkeypatch):
     cases = {
         (): "--input is needed",
         ("--input=/no/such/file.mid",): "/no/such/file.mid: No such file or directory",
-        (f"--input={plain}", "--render=mp3"): "'mp3' is none of wav, png, html",
+        (f"--input={plain}", "--render=mp3"): "'mp3' is not one of wav, png, html",
         (f"--input={plain}", "--render="): "--render is empty",
         (f"--input={plain}", "--output_dir="): "--output_dir is empty",
         (f"--input={plain}", f"--output_dir={plain}"): "a.mid: is a file, not a directory",
         (f"--input={plain}", "--soundfont=/no.sf2"): "/no.sf2: No such file or directory",
-        (f"--input={plain}", f"--soundfont={tmp_path / 'no.sf2'}"): "no.sf2: is no soundfont",
+        (f"--input={plain}", f"--soundfont={tmp_path / 'no.sf2'}"): "no.sf2: not a soundfont",
     }
     for arguments, message in cases.items():
         ended = render(*arguments)
