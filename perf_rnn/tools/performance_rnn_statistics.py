@@ -45,8 +45,8 @@ COMPARISONS = ("overlap", "divergence", "reference_overlap", "reference_divergen
 def main() -> None:
     if not FLAGS.input:
         raise PerfRnnError("--input is needed: a directory of MIDI files, one, or a TFRecord")
-    if FLAGS.segment_seconds is not None and not 0 < FLAGS.segment_seconds < float("inf"):
-        raise PerfRnnError(f"--segment_seconds={FLAGS.segment_seconds} is not a number above 0")
+    if FLAGS.segment_seconds is not None and not 1 <= FLAGS.segment_seconds < float("inf"):
+        raise PerfRnnError(f"--segment_seconds={FLAGS.segment_seconds} must be 1 or more")
     for name in ("reference", "training", "split_csv", "output_file"):
         if FLAGS[name].value == "":
             raise PerfRnnError(f"--{name} is empty")
