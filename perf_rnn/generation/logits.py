@@ -91,4 +91,5 @@ def draw(
         weights[weights < options.min_p] = 0  # The most probable one weighs 1.
     cumulated = weights.cumsum(axis=1)
     threshold = uniforms * cumulated[:, -1]
-    return (cumulated > threshold[:, np.newaxis]).argmax(axis=1)
+    drawn: NDArray[np.int64] = (cumulated > threshold[:, np.newaxis]).argmax(axis=1)
+    return drawn

@@ -290,7 +290,7 @@ def _mean_density(controls: Mapping[str, Any]) -> float:
     """The notes per second that controls ask for, in the mean."""
     density = NoteDensity()
     values = density.values(controls.get(density.name, density.default))
-    return sum(values) / len(values)
+    return float(sum(values) / len(values))
 
 
 def _step(seconds: float) -> int:

@@ -162,7 +162,7 @@ def _find_checkpoint(path: str) -> str:
         import tensorflow as tf
 
         for directory in (os.path.join(path, "train"), path):
-            checkpoint = tf.train.latest_checkpoint(directory)
+            checkpoint: str | None = tf.train.latest_checkpoint(directory)
             if checkpoint:
                 return checkpoint
         raise SequenceGeneratorError(f"{path}: no checkpoint in this directory")

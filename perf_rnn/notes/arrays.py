@@ -275,6 +275,11 @@ def from_note_sequence(sequence: music_pb2.NoteSequence) -> NoteArrays:
     )
 
 
+def as_arrays(music: NoteArrays | music_pb2.NoteSequence) -> NoteArrays:
+    """Returns note arrays as they are, and reads a NoteSequence as `from_note_sequence` does."""
+    return music if isinstance(music, NoteArrays) else from_note_sequence(music)
+
+
 def to_note_sequence(arrays: NoteArrays) -> music_pb2.NoteSequence:
     """Writes arrays into a new NoteSequence proto, with the steps where there are any."""
     from bundles.note_seq_protos import NoteSequence

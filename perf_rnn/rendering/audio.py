@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from bundles.errors import PerfRnnError
-from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes.arrays import NoteArrays, as_arrays
 from perf_rnn.notes.midi_writer import instruments, to_midi
 from perf_rnn.notes.transforms import apply_sustain
 
@@ -133,22 +133,22 @@ class Synthesizer:
                 return file.read()
 
 
-def to_wav(sequence: Any, soundfont: str | os.PathLike[str] | None = None) -> bytes:
+def to_wav(music: Any, soundfont: str | os.PathLike[str] | None = None) -> bytes:
     """Returns a NoteSequence as the bytes of a WAV file, see `write_wav`.
 
     Args:
-      sequence: NoteSequence, not quantised relative to a tempo.
+      music: as of `write_wav`.
       soundfont: as of `Synthesizer`.
 
     Raises:
       OSError, ValueError: as of `Synthesizer` and `write_wav`.
     """
     file = io.BytesIO()
-    write_wav(file, sequence, Synthesizer(soundfont))
+    write_wav(file, music, Synthesizer(soundfont))
     return file.getvalue()
 
 
-def write_wav(file: BinaryIO, sequence: Any, synthesizer: Synthesizer) -> None:
+def write_wav(file: BinaryIO, music: Any, synthesizer: Synthesizer) -> None:
     """Plays a NoteSequence into an open binary file as WAV.
 
     It lasts as long as the sequence, or its last note, and two seconds more, in which the sound
@@ -157,7 +157,7 @@ def write_wav(file: BinaryIO, sequence: Any, synthesizer: Synthesizer) -> None:
     Raises:
       ValueError: the sequence is quantised relative to its tempo, or too long for a WAV file.
     """
-    notes = apply_sustain(from_note_sequence(sequence).unquantized())
+    notes = apply_sustain(as_arrays(music).unquantized())
     seconds = max(notes.total_time, notes.end_time.max(initial=0.0)) + TAIL_SECONDS
     num_frames = round(seconds * SAMPLE_RATE)
     if num_frames > MAX_FRAMES:

@@ -76,12 +76,12 @@ class Renderer:
         if self._synthesizer:
             with atomic_open(f"{path}.wav") as file:
                 try:
-                    audio.write_wav(file, piece.sequence, self._synthesizer)
+                    audio.write_wav(file, piece.notes, self._synthesizer)
                 except ValueError as error:
                     raise PerfRnnError(f"{path}.wav: {error}") from error
             written.append(f"{path}.wav")
         if "png" in self._formats:
-            png = piano_roll.to_png(piece.sequence, piece.primer_seconds, piece.name)
+            png = piano_roll.to_png(piece.notes, piece.primer_seconds, piece.name)
             atomic_write(f"{path}.png", png)
             written.append(f"{path}.png")
         if "html" in self._formats:

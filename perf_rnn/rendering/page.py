@@ -23,7 +23,6 @@ from absl import logging
 
 from bundles.atomic_files import atomic_write
 from bundles.errors import PerfRnnError
-from perf_rnn.notes.arrays import from_note_sequence
 from perf_rnn.notes.transforms import apply_sustain
 from perf_rnn.rendering.piano_roll import pedal_spans
 from perf_rnn.rendering.piece import Fact, Piece
@@ -131,11 +130,11 @@ def make_entry(piece: Piece, directory: str | os.PathLike[str]) -> Entry:
     """Returns a piece as a page in `directory` holds it."""
     wav = f"{piece.name}.wav"
     seconds = max(piece.seconds, 0.1)
-    pedal = np.array(pedal_spans(from_note_sequence(piece.sequence), seconds)).reshape(-1, 2)
+    pedal = np.array(pedal_spans(piece.notes, seconds)).reshape(-1, 2)
     return Entry(
         name=piece.name,
         seconds=seconds,
-        num_notes=len(piece.sequence.notes),
+        num_notes=piece.notes.num_notes,
         primer=piece.primer_seconds,
         facts={name: _plain(value) for name, value in piece.facts.items()},
         notes=_pack_notes(piece),
@@ -155,7 +154,7 @@ def _pack_notes(piece: Piece) -> str:
     These are, little-endian: start, end (the key goes up) and release (the sound ends, later if the
     pedal is down) as float32, in seconds; pitch, velocity and whether it is a drum as uint8.
     """
-    notes = from_note_sequence(piece.sequence).unquantized()
+    notes = piece.notes.unquantized()
     notes = notes.take_notes(np.argsort(notes.start_time, kind="stable"))
     # apply_sustain removes some notes; the velocity tells which it keeps.
     sustained = apply_sustain(notes.replace(velocity=np.arange(notes.num_notes)))

@@ -21,7 +21,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes.arrays import NoteArrays, as_arrays
 
 DPI = 100
 # All in pixels.
@@ -62,20 +62,20 @@ def note_name(pitch: int) -> str:
     return f"{NOTE_NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
-def to_png(sequence: Any, primer_seconds: float = 0.0, title: str = "") -> bytes:
-    """Returns a picture of a NoteSequence as the bytes of a PNG file, 1600 pixels wide.
+def to_png(music: Any, primer_seconds: float = 0.0, title: str = "") -> bytes:
+    """Returns a picture of music as the bytes of a PNG file, 1600 pixels wide.
 
     Without notes it is an empty roll that says so.
 
     Args:
-      sequence: NoteSequence, not quantised relative to a tempo.
+      music: NoteArrays, or a NoteSequence not quantised relative to a tempo.
       primer_seconds: how much of its beginning was given, not generated.
       title: a line above the picture.
 
     Raises:
       ValueError: the sequence is quantised relative to its tempo.
     """
-    roll = _Roll(from_note_sequence(sequence), primer_seconds)
+    roll = _Roll(as_arrays(music), primer_seconds)
     height = TOP + BOTTOM + roll.num_rows * (roll.row_height + GAP) - GAP
     figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)

@@ -5,10 +5,9 @@ import dataclasses
 import html
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from bundles.errors import PerfRnnError
-from perf_rnn.notes.arrays import from_note_sequence, to_note_sequence
+from perf_rnn.notes.arrays import NoteArrays, as_arrays
 from perf_rnn.notes.midi_writer import to_midi
 from perf_rnn.notes.music_files import MusicFile, find_music_files
 from perf_rnn.rendering import audio, piano_roll
@@ -18,18 +17,18 @@ Fact = str | int | float | Sequence[float]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Piece:
-    """A NoteSequence and its facts; as the last value of a notebook cell, sound and picture.
+    """Music and its facts; as the last value of a notebook cell, sound and picture.
 
     Attributes:
-      sequence: NoteSequence, not quantised relative to a tempo.
+      notes: NoteArrays; a NoteSequence, not quantised relative to a tempo, is converted.
       name: what it is called; its files get this name, which may hold folders ('a/b').
       facts: such as seed, temperature, bundle id and NLL, by name.
       primer_seconds: the length of the primer at its beginning.
-      midi: bytes of its MIDI file; made from the sequence if not given.
+      midi: bytes of its MIDI file; made from the notes if not given.
       path: its MIDI file, if it has one; a page drops the piece once that file is deleted.
     """
 
-    sequence: Any
+    notes: NoteArrays
     name: str = "piece"
     facts: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
     primer_seconds: float = 0.0
@@ -37,14 +36,14 @@ class Piece:
     path: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", as_arrays(self.notes))
         if not self.midi:
-            object.__setattr__(self, "midi", to_midi(from_note_sequence(self.sequence)))
+            object.__setattr__(self, "midi", to_midi(self.notes))
 
     @property
     def seconds(self) -> float:
         """How long it is: its total time, or the end of its last note."""
-        ends = (float(note.end_time) for note in self.sequence.notes)
-        return max([float(self.sequence.total_time), *ends])
+        return max(self.notes.total_time, float(self.notes.end_time.max(initial=0.0)))
 
     def _repr_html_(self) -> str:
         """Returns the piece as HTML that needs no other file: player, picture, MIDI to download.
@@ -52,11 +51,11 @@ class Piece:
         It holds the sound as WAV: 0.25 MB a second.
         """
         try:
-            wav = _data_url("audio/wav", audio.to_wav(self.sequence))
+            wav = _data_url("audio/wav", audio.to_wav(self.notes))
             player = f'<audio controls src="{wav}"></audio>'
         except ValueError as error:  # No synthesiser here; the picture can be had all the same.
             player = f"<em>No sound: {html.escape(str(error))}</em>"
-        png = _data_url("image/png", piano_roll.to_png(self.sequence, self.primer_seconds))
+        png = _data_url("image/png", piano_roll.to_png(self.notes, self.primer_seconds))
         midi = _data_url("audio/midi", self.midi)
         name = html.escape(self.name)
         facts = "".join(
@@ -114,10 +113,10 @@ def read_piece(
     """
     if not isinstance(file, MusicFile):
         file = MusicFile(os.fspath(file), os.path.basename(file), "")
-    sequence = to_note_sequence(file.notes())
+    notes = file.notes()
     content = file.content()
     midi = content[content.index(b"MThd") :]  # A RIFF header may come before it.
-    return Piece(sequence, name or _without_suffix(file.name), facts or {}, 0.0, midi, file.path)
+    return Piece(notes, name or _without_suffix(file.name), facts or {}, 0.0, midi, file.path)
 
 
 def _data_url(media_type: str, data: bytes) -> str:

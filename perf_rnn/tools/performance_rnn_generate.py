@@ -238,7 +238,6 @@ def _generate(model: "Model") -> None:
 
     from perf_rnn import rendering
     from perf_rnn.generation import generate as generation
-    from perf_rnn.notes.arrays import to_note_sequence
     from perf_rnn.notes.midi_writer import to_midi
 
     options = _options(model)
@@ -274,8 +273,7 @@ def _generate(model: "Model") -> None:
             name = os.path.splitext(os.path.basename(path))[0]
             midi = to_midi(piece.notes)
             atomic_write(path, midi)
-            sequence = to_note_sequence(piece.notes)
-            shown.append(rendering.Piece(sequence, name, facts, primer_seconds, midi, path))
+            shown.append(rendering.Piece(piece.notes, name, facts, primer_seconds, midi, path))
     # All MIDI files, and the page of them, are there before the slow rendering, and before output
     # that may not be read.
     if "html" in formats:

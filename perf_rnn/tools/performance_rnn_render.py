@@ -60,7 +60,7 @@ def main() -> None:
             counts["skipped"] += 1
             continue
         counts["rendered"] += 1
-        if not piece.sequence.notes:
+        if not piece.notes.num_notes:
             logging.warning("%s: has no notes", file.path)
             counts["without notes"] += 1
     if not counts["rendered"]:

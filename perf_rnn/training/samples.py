@@ -20,7 +20,7 @@ from perf_rnn.data.examples import EventSequence
 from perf_rnn.events.codec import STEPS_PER_SECOND
 from perf_rnn.generation.generate import GenerationOptions, generate_pieces
 from perf_rnn.models import Model
-from perf_rnn.notes.arrays import to_note_sequence
+from perf_rnn.notes.arrays import NoteArrays
 from perf_rnn.rendering.audio import SAMPLE_RATE, Synthesizer, write_wav
 from perf_rnn.rendering.piano_roll import to_png
 from perf_rnn.training.run_dir import RunDir
@@ -75,13 +75,12 @@ class SampleWriter:
 
         model = Model(bundle_from_network(network, self._config), self._config)
         (piece,) = generate_pieces(model, GenerationOptions(self._num_steps, 1, SEED))
-        sequence = to_note_sequence(piece.notes)
         # Not in the run's train directory: of each, TensorBoard follows one open file.
         with tf.summary.create_file_writer(self._run.sample_dir).as_default(step=step):
-            png = to_png(sequence, title=f"{self._config.key}, step {step}")
+            png = to_png(piece.notes, title=f"{self._config.key}, step {step}")
             tf.summary.image("piano_roll", tf.io.decode_png(png)[tf.newaxis])
             if self._synthesizer:
-                wav = _to_small_wav(sequence, self._synthesizer)
+                wav = _to_small_wav(piece.notes, self._synthesizer)
                 # tf.summary.audio writes the same, but makes oneDNN complain on stderr.
                 is_wav = metadata.create_summary_metadata(None, "", metadata.Encoding.Value("WAV"))
                 tf.summary.write("sound", tf.constant([[wav, b""]]), metadata=is_wav)
@@ -102,10 +101,10 @@ class SampleWriter:
                 tf.summary.scalar(f"share_of_events/{kind}", len(array) / total)
 
 
-def _to_small_wav(sequence: Any, synthesizer: Synthesizer) -> bytes:
+def _to_small_wav(notes: NoteArrays, synthesizer: Synthesizer) -> bytes:
     """Returns a WAV, mono and at half the rate, which takes a quarter of the room."""
     file = io.BytesIO()
-    write_wav(file, sequence, synthesizer)
+    write_wav(file, notes, synthesizer)
     file.seek(0)
     with wave.open(file) as wav:
         samples = np.frombuffer(wav.readframes(wav.getnframes()), "<i2")

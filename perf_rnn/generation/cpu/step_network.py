@@ -108,10 +108,12 @@ class _Affine:
         self._kernel = TiledKernel(kernel, None, tiling)
 
     def __call__(self, x: np.ndarray, events: np.ndarray | None = None) -> np.ndarray:
-        added = self._bias
+        product = untiled(self._kernel(x), self._outputs)
         if self._encoding:
-            added = _look_up(self._table, events, self._encoding)
-        return untiled(self._kernel(x), self._outputs) + added
+            product = product + _look_up(self._table, events, self._encoding)
+        else:
+            product = product + self._bias
+        return product
 
 
 def _split_off_events(
@@ -133,7 +135,7 @@ def _split_off_events(
 
 def _look_up(table: np.ndarray, events: Any, encoding: EventEncoding) -> np.ndarray:
     """Returns the sums [..., batch, outputs] of a table's rows for events [batch, *event_shape]."""
-    rows = table.take(events + encoding.offsets, axis=-2)
+    rows: np.ndarray = table.take(events + encoding.offsets, axis=-2)
     return rows.sum(axis=-2) if encoding.event_shape else rows
 
 

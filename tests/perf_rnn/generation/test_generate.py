@@ -1,5 +1,6 @@
 import itertools
 import pathlib
+import random
 import subprocess
 import sys
 
@@ -122,6 +123,37 @@ def test_primers_of_every_kind(asap_dir):
         perf_rnn.generate(fixture(), 4, primer={60})
 
 
+def test_arguments_are_what_the_flags_are(asap_dir):
+    midi = asap_dir / "Bach" / "Fugue" / "bwv_875" / "CaoJ01M.mid"
+    for one, other in (
+        ({"seconds": 4, "primer": [60, 64]}, {"num_steps": 400, "primer": np.array([60, 64])}),
+        (
+            {"seconds": 4, "primer": primers.from_melody("[60, -2, 62]")},
+            {"num_steps": np.int64(400), "primer_melody": [np.int64(60), -2, 62]},
+        ),
+        (
+            {"seconds": 4, "primer": primers.cut(primers.from_midi(midi), 2.5)},
+            {"num_steps": 400, "primer": midi, "max_primer_seconds": 2.5},
+        ),
+    ):
+        pieces = [perf_rnn.generate(fixture(), seed=1, **asked)[0] for asked in (one, other)]
+        assert pieces[0] == pieces[1]
+        first = next(perf_rnn.stream(fixture(), primer=one["primer"], seed=1))
+        assert first.pitch == min(pieces[0].notes, key=lambda n: (n.start_time, n.pitch)).pitch
+    (piece,) = perf_rnn.generate(fixture(), seed=1)
+    assert piece.total_time == 30.0
+
+
+def test_a_new_seed_leaves_other_random_numbers_alone():
+    random.seed(3)
+    np.random.seed(3)
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    pieces = [perf_rnn.generate(fixture(), 5)[0] for _ in range(2)]
+    next(perf_rnn.stream(fixture()))
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+    assert notes_of(pieces[0]) != notes_of(pieces[1])
+
+
 def test_a_primers_only_program_is_kept():
     sequence = music_pb2.NoteSequence(total_time=0.5)
     for pitch, program in ((60, 4), (64, 4)):
@@ -216,6 +248,16 @@ def test_a_config_that_no_bundle_is_shipped_for():
         ({"seconds": 0}, "seconds 0 is not a number from 0.02 to 604800"),
         ({"seconds": float("nan")}, "seconds nan is not a number from 0.02"),
         ({"seconds": 0.01}, "seconds 0.01 is not a number from 0.02"),
+        ({"seconds": "5"}, "seconds '5' is not a number from 0.02"),
+        ({"num_steps": 500}, "give seconds or num_steps, not both"),
+        ({"seconds": None, "num_steps": 1.5}, "num_steps 1.5 is not a whole number of at least 2"),
+        ({"seed": 1.5}, "seed 1.5 is not a whole number"),
+        ({"primer": [60.5]}, r"primer \[60.5\] is not a list of integers such as \[60,64,67\]"),
+        ({"primer": [60], "primer_melody": [60]}, "give primer or primer_melody, not both"),
+        ({"primer_melody": [-1]}, r"primer_melody \[-1\] holds no note"),
+        ({"max_primer_seconds": 2}, "max_primer_seconds is given, but no primer"),
+        ({"primer": [60], "max_primer_seconds": "2"}, "max_primer_seconds '2' is not a number abo"),
+        ({"config_or_bundle": 5}, "a int is no model; give a config's key"),
         ({"num_outputs": 0}, "num_outputs 0 is not a whole number of at least 1"),
         ({"temperature": 0.0}, "temperature 0.0 is not a number above 0"),
         ({"temperature": []}, "temperature is an empty list"),

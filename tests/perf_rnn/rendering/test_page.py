@@ -23,7 +23,7 @@ from note_seq.protobuf import music_pb2
 
 from bundles.errors import PerfRnnError
 from perf_rnn import rendering
-from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes.arrays import NoteArrays
 from perf_rnn.notes.transforms import apply_sustain
 from perf_rnn.rendering import page, piano_roll
 
@@ -250,7 +250,7 @@ def show(browser, tmp_path):
     def show(*pieces, wavs=()):
         path = tmp_path / "index.html"
         for name in wavs:
-            (tmp_path / f"{name}.wav").write_bytes(rendering.to_wav(pieces[0].sequence))
+            (tmp_path / f"{name}.wav").write_bytes(rendering.to_wav(pieces[0].notes))
             allowed.add((tmp_path / f"{name}.wav").as_uri())
         rendering.write_page(path, pieces)
         allowed.add(path.as_uri())
@@ -444,7 +444,7 @@ def test_the_page_plays_the_notes_that_python_reads(show, asap_dir, tmp_path):
     counts = {}
     for made, music in zip(pieces, found, strict=True):
         counts[made.name] = len(music["notes"]), len(music["pedal"])
-        assert_music_equals(music, from_note_sequence(made.sequence), made.seconds)
+        assert_music_equals(music, made.notes, made.seconds)
     odd = {"sysex": (2, 0), "packed": (2, 0), "pedal": (2, 1), "pedal never lifted": (2, 1)}
     odd |= {"tempos": (1, 0), "running status": (2, 0), "drums": (1, 0), "no notes": (0, 0)}
     assert odd.items() <= counts.items()
@@ -542,7 +542,7 @@ def test_printing_shows_every_roll(show):
 def test_five_hundred_pieces_on_a_phone_in_the_dark(show, tmp_path):
     one = piece("a", seconds=30.0)
     names = [f"2026-11-25_211450_{number:03}" for number in range(500)]
-    browser = show(*(rendering.Piece(one.sequence, name, {"seed": 7}, 0, one.midi)
+    browser = show(*(rendering.Piece(one.notes, name, {"seed": 7}, 0, one.midi)
                      for name in names))  # fmt: skip
     assert (tmp_path / "index.html").stat().st_size < 1_100_000
     light = browser.run("getComputedStyle(document.body).backgroundColor")

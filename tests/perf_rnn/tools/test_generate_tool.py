@@ -120,6 +120,19 @@ def test_render(generate, tmp_path):
         assert fact in page
 
 
+def test_all_pieces_are_there_when_rendering_is_interrupted(generate, tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("perf_rnn.rendering.piano_roll.to_png", interrupt)
+    ended = generate("--num_outputs=3", "--num_steps=200", "--seed=1", "--render=png,html")
+    assert (ended.status, ended.error) == (130, "ERROR: interrupted")
+    midi = sorted((tmp_path / "out").glob("*.mid"))
+    assert len(midi) == 3
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert all(path.name in page and path.stat().st_size for path in midi)
+
+
 def test_what_cannot_be_rendered_is_found_before_anything_is_made(generate, tmp_path):
     text = tmp_path / "text.sf2"
     text.write_text("no soundfont")

@@ -18,6 +18,7 @@ from note_seq.protobuf import music_pb2
 from bundles.errors import PerfRnnError
 from perf_rnn import rendering
 from perf_rnn.notes import midi
+from perf_rnn.notes.arrays import to_note_sequence
 from perf_rnn.rendering import audio, page, piano_roll
 
 TOOL = "perf_rnn.tools.performance_rnn_render"
@@ -138,7 +139,7 @@ def test_what_is_known_of_a_piece_stays_on_the_page(render, tmp_path):
     write_midi(tmp_path / "b.mid")
     piece = rendering.read_piece(str(tmp_path / "a.mid"))
     renderer = rendering.Renderer(tmp_path, ["html"])
-    renderer.add(rendering.Piece(piece.sequence, "a", {"seed": 3, "NLL": 1.5}, 0.5, piece.midi))
+    renderer.add(rendering.Piece(piece.notes, "a", {"seed": 3, "NLL": 1.5}, 0.5, piece.midi))
     renderer.add(rendering.Piece(sequence(70), "earlier", {"seed": 2}))
     assert renderer.finish() == [str(tmp_path / "index.html")]
     ended = render(f"--input={tmp_path}", "--render=html")
@@ -189,7 +190,7 @@ def test_packed_files(render, tmp_path):
         assert base64.b64decode(entry.midi) == plain
     for path in tmp_path.iterdir():
         if path.suffix != ".html":
-            assert rendering.read_piece(path).sequence.notes == sequence().notes
+            assert to_note_sequence(rendering.read_piece(path).notes).notes == sequence().notes
 
 
 def test_a_gzip_bomb_is_not_unpacked(tmp_path):
