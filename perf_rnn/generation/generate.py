@@ -119,7 +119,8 @@ def _num_steps(seconds: float | None, num_steps: int | None) -> int:
     if num_steps is not None:
         if seconds is not None:
             raise PerfRnnError("give seconds or num_steps, not both")
-        return num_steps
+        check_count("num_steps", num_steps, 2)
+        return int(num_steps)
     seconds = DEFAULT_SECONDS if seconds is None else seconds
     if not (is_number(seconds) and 2 / STEPS_PER_SECOND <= seconds <= MAX_SECONDS):
         raise PerfRnnError(f"seconds {seconds!r} is not a number from 0.02 to {MAX_SECONDS}")
