@@ -29,9 +29,8 @@ from perf_rnn.hparams import HParams
 from perf_rnn.models import load_model
 from perf_rnn.network import tensorflow_cpu
 from perf_rnn.network.network import network_from_model, zero_states
-from perf_rnn.notes import arrays as note_arrays
-from perf_rnn.notes import midi_files
 from perf_rnn.notes import transforms as note_transforms
+from perf_rnn.notes.music_files import read_midi_file
 from perf_rnn.training.run_dir import RunSettings
 from perf_rnn.training.trainer import Trainer
 
@@ -44,8 +43,8 @@ def real_events(config: PerformanceRnnConfig) -> np.ndarray:
     folder = race.ROOT / "tests" / "testdata" / "asap"
     found = []
     for path in sorted(folder.rglob("*.mid*")):
-        arrays = note_arrays.from_note_sequence(midi_files.read_note_sequence(path))
-        notes = note_transforms.quantize(note_transforms.apply_sustain(arrays), STEPS_PER_SECOND)
+        arrays = note_transforms.apply_sustain(read_midi_file(path))
+        notes = note_transforms.quantize(arrays, STEPS_PER_SECOND)
         found.append(config.codec.encode(notes))
     return np.concatenate(found)
 

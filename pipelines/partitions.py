@@ -16,6 +16,7 @@ from bundles.errors import PerfRnnError
 from bundles.note_seq_protos import NoteSequence
 from perf_rnn.data import splits
 from perf_rnn.notes.arrays import NoteArrays
+from perf_rnn.notes.transforms import apply_sustain
 from pipelines import pipelines_common, statistics
 from pipelines.array_pipeline import ArrayPipeline
 from pipelines.note_sequence_pipelines import NOTE_ARRAYS
@@ -147,7 +148,11 @@ def read_split_csv(path: str, eval_splits: Iterable[str]) -> dict[str, str]:
 
 
 def notes_digest(arrays: NoteArrays) -> str:
-    """Returns a hash of the starts, ends, pitches and velocities of the notes, in any order."""
+    """Returns a hash of the starts, ends, pitches and velocities of the notes, in any order.
+
+    The notes are those heard: with the sustain pedal applied.
+    """
+    arrays = apply_sustain(arrays.unquantized())
     order = np.lexsort((arrays.velocity, arrays.end_time, arrays.pitch, arrays.start_time))
     digest = hashlib.blake2b(digest_size=16)
     for column in (arrays.start_time, arrays.end_time, arrays.pitch, arrays.velocity):

@@ -18,6 +18,7 @@ from perf_rnn import progress
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data import splits, tfrecord
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes.music_files import MusicFile, find_music_files, is_music
 from pipelines import midi_reader, parallel, partitions, performance_pipeline, pipeline
 from pipelines.statistics import Counter, Statistic
 
@@ -51,7 +52,7 @@ class Record(NamedTuple):
     data: bytes
 
     @property
-    def filename(self) -> str:
+    def name(self) -> str:
         return f"{self.path}: record {self.number}"
 
 
@@ -80,11 +81,11 @@ def read_note_sequence(record: Record) -> NoteArrays:
     try:
         sequence = NoteSequence.FromString(record.data)
     except message.DecodeError as error:
-        raise PerfRnnError(f"{record.filename} is not a NoteSequence") from error
+        raise PerfRnnError(f"{record.name} is not a NoteSequence") from error
     # Protos do not store their type: a tf.train example parses as a NoteSequence whose id or
     # filename is the example's first message, which starts with the tag "\n".
     if (sequence.id or sequence.filename).startswith("\n"):
-        raise PerfRnnError(f"{record.filename} is not a NoteSequence")
+        raise PerfRnnError(f"{record.name} is not a NoteSequence")
     return from_note_sequence(sequence)
 
 
@@ -113,8 +114,8 @@ def create_dataset(
     that neither side is left empty if there are two groups (see `partitions.SequencePartition`).
 
     Args:
-      input_path: a directory of MIDI files, read recursively, or TFRecords of NoteSequences: a path
-        or a glob.
+      input_path: a directory or zip archive of MIDI files, read recursively, one MIDI file, or
+        TFRecords of NoteSequences: a path or a glob.
       output_dir: directory of the output files; created if missing.
       split_csv: a MAESTRO-style CSV that gives the division; see `partitions.read_split_csv`.
         `eval_ratio`, `seed` and `partition_by` are then not used.
@@ -221,11 +222,11 @@ def _runner(name: str) -> Callable[..., dict[str, int]]:
 
 def _find_inputs(
     path: str, split_csv: str | None, names: Iterable[str]
-) -> Iterable[midi_reader.MidiFile | Record]:
+) -> Iterable[MusicFile | Record]:
     """Finds the MIDI files or records; the files must include `names`, which `split_csv` lists."""
-    if os.path.isdir(path):
-        files = midi_reader.find_midi_files(path)
-        if missing := sorted(set(names) - {file.filename for file in files}):
+    if is_music(path):
+        files = find_music_files(path)
+        if missing := sorted(set(names) - {file.name for file in files}):
             raise PerfRnnError(
                 f"{split_csv}: {missing[0]} (and {len(missing) - 1} more) is not among the MIDI "
                 f"files of {path}; file names must be relative to it"
@@ -247,7 +248,7 @@ class _Read:
         self._partition_by = partition_by
 
     def __call__(
-        self, input_object: midi_reader.MidiFile | Record
+        self, input_object: MusicFile | Record
     ) -> tuple[Performance, bytes] | None:
         if isinstance(input_object, Record):
             arrays = read_note_sequence(input_object)
@@ -275,7 +276,7 @@ def _read_all(
     results = parallel.map_in_order(read, inputs, num_workers)
     for input_object, result in progress.show(results, "reading", {}):
         if result is None or result is parallel.CRASHED:
-            unreadable.append(input_object.filename)
+            unreadable.append(input_object.name)
         else:
             performances.append(result[0])
             notes.write(result[1])

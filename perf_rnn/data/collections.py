@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING
 
 from absl import logging
 
@@ -14,11 +12,8 @@ from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.data.tfrecord import RecordError, RecordFile
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
-from perf_rnn.notes.midi_files import MIDI_SUFFIXES, read_note_sequence
+from perf_rnn.notes.music_files import find_music_files, is_music
 from perf_rnn.notes.transforms import MAX_SECONDS, apply_sustain
-
-if TYPE_CHECKING:
-    from note_seq.protobuf import music_pb2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +46,7 @@ class ReadingCounts:
 
 
 class PieceSet:
-    """The pieces of a directory of MIDI files, of one MIDI file or of a TFRecord.
+    """The pieces of a directory or zip archive of MIDI files, of one MIDI file or of a TFRecord.
 
     Attributes:
       path: where they are.
@@ -59,10 +54,10 @@ class PieceSet:
     """
 
     def __init__(self, path: str, names: Collection[str] | None = None) -> None:
-        """Finds the pieces; a directory's are those below it too, in sorted order.
+        """Finds the pieces; those of a directory or archive to its depths, in sorted order.
 
         Args:
-          path: of a directory, a MIDI file or a TFRecord.
+          path: of a directory, a zip archive, a MIDI file or a TFRecord.
           names: pieces of other names are passed over; None: all are there.
 
         Raises:
@@ -72,13 +67,11 @@ class PieceSet:
         self.path = path
         self.counts = ReadingCounts()
         self._names = names
-        # Each piece's name, unless its NoteSequence knows better, and what reads it.
-        self._sources: list[tuple[str, Callable[[], music_pb2.NoteSequence]]]
-        if os.path.isdir(path):
-            found = _midi_files(path)
-            if not found:
-                raise PerfRnnError(f"{path}: no file ends in .mid or .midi, or these with .gz")
-            if missing := sorted(set(names or ()) - set(found)):
+        # What messages call each piece, and what reads it.
+        self._sources: list[tuple[str, Callable[[], NoteArrays]]]
+        if is_music(path):
+            files = find_music_files(path)
+            if missing := sorted(set(names or ()) - {file.name for file in files}):
                 logging.warning(
                     "%s: %s (and %d more asked for) is not in it; names are paths below it",
                     path,
@@ -86,13 +79,8 @@ class PieceSet:
                     len(missing) - 1,
                 )
             self._sources = [
-                (name, functools.partial(read_note_sequence, os.path.join(path, name)))
-                for name in found
-                if names is None or name in names
+                (file.name, file.notes) for file in files if names is None or file.name in names
             ]
-        elif path.lower().endswith(MIDI_SUFFIXES):
-            os.stat(path)
-            self._sources = [(os.path.basename(path), functools.partial(read_note_sequence, path))]
         else:
             records = RecordFile(path)
             if not len(records):
@@ -113,13 +101,12 @@ class PieceSet:
             self._sources, f"reading {self.path}", vars(counts), len(self._sources), unit="pieces"
         ):
             try:
-                sequence = read()
-                notes = _as_they_sound(sequence)
+                notes = _as_they_sound(read())
             except (ValueError, OSError) as error:
                 logging.warning("Skipped %s of %s: %s", name, self.path, error)
                 counts.damaged += 1
                 continue
-            name = sequence.filename or sequence.id or name
+            name = notes.filename or notes.id or name
             if self._names is not None and name not in self._names:
                 continue
             if not notes.num_notes:
@@ -136,8 +123,8 @@ class PieceSet:
             )
 
 
-def _as_they_sound(sequence: music_pb2.NoteSequence) -> NoteArrays:
-    notes = apply_sustain(from_note_sequence(sequence))
+def _as_they_sound(notes: NoteArrays) -> NoteArrays:
+    notes = apply_sustain(notes)
     notes = notes.take_notes(~notes.is_drum)
     total_time = float(notes.end_time.max(initial=0.0))
     if notes.start_time.min(initial=0.0) < 0 or total_time > MAX_SECONDS:
@@ -145,21 +132,7 @@ def _as_they_sound(sequence: music_pb2.NoteSequence) -> NoteArrays:
     return notes.replace(total_time=total_time)
 
 
-def _midi_files(directory: str) -> list[str]:
-    """The paths of all MIDI files below a directory, relative to it and sorted."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    return sorted(
-        os.path.relpath(os.path.join(folder, name), directory).replace(os.sep, "/")
-        for folder, _, names in os.walk(directory, onerror=fail)
-        for name in names
-        if name.lower().endswith(MIDI_SUFFIXES)
-    )
-
-
-def _read_record(records: RecordFile, number: int) -> music_pb2.NoteSequence:
+def _read_record(records: RecordFile, number: int) -> NoteArrays:
     from google.protobuf.message import DecodeError
 
     from bundles.note_seq_protos import NoteSequence
@@ -172,4 +145,4 @@ def _read_record(records: RecordFile, number: int) -> music_pb2.NoteSequence:
     # message, which starts with the tag "\n", as the id or the filename.
     if (sequence.id or sequence.filename).startswith("\n"):
         raise RecordError(f"record {number} is not a NoteSequence")
-    return sequence
+    return from_note_sequence(sequence)

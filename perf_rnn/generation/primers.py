@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bundles.errors import PerfRnnError
 from perf_rnn.generation.options import is_number
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
-from perf_rnn.notes.midi_files import read_note_sequence
+from perf_rnn.notes.music_files import read_midi_file
 from perf_rnn.notes.transforms import apply_sustain
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def from_midi(path: str | os.PathLike[str]) -> NoteArrays:
       ValueError: the file is not MIDI, or has no notes other than drums.
       OSError: it cannot be read.
     """
-    return playable(from_note_sequence(read_note_sequence(os.fspath(path))), str(path))
+    return playable(read_midi_file(path), str(path))
 
 
 def from_sequence(sequence: music_pb2.NoteSequence) -> NoteArrays:

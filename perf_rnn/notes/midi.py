@@ -39,7 +39,7 @@ from perf_rnn.notes.midi_tracks import (
     Track,
     read_tracks,
 )
-from perf_rnn.notes.transforms import MAX_SECONDS
+from perf_rnn.notes.transforms import MAX_SECONDS, SUSTAIN_CONTROL
 
 # Ten times the largest piano performances, so that no file takes more than seconds and 400 MB.
 MAX_BYTES = 1 << 22
@@ -48,7 +48,6 @@ MAX_NOTES = 500_000
 # Numbers of NoteSequence.SourceInfo: of no kind, encoded as MIDI, parsed by pretty_midi.
 SOURCE_INFO = (0, 3, 2)
 
-_SUSTAIN = 64
 _MODES_THAT_END_NOTES = (120, 123)  # All sound off, all notes off.
 _DRUM_CHANNEL = 9
 # Tables of note arrays and those of their columns that are read from messages.
@@ -176,7 +175,7 @@ def _play(tracks: list[Track], clock: _Clock) -> dict[str, NDArray[Any]]:
     control, bend = np.flatnonzero(kind == CONTROL), np.flatnonzero(kind == BEND)
 
     # The pedals that are down in the end are lifted when the last track of the channel ends.
-    pedal = control[first[control] == _SUSTAIN][::-1]
+    pedal = control[first[control] == SUSTAIN_CONTROL][::-1]
     last = pedal[np.unique(channel[pedal], return_index=True)[1]]
     down = last[second[last] >= 64]
     channel_end = np.zeros(NUM_CHANNELS, np.int64)

@@ -20,12 +20,9 @@ from bundles.errors import PerfRnnError
 from perf_rnn.notes import midi
 from perf_rnn.notes.arrays import NoteArrays
 
-# What the names of MIDI files end in, in lower case; each may be followed by .gz.
-MIDI_SUFFIXES = tuple(
-    suffix + packed
-    for suffix in (".mid", ".midi", ".smf", ".kar", ".rmi")
-    for packed in ("", ".gz")
-)
+# What the names of MIDI files end in, in lower case.
+_PLAIN_SUFFIXES = (".mid", ".midi", ".smf", ".kar", ".rmi")
+MIDI_SUFFIXES = (*_PLAIN_SUFFIXES, *(f"{suffix}.gz" for suffix in _PLAIN_SUFFIXES))
 ARCHIVE_SUFFIX = ".zip"
 # Those of other music files, which are counted where they are not read.
 _OTHER_SUFFIXES = (
@@ -102,7 +99,13 @@ class MusicFile:
 
 def read_midi_file(path: str | os.PathLike[str]) -> NoteArrays:
     """Reads one MIDI file; raises as `MusicFile.notes`."""
-    return _single(os.fspath(path)).notes()
+    return single_file(path).notes()
+
+
+def single_file(path: str | os.PathLike[str]) -> MusicFile:
+    """A file by itself; its collection is the folder that it is in."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return MusicFile(os.fspath(path), name, os.path.basename(folder))
 
 
 def note_sequence_id(name: str, collection_name: str, source_type: str) -> str:
@@ -147,7 +150,7 @@ def find_music_files(
         files = _in_archive(path, recursive)
     else:
         os.stat(path)
-        return [_single(path)]
+        return [single_file(path)]
     found, not_read = [], collections.Counter[str]()
     for file in files:
         if file.name.lower().endswith(suffixes):
@@ -159,13 +162,8 @@ def find_music_files(
         logging.warning("%s: %d music files are not read: %s", path, not_read.total(), shown)
     if not found:
         hint = "" if recursive else " (--recursive looks into its subdirectories)"
-        raise PerfRnnError(f"{path}: no file in it ends in {', '.join(suffixes)}{hint}")
+        raise PerfRnnError(f"{path}: no file ends in {', '.join(suffixes)}{hint}")
     return sorted(found, key=lambda file: file.name)
-
-
-def _single(path: str) -> MusicFile:
-    folder, name = os.path.split(os.path.abspath(path))
-    return MusicFile(path, name, os.path.basename(folder))
 
 
 def _in_folder(root: str, recursive: bool) -> Iterator[MusicFile]:

@@ -25,8 +25,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "input",
     None,
-    "Performances that the model was not trained on: a directory of MIDI files (those below it "
-    "too), one MIDI file, or a TFRecord of NoteSequences.",
+    "Performances that the model was not trained on: a directory or zip archive of MIDI "
+    "files, to its depths, one MIDI file, or a TFRecord of NoteSequences.",
 )
 flags.DEFINE_string(
     "split_csv",

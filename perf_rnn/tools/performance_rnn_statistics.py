@@ -12,8 +12,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "input",
     None,
-    "Pieces to measure: a directory of MIDI files (those below it too), one MIDI file, or a "
-    "TFRecord of NoteSequences.",
+    "Pieces to measure: a directory or zip archive of MIDI files, to its depths, one MIDI file, or "
+    "a TFRecord of NoteSequences.",
 )
 flags.DEFINE_string(
     "reference", None, "Pieces to compare them with, such as held-out human ones; like --input."

@@ -9,7 +9,11 @@ from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("input_dir", None, "Directory with the files to convert.")
+flags.DEFINE_string(
+    "input_dir",
+    None,
+    "Directory with the files to convert, a zip archive of MIDI files, or a file.",
+)
 flags.DEFINE_string("output_file", None, "TFRecord of NoteSequences to write.")
 flags.DEFINE_bool("recursive", False, "Whether to look into subdirectories too.")
 

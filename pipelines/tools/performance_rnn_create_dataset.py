@@ -15,7 +15,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "input",
     None,
-    "Directory of MIDI files, to its depths, or TFRecord of NoteSequences; a glob names several.",
+    "Directory or zip archive of MIDI files, to its depths, one MIDI file, or a TFRecord of "
+    "NoteSequences, of which a glob names several.",
 )
 flags.DEFINE_string(
     "output_dir",

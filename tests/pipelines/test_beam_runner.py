@@ -13,6 +13,7 @@ from note_seq import NoteSequence
 
 from perf_rnn.configs import default_configs
 from perf_rnn.data.tfrecord import RecordFile
+from perf_rnn.notes.music_files import find_music_files
 from pipelines import beam_runner, midi_reader, parallel
 from pipelines.performance_pipeline import get_pipeline
 from pipelines.pipeline import Pipeline
@@ -46,7 +47,7 @@ def test_the_examples_are_those_of_the_local_runner(asap_dir, tmp_path, caplog, 
     pipeline = get_pipeline(
         config, 32, None, 0.5, augmentation=True, reader=midi_reader.MidiReader()
     )
-    files = midi_reader.find_midi_files(str(asap_dir))
+    files = find_music_files(str(asap_dir))
     caplog.set_level(logging.DEBUG, logger="absl")
     local = parallel.run_pipeline_parallel(pipeline, files, str(tmp_path / "local"), num_workers=1)
     counted = {message for message in caplog.messages if re.search(r"^\S+: [1-9]\d*$", message)}

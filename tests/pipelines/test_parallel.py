@@ -9,6 +9,7 @@ from absl import logging
 from note_seq import NoteSequence
 
 from perf_rnn.configs import default_configs
+from perf_rnn.notes.music_files import find_music_files, note_sequence_id
 from pipelines import midi_reader, parallel, performance_dataset, statistics
 from pipelines.performance_pipeline import get_pipeline
 from pipelines.pipeline import Pipeline, run_pipeline_serial
@@ -50,7 +51,7 @@ def statistics_logged(caplog):
 
 @pytest.fixture
 def files(asap_dir):
-    return midi_reader.find_midi_files(str(asap_dir))
+    return find_music_files(str(asap_dir))
 
 
 def test_any_number_of_workers_gives_the_bytes_of_one_process(files, tmp_path, caplog):
@@ -126,8 +127,8 @@ def test_midi_files_packed_and_not(asap_dir, tmp_path, caplog):
     (tmp_path / "in" / "packed.mid.gz").write_bytes(packed)
     (tmp_path / "in" / "half.mid.gz").write_bytes(packed[:500])
     (tmp_path / "in" / "bad.mid").write_bytes(b"no MIDI")
-    files = midi_reader.find_midi_files(str(tmp_path / "in"))
-    assert [file.filename for file in files] == [
+    files = find_music_files(str(tmp_path / "in"))
+    assert [file.name for file in files] == [
         "bad.mid",
         "below/plain.MIDI",
         "half.mid.gz",
@@ -139,6 +140,6 @@ def test_midi_files_packed_and_not(asap_dir, tmp_path, caplog):
     plain, packed = outputs[1][0], outputs[3][0]
     assert list(plain.notes) == list(packed.notes)
     assert (plain.filename, plain.collection_name) == ("below/plain.MIDI", "in")
-    assert plain.id == midi_reader.note_sequence_id("below/plain.MIDI", "in", "midi")
-    assert "bad.mid: skipped: is no MIDI file: it does not begin as one" in caplog.text
-    assert "half.mid.gz: skipped: is no complete gzip file" in caplog.text
+    assert plain.id == note_sequence_id("below/plain.MIDI", "in", "midi")
+    assert "bad.mid: not a MIDI file (no MThd header)" in caplog.text
+    assert "half.mid.gz: cut off, not unpacked" in caplog.text

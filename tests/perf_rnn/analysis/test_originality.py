@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from perf_rnn.analysis.music_statistics import played_order
 from perf_rnn.analysis.originality import Originality, TrainingPassages
-from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
-from perf_rnn.notes.midi_files import read_note_sequence
+from perf_rnn.notes.arrays import NoteArrays
+from perf_rnn.notes.music_files import read_midi_file
 from perf_rnn.notes.transforms import apply_sustain, quantize, stretch, transpose
 
 ASAP = pathlib.Path(__file__).parents[2] / "testdata" / "asap"
@@ -47,8 +47,7 @@ def in_order(notes):
 @pytest.fixture(scope="module")
 def human():
     """Three real performances: two of a fugue by Bach, one of an etude by Liszt."""
-    paths = [str(path) for path in sorted(ASAP.rglob("*.mid"))]
-    return [apply_sustain(from_note_sequence(read_note_sequence(path))) for path in paths]
+    return [apply_sustain(read_midi_file(path)) for path in sorted(ASAP.rglob("*.mid"))]
 
 
 def test_by_hand():

@@ -9,10 +9,9 @@ from perf_rnn.data.examples import EventSequence
 from perf_rnn.events.codec import NUM_PITCHES, STEPS_PER_SECOND
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.events.one_hot import EventCodec
-from perf_rnn.notes import arrays as note_arrays
 from perf_rnn.notes import transforms as note_transforms
 from perf_rnn.notes.arrays import NoteArrays
-from perf_rnn.notes.midi_files import read_note_sequence
+from perf_rnn.notes.music_files import read_midi_file
 
 CODEC = EventCodec(num_velocity_bins=32)
 DYNAMICS = get_config("performance_with_dynamics")
@@ -29,8 +28,8 @@ def performances(request):
     asap_dir = request.config.rootpath / "tests/testdata/asap"
     segments = []
     for path in sorted(asap_dir.rglob("*.mid")):
-        notes = note_arrays.from_note_sequence(read_note_sequence(str(path)))
-        segments += note_transforms.split(note_transforms.apply_sustain(notes), 30.0)
+        notes = note_transforms.apply_sustain(read_midi_file(path))
+        segments += note_transforms.split(notes, 30.0)
     return [segment for segment in segments if segment.num_notes]
 
 

@@ -10,7 +10,6 @@ from note_seq.protobuf import music_pb2
 
 from perf_rnn.data.collections import PieceSet, ReadingCounts
 from perf_rnn.data.tfrecord import RecordError, open_writers
-from perf_rnn.notes.midi_files import MAX_MIDI_TICKS, read_note_sequence
 
 
 def sequence_of(*notes, drums=False, pedal=(), **fields):
@@ -57,7 +56,7 @@ def test_directory(tmp_path, asap_dir, caplog):
     ]
     assert "drums.mid" in caplog.messages[1]
     assert caplog.messages[1].endswith("it has no notes")
-    assert f"{tmp_path}/empty.mid: is no MIDI file: it is empty" in caplog.messages[2]
+    assert f"{tmp_path}/empty.mid: empty" in caplog.messages[2]
     # Every iteration counts anew.
     list(pieces)
     assert pieces.counts.pieces == 3
@@ -104,7 +103,7 @@ def test_records(tmp_path):
 
 
 def test_nothing_to_use(tmp_path):
-    with pytest.raises(ValueError, match=r"no file ends in \.mid or \.midi"):
+    with pytest.raises(ValueError, match=r"no file ends in \.mid, \.midi"):
         PieceSet(str(tmp_path))
     (tmp_path / "bad.mid").write_bytes(b"bad")
     with pytest.raises(ValueError, match="no piece in it can be used: 1 damaged, 0 without notes"):
@@ -118,15 +117,3 @@ def test_nothing_to_use(tmp_path):
     (tmp_path / "text.txt").write_text("neither MIDI nor records")
     with pytest.raises(RecordError, match="is no uncompressed TFRecord file"):
         PieceSet(str(tmp_path / "text.txt"))
-
-
-def test_midi_of_too_many_ticks(tmp_path):
-    """One corrupt delta time must not take gigabytes of memory."""
-    wait = MAX_MIDI_TICKS * 2
-    delta = bytes([0x80 | wait >> 21 & 0x7F, 0x80 | wait >> 14 & 0x7F, 0x80 | wait >> 7 & 0x7F, 0])
-    track = b"\x00\x90\x3c\x40" + delta + b"\x80\x3c\x40" + b"\x00\xff\x2f\x00"
-    header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\xdc"
-    path = tmp_path / "long.mid"
-    path.write_bytes(header + b"MTrk" + len(track).to_bytes(4, "big") + track)
-    with pytest.raises(ValueError, match=r"long\.mid: is no complete MIDI file"):
-        read_note_sequence(str(path))

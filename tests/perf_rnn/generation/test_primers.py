@@ -93,7 +93,7 @@ def test_midi_without_notes(tmp_path):
 
 def test_not_midi(tmp_path):
     (tmp_path / "a.mid").write_bytes(b"<html>")
-    with pytest.raises(ValueError, match=r"a\.mid: is no MIDI file: it does not begin as one"):
+    with pytest.raises(ValueError, match=r"a\.mid: not a MIDI file \(no MThd header\)"):
         primers.from_midi(str(tmp_path / "a.mid"))
 
 

@@ -172,7 +172,7 @@ def bad(tmp_path):
     ("arguments", "message"),
     [
         ([], "--input is needed"),
-        (["--input={bad}/empty"], "{bad}/empty: no file ends in .mid or .midi"),
+        (["--input={bad}/empty"], "{bad}/empty: no file ends in .mid, .midi"),
         (["--input={bad}/nowhere"], "{bad}/nowhere: No such file"),
         (["--input={bad}/nowhere.mid"], "{bad}/nowhere.mid: No such file"),
         (["--input={bad}/noise"], "{bad}/noise: is no uncompressed TFRecord file"),

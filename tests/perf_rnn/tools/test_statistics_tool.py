@@ -208,7 +208,7 @@ def test_damaged_files_are_counted(run_tool, pieces, asap_dir):
         ([], "--input is needed"),
         (["--input=/nowhere/pieces.mid"], "/nowhere/pieces.mid: No such file"),
         (["--input=/nowhere/pieces"], "/nowhere/pieces: No such file"),
-        (["--input={tmp}"], "{tmp}: no file ends in .mid or .midi"),
+        (["--input={tmp}"], "{tmp}: no file ends in .mid, .midi"),
         (["--input={pieces}", "--reference={tmp}"], "{tmp}: no file ends in"),
         (["--input={pieces}", "--training={tmp}"], "{tmp}: no file ends in"),
         (["--input={pieces}", "--training="], "--training is empty"),
