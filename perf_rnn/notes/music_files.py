@@ -67,7 +67,7 @@ class MusicFile:
                     data = _read_member(file, self.member)
             return _inflate(data, zlib.MAX_WBITS | 16) if data.startswith(b"\x1f\x8b") else data
         except PerfRnnError as error:
-            raise PerfRnnError(f"{self._shown}: {error}") from None
+            raise PerfRnnError(f"{self}: {error}") from None
 
     def notes(self) -> NoteArrays:
         """Reads it as MIDI.
@@ -80,7 +80,7 @@ class MusicFile:
         try:
             notes = midi.parse_midi(content)
         except PerfRnnError as error:
-            raise PerfRnnError(f"{self._shown}: {error}") from None
+            raise PerfRnnError(f"{self}: {error}") from None
         # File names may hold bytes that are not UTF-8; NoteSequence protos may not.
         name, collection_name = (
             text.encode(errors="backslashreplace").decode()
@@ -92,8 +92,7 @@ class MusicFile:
             collection_name=collection_name,
         )
 
-    @property
-    def _shown(self) -> str:
+    def __str__(self) -> str:
         return self.path if self.member is None else f"{self.path}: {self.name}"
 
 

@@ -53,7 +53,7 @@ def main() -> None:
             try:
                 piece = rendering.read_piece(file, name)
             except OSError as error:  # Such as a dangling link. A file not written ends the tool.
-                raise PerfRnnError(f"{file.path}: {error.strerror}") from error
+                raise PerfRnnError(f"{file}: {error.strerror}") from error
             renderer.add(piece)
         except PerfRnnError as error:
             logging.warning("skipped: %s", error)
@@ -61,7 +61,7 @@ def main() -> None:
             continue
         counts["rendered"] += 1
         if not piece.notes.num_notes:
-            logging.warning("%s: has no notes", file.path)
+            logging.warning("%s: has no notes", file)
             counts["without notes"] += 1
     if not counts["rendered"]:
         raise PerfRnnError(f"{source}: none of its {len(files)} MIDI file(s) could be rendered")

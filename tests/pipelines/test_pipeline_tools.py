@@ -219,7 +219,7 @@ def test_odd_files_among_good_ones(run_tool, asap_dir, tmp_path, caplog):
     assert run.status == 0
     assert "files_read: 6\nfiles_skipped: 1\n" in run.out
     assert "sequences_without_notes: 1\n" in run.out
-    assert "corrupt.mid: damaged: track 0 has an event that is cut off" in caplog.text
+    assert "corrupt.mid: damaged: track 1 has an event that is cut off" in caplog.text
     caplog.clear()
     run = run_tool(
         CREATE,

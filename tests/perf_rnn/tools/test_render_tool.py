@@ -86,7 +86,7 @@ def test_subdirectories(render, tmp_path):
     write_midi(tmp_path / "in" / "y" / "a.mid")
     ended = render(f"--input={tmp_path / 'in'}")
     assert ended.status == 1
-    assert "no file in it ends in .mid" in ended.error
+    assert "no file ends in .mid" in ended.error
     assert "(--recursive looks into its subdirectories)" in ended.error
     ended = render(
         f"--input={tmp_path / 'in'}", "--recursive", f"--output_dir={tmp_path}", "--render=png,html"
