@@ -247,9 +247,7 @@ class _Read:
     def __init__(self, partition_by: str | None):
         self._partition_by = partition_by
 
-    def __call__(
-        self, input_object: MusicFile | Record
-    ) -> tuple[Performance, bytes] | None:
+    def __call__(self, input_object: MusicFile | Record) -> tuple[Performance, bytes] | None:
         if isinstance(input_object, Record):
             arrays = read_note_sequence(input_object)
         else:

@@ -12,7 +12,6 @@ from perf_rnn.data.examples import EventRecords
 from perf_rnn.data.splits import read_splits
 from perf_rnn.data.tfrecord import open_writers
 from perf_rnn.notes.arrays import NoteArrays, to_note_sequence
-from perf_rnn.notes.arrays import to_note_sequence
 from perf_rnn.notes.music_files import read_midi_file
 from pipelines import partitions
 from pipelines.performance_dataset import create_dataset
@@ -178,9 +177,7 @@ def test_a_written_split_divides_as_before(asap_dir, tmp_path, partition_by):
 
 def test_note_sequences_of_one_name_are_on_one_side(asap_dir, tmp_path, caplog):
     """Two collections may have files of one name, and NoteSequences none."""
-    fugues = [
-        to_note_sequence(read_midi_file(path)) for path in sorted(asap_dir.rglob("*01M.mid"))
-    ]
+    fugues = [to_note_sequence(read_midi_file(path)) for path in sorted(asap_dir.rglob("*01M.mid"))]
     names = ["same.mid", "same.mid", "", "other.mid", "other.mid"]
     for number, name in enumerate(names):
         sequence = fugues[number % 2]
