@@ -84,7 +84,7 @@ def losses(products: str, layers: tuple[int, ...], steps: int, seed: int) -> lis
     hparams = HParams(batch_size=16, rnn_layer_sizes=layers)
     settings = RunSettings(config.key, hparams, window=64, carry_state=True, seed=seed)
     with tempfile.TemporaryDirectory() as directory:
-        trainer = Trainer(segments, settings, directory, products=products)
+        trainer = Trainer(segments, settings, directory, dtype_policy=products)
     return [trainer.train_batch(next(trainer.batches)).nll for _ in range(steps)]
 
 

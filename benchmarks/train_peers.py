@@ -57,7 +57,7 @@ def perf_rnn(products: str) -> Callable[..., Any]:
         ]
         settings = RunSettings(config.key, HParams(batch_size=batch), window, True, seed=0)
         with tempfile.TemporaryDirectory() as directory:
-            trainer = Trainer(segments, settings, directory, products=policy)
+            trainer = Trainer(segments, settings, directory, dtype_policy=policy)
 
         def take() -> int:
             trainer.train_batch(next(trainer.batches))

@@ -1,6 +1,6 @@
 #!/bin/sh
 # train.sh CONFIG ASAP WORK: trains a shipped bundle as its card says, into WORK/CONFIG.mag.
-# ASAP is the dataset's folder. WORK keeps data and runs; stopped with Ctrl-C, the same command goes on from there.
+# ASAP is the dataset's folder. WORK keeps data and runs; interrupted, the same command continues from there.
 
 set -eu
 if [ $# != 3 ]; then
@@ -12,9 +12,18 @@ bundles=$(dirname "$0")
 data=$work/${config}_data
 description="Trained on 912 piano performances of the ASAP dataset (Foscarin et al., 2020; CC BY-NC-SA 4.0), augmented."
 
-# A training run that begins with the weights of a bundle, or of none (""), and the bundle that it ends with.
+# Runs a command that SIGINT or SIGTERM to this script ends too, once it has saved its state.
+interruptible() {
+  "$@" &
+  child=$!
+  trap 'kill "$child"; wait "$child"; exit 130' INT TERM
+  wait "$child"
+  trap - INT TERM
+}
+
+# A training run that starts from the weights of a bundle, or from none (""), and the bundle that it ends with.
 run() { # NAME SEED STEPS BUNDLE HPARAMS
-  performance_rnn_train --config="$config" --run_dir="$work/$1" --seed="$2" --num_training_steps="$3" \
+  interruptible performance_rnn_train --config="$config" --run_dir="$work/$1" --seed="$2" --num_training_steps="$3" \
     ${4:+--warm_start_bundle_file="$4"} \
     --sequence_example_file="$data/training_performances.tfrecord" \
     --eval_sequence_example_file="$data/eval_performances.tfrecord" --num_eval_examples=150 \
@@ -25,7 +34,7 @@ run() { # NAME SEED STEPS BUNDLE HPARAMS
 
 make_data() {
   if ! [ -e "$data/training_performances.tfrecord" ] || ! [ -e "$data/eval_performances.tfrecord" ]; then
-    performance_rnn_create_dataset --config="$config" --input="$asap" --output_dir="$data" \
+    interruptible performance_rnn_create_dataset --config="$config" --input="$asap" --output_dir="$data" \
       --split_csv="$bundles/asap_split.csv"
   fi
 }
@@ -45,7 +54,7 @@ case $config in
     ;;
   optional_multiconditioned_performance_with_dynamics)
     make_data
-    # New controls begin without influence: many steps at a high rate teach it what they mean.
+    # Weights of new controls start at zero: learning them takes many steps at a high rate.
     run optional_1 1 1500 "$bundles/performance_with_dynamics.mag" batch_size=32,learning_rate=0.004,warmup_steps=50
     run "$config" 2 1300 "$work/optional_1.mag" batch_size=64,learning_rate=0.0025,warmup_steps=50,decay_steps=1250
     ;;

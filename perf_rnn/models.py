@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = "performance_with_dynamics"
 
+# The newest checkpoint's network, in a training run's directory of checkpoints.
+RUN_BUNDLE_NAME = "model.mag"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
@@ -138,16 +141,19 @@ def _config_of(bundle: Bundle, key: str | None) -> PerformanceRnnConfig:
 
 
 def bundle_of_run(path: str) -> Bundle:
-    """Returns the newest checkpoint of a training run as a bundle.
+    """Returns the network of a training run's newest checkpoint.
 
     Raises:
-      ValueError: there is none, or it cannot be read.
+      PerfRnnError: there is no such directory, or it holds no trained network.
+      OSError: it cannot be read.
     """
-    from perf_rnn.network.network import bundle_from_network
-    from perf_rnn.training.run_dir import RunDir
-
-    run = RunDir(path)
-    network, config, step = run.load_network()
-    settings = run.settings()
-    hparams = settings.hparams.to_dict() if settings else {}
-    return bundle_from_network(network, config, "", {"training_steps": step, "hparams": hparams})
+    path = os.path.expanduser(path)
+    if not os.path.isdir(path):
+        raise PerfRnnError(f"{path}: no such directory")
+    file = os.path.join(path, "train", RUN_BUNDLE_NAME)
+    if not os.path.exists(file):
+        raise PerfRnnError(
+            f"{path}: no {os.path.join('train', RUN_BUNDLE_NAME)} of a training run here; training "
+            "writes it with its first checkpoint"
+        )
+    return bundles.read_bundle(file)

@@ -59,15 +59,15 @@ def asap_dir() -> pathlib.Path:
     return TESTDATA / "asap"
 
 
-def pytest_configure() -> None:
-    """Gives TensorFlow two virtual CPUs, so that tf.distribute has something to share between.
+def pytest_collection_finish() -> None:
+    """Gives TensorFlow two virtual CPUs for tests of tf.distribute, if a test module imports it.
 
-    It must happen before TensorFlow first looks at its devices.
+    It must happen before the first test uses TensorFlow.
     """
-    import tensorflow as tf
-
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    if tf := sys.modules.get("tensorflow"):
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        devices = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, devices)
 
 
 @pytest.fixture

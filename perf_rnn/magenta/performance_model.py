@@ -33,7 +33,7 @@ from perf_rnn.generation.sampler import Controls, log_likelihood
 from perf_rnn.hparams import HParams
 from perf_rnn.magenta import note_seq_encoders
 from perf_rnn.models import Model
-from perf_rnn.training import run_dir
+from perf_rnn.training import checkpoints, run_dir
 
 
 class EventSequenceRnnModelError(PerfRnnError):
@@ -207,8 +207,8 @@ class PerformanceRnnModel:
         """Takes the weights of a training run's checkpoint.
 
         Args:
-          checkpoint: its path, without what the names of its files end with. The run's own
-            hparams shape the network, or the config's where the file is of no run.
+          checkpoint: its path. The run's own hparams shape the network, or the config's where the
+            file is of no run.
 
         Raises:
           ValueError: it cannot be read, or is of another network.
@@ -219,7 +219,7 @@ class PerformanceRnnModel:
         settings = run.settings()
         hparams = settings.hparams if settings else self.config.hparams
         network = build_network(self.config, hparams)
-        run_dir.restore_weights(network, checkpoint)
+        checkpoints.restore_weights(network, checkpoint)
         self.initialize_with_bundle(bundle_from_network(network, self.config))
 
     def close(self) -> None:

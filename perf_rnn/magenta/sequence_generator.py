@@ -158,15 +158,13 @@ class BaseSequenceGenerator(abc.ABC):
 
 def _find_checkpoint(path: str) -> str:
     """Returns the checkpoint that a path means: itself, or the newest one of a directory."""
-    if os.path.isdir(path):
-        import tensorflow as tf
+    from perf_rnn.training.checkpoints import list_checkpoints
 
+    if os.path.isdir(path):
         for directory in (os.path.join(path, "train"), path):
-            checkpoint: str | None = tf.train.latest_checkpoint(directory)
-            if checkpoint:
-                return checkpoint
+            if found := list_checkpoints(directory):
+                return found[-1]
         raise SequenceGeneratorError(f"{path}: no checkpoint in this directory")
-    # A checkpoint is named by what its files' names have in common.
-    if not os.path.exists(path) and not os.path.exists(f"{path}.index"):
+    if not os.path.exists(path):
         raise SequenceGeneratorError(f"{path}: there is no such checkpoint")
     return path

@@ -11,12 +11,11 @@ from perf_rnn.network.event_input import EventLayer, product
 class AttentionLSTM(EventLayer):
     """An LSTM layer that looks back at its last outputs, as TensorFlow 1's AttentionCellWrapper.
 
-    Its equations are those of `bundles.Attention`; outputs from before the beginning are zeros, and
-    count. Training keeps what it needs of all that is looked back at, some `2 * length` times as
-    much as without attention.
+    Its equations are those of `bundles.Attention`; outputs before the beginning are zeros, and are
+    attended to as well. Training needs some `2 * length` times as much memory as without attention.
 
     Call arguments: `inputs`, see `EventLayer`; `hidden` and `cell`, float [batch, units];
-    `context`, [batch, units], what was chosen at the step before; `memory`,
+    `context`, [batch, units], the attention's result at the step before; `memory`,
     [batch, attn_length * units], the last outputs, the newest last. Returns the outputs
     [batch, time, units] and the four parts of the state after the last step.
     """
@@ -32,7 +31,7 @@ class AttentionLSTM(EventLayer):
         """
         super().__init__(units, *args, **kwargs)
         self.attn_length = attn_length
-        cell = AttentionCell(units, attn_length, self.products, name="cell")
+        cell = AttentionCell(units, attn_length, self.matmul_policy, name="cell")
         self.rnn = keras.layers.RNN(
             cell, return_sequences=True, return_state=True, name="rnn", dtype="float32"
         )
@@ -53,7 +52,7 @@ class AttentionLSTM(EventLayer):
 
     def call(self, inputs: Any, hidden: Any, cell: Any, context: Any, memory: Any) -> Any:
         projected = self.times(inputs, self.input_kernel) + self.input_bias
-        # What attention needs of each output is worked out once, when it is remembered.
+        # The attention's features of each output are computed once, when it enters the memory.
         features = self.rnn.cell.features_of(keras.ops.reshape(memory, (-1, self.units)))
         features = keras.ops.reshape(features, (-1, self.attn_length * self.units))
         state = [hidden, cell, context, memory, features]
@@ -69,18 +68,18 @@ class AttentionLSTM(EventLayer):
 
 
 @keras.saving.register_keras_serializable("perf_rnn")
-class AttentionCell(keras.layers.Layer):
-    """One step of `AttentionLSTM`, whose inputs come projected.
+class AttentionCell(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types.
+    """One step of `AttentionLSTM`, whose inputs are projected already.
 
     The state is hidden, cell, context, memory, and the memory's features [batch, length * units].
     """
 
-    def __init__(self, units: int, attn_length: int, products: str = "float32", **kwargs: Any):
+    def __init__(self, units: int, attn_length: int, matmul_policy: str = "float32", **kwargs: Any):
         """Creates the cell; the arguments are those of `AttentionLSTM`."""
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.units = units
         self.attn_length = attn_length
-        self.products = products
+        self.matmul_policy = matmul_policy
         self.state_size = [units] * 3 + [attn_length * units] * 2
         self.output_size = units
 
@@ -127,18 +126,18 @@ class AttentionCell(keras.layers.Layer):
         return output, [hidden, cell, context, memory, features]
 
     def features_of(self, outputs: Any) -> Any:
-        """Returns what attention needs of remembered outputs, float32 [n, units] of the same."""
+        """Returns the attention's features, float32 [n, units], of outputs of that shape."""
         return self._product(outputs, self.memory_kernel)
 
     def _product(self, x: Any, kernel: Any) -> Any:
-        return product(x, kernel, keras.DTypePolicy(self.products).compute_dtype)
+        return product(x, kernel, keras.DTypePolicy(self.matmul_policy).compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,
             "attn_length": self.attn_length,
-            "products": self.products,
+            "matmul_policy": self.matmul_policy,
         }
 
 

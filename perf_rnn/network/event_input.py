@@ -1,4 +1,4 @@
-"""How the network reads events and controls, and the base of its layers: the first one does."""
+"""The network's input of events and controls, and the base class of its layers."""
 
 import functools
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from perf_rnn.network import tensorflow_cpu
 
 
 class EventInput:
-    """Controls ++ the event's vector, and its product with a kernel without forming it."""
+    """The vector `controls ++ event`, and its product with a kernel, without forming the vector."""
 
     def __init__(
         self,
@@ -20,7 +20,7 @@ class EventInput:
         control_size: int,
         vectors: Sequence[Sequence[float]] | np.ndarray | None = None,
     ):
-        """Takes plain numbers, so that Keras can save the layer that holds this.
+        """Takes plain numbers, so that Keras can save a layer with it.
 
         Args:
           head_sizes: classes of each head.
@@ -34,12 +34,12 @@ class EventInput:
 
     @classmethod
     def of(cls, config: PerformanceRnnConfig) -> "EventInput":
-        """Returns how networks of `config` read."""
+        """Returns the input of networks of `config`."""
         encoding = config.encoding
         return cls(encoding.head_sizes, config.control_size, encoding.vectors)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the arguments of this as JSON can hold them."""
+        """Returns the constructor's arguments, JSON-able."""
         vectors = None if self.vectors is None else self.vectors.tolist()
         return {
             "head_sizes": self.head_sizes,
@@ -49,18 +49,18 @@ class EventInput:
 
     @property
     def size(self) -> int:
-        """Width of the vectors that a kernel is applied to."""
+        """Width of the vectors, and number of a kernel's rows."""
         width = sum(self.head_sizes) if self.vectors is None else self.vectors.shape[1]
         return self.control_size + width
 
     @property
     def kernel_initializer(self) -> keras.initializers.Initializer:
-        """What a kernel for these inputs starts with.
+        """Initializer of a kernel for these inputs.
 
-        The scale must not shrink with the kernel's number of rows as Keras's defaults have it: an
-        event is made of a few rows, and if these are small they leave the layers above next to
-        nothing to tell events apart by, and training stands still at first. Here the events'
-        products with a column vary by 0.5.
+        Keras's default scale shrinks with the number of rows. The product of a one-hot vector is
+        but one or a few of the rows; if these are small, the layers above hardly tell events
+        apart, and training makes no progress at first. Here the products of the events with a
+        column have a standard deviation of 0.5.
         """
         if self.vectors is None:
             squared_length = len(self.head_sizes)
@@ -74,7 +74,7 @@ class EventInput:
         Args:
           inputs: events, int32 [a, b, *event_shape], and controls, float32 [a, b, control_size].
           kernel: float32 [size, n], the controls' rows first.
-          dtype: in which large products are taken.
+          dtype: of the factors of a large matrix product, `float32` or `bfloat16`.
 
         Returns:
           float32 [a, b, n].
@@ -106,26 +106,26 @@ class EventInput:
         return keras.ops.concatenate([controls, vectors], axis=-1)
 
     def _places(self, events: Any) -> list[Any]:
-        """Where the ones of the one-hot vectors are, or the rows of `vectors`, for each head."""
+        """Returns for each head the places of the one-hot vectors' ones, or rows of `vectors`."""
         if len(self.head_sizes) == 1:
             return [events]
         firsts = np.cumsum([0, *self.head_sizes[:-1]]).tolist()
         return [events[..., head] + first for head, first in enumerate(firsts)]
 
 
-class EventLayer(keras.layers.Layer):
-    """Base of the layers whose inputs may be events and controls.
+class EventLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types.
+    """Base class of layers whose inputs may be events and controls.
 
     Call argument: `inputs`, float [batch, time, features], or, given an `event_input`, the list of
-    events, int32 [batch, time, *event_shape], and controls, float [batch, time, control_size]. What
-    enters and leaves a layer is float32 whatever its products are taken in.
+    events, int32 [batch, time, *event_shape], and controls, float [batch, time, control_size].
+    Inputs, outputs and weights of a layer are float32 under either dtype policy.
     """
 
     def __init__(
         self,
         units: int,
         event_input: EventInput | None = None,
-        products: str = "float32",
+        matmul_policy: str = "float32",
         **kwargs: Any,
     ):
         """Creates the layer.
@@ -133,25 +133,24 @@ class EventLayer(keras.layers.Layer):
         Args:
           units: width of its outputs.
           event_input: how events and controls are read, if those are the inputs.
-          products: dtype policy of the matrix products; `mixed_bfloat16` is fast where the
-            processor has it.
+          matmul_policy: Keras dtype policy of matrix products, `float32` or `mixed_bfloat16`.
           **kwargs: of `keras.layers.Layer`.
         """
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.units = units
         self.event_input = event_input
-        self.products = products
+        self.matmul_policy = matmul_policy
         self.kernel_initializer = (
             event_input.kernel_initializer if event_input else keras.initializers.LecunNormal()
         )
 
     def features(self, input_shape: Any) -> int:
-        """Returns the width of what a kernel is applied to."""
+        """Returns the number of a kernel's rows."""
         return self.event_input.size if self.event_input else input_shape[-1]
 
     def times(self, inputs: Any, kernel: Any) -> Any:
         """Returns the inputs' product with a kernel, in float32."""
-        dtype = keras.DTypePolicy(self.products).compute_dtype
+        dtype = keras.DTypePolicy(self.matmul_policy).compute_dtype
         if self.event_input:
             return self.event_input.times(inputs, kernel, dtype)
         return product(inputs, kernel, dtype)
@@ -161,7 +160,7 @@ class EventLayer(keras.layers.Layer):
             **super().get_config(),
             "units": self.units,
             "event_input": self.event_input and self.event_input.to_dict(),
-            "products": self.products,
+            "matmul_policy": self.matmul_policy,
         }
 
     @classmethod
@@ -171,6 +170,6 @@ class EventLayer(keras.layers.Layer):
 
 
 def product(x: Any, kernel: Any, dtype: str) -> Any:
-    """Returns x @ kernel in float32, the product taken in `dtype`."""
+    """Returns x @ kernel in float32, its factors rounded to `dtype`."""
     x, kernel = keras.ops.cast(x, dtype), keras.ops.cast(kernel, dtype)
     return keras.ops.cast(keras.ops.matmul(x, kernel), "float32")

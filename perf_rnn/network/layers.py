@@ -28,7 +28,7 @@ class LSTM(EventLayer):
             kernel_initializer=self.kernel_initializer,
             return_sequences=True,
             return_state=True,
-            dtype=self.products,
+            dtype=self.matmul_policy,
             name="lstm",
         )
 
@@ -68,7 +68,7 @@ class LSTM(EventLayer):
 
 @keras.saving.register_keras_serializable("perf_rnn")
 class InputProjection(EventLayer):
-    """inputs @ kernel + bias, which makes the inputs of a residual layer as wide as its outputs.
+    """inputs @ kernel + bias: makes the inputs of a residual layer as wide as its outputs.
 
     Call argument: `inputs`, see `EventLayer`. Returns float32 [batch, time, units].
     """

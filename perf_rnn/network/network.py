@@ -17,53 +17,55 @@ from perf_rnn.network.layers import LSTM, InputProjection
 
 
 def build_network(
-    config: PerformanceRnnConfig, hparams: HParams, products: str = "float32"
+    config: PerformanceRnnConfig, hparams: HParams, dtype_policy: str = "float32"
 ) -> keras.Model:
     """Builds a Performance RNN.
 
     The model takes `[events, controls, states]` and returns `[logits, states]`: `events` int32
     [batch, time, *event_shape]; `controls` float32 [batch, time, control_size], those of the event
     after each; `logits` float32 [batch, time, num_classes] for the event after each, the heads side
-    by side; `states` a list of float32 [batch, n], after the last step where returned. Whether
-    state is carried is up to the caller, see `zero_states`.
+    by side; `states` a list of float32 [batch, n], before the first step and after the last. At
+    the beginning of a performance these are `zero_states`.
 
     States are in order hidden_0, cell_0, hidden_1, ...; where the first layer has attention, its
     context and memory follow cell_0, see `AttentionLSTM`.
 
-    The stack is that of Magenta 2.1.4: attention is of the first layer alone; with residual
+    The stack is that of Magenta 2.1.4: only the first layer has attention; with residual
     connections a layer's input, projected where it is not as wide, is added to its output.
 
     Args:
       config: what the network reads and predicts.
       hparams: the stack: `rnn_layer_sizes`, `attn_length`, `residual_connections` and
         `dropout_keep_prob`, the share of each layer's outputs kept while training.
-      products: Keras dtype policy of the matrix products, `float32` or `mixed_bfloat16`.
+      dtype_policy: Keras dtype policy of the matrix products, `float32` or `mixed_bfloat16`.
     """
     events = keras.Input((None, *config.encoding.event_shape), dtype="int32", name="events")
     controls = keras.Input((None, config.control_size), name="controls")
     states, new_states = [], []
     x: Any = [events, controls]
-    reader: EventInput | None = EventInput.of(config)
+    event_input: EventInput | None = EventInput.of(config)
     width = None
     for n, units in enumerate(hparams.rnn_layer_sizes):
         if hparams.residual_connections and units != width:
-            x = InputProjection(units, reader, products, name=f"input_projection_{n}")(x)
-            reader = None
+            x = InputProjection(units, event_input, dtype_policy, name=f"input_projection_{n}")(x)
+            event_input = None
         layer: Any
         if hparams.attn_length and n == 0:
-            layer = AttentionLSTM(units, hparams.attn_length, reader, products, name=f"lstm_{n}")
+            layer = AttentionLSTM(
+                units, hparams.attn_length, event_input, dtype_policy, name=f"lstm_{n}"
+            )
         else:
-            layer = LSTM(units, reader, products, name=f"lstm_{n}")
+            layer = LSTM(units, event_input, dtype_policy, name=f"lstm_{n}")
         state = [keras.Input((size,), name=f"{part}_{n}") for part, size in layer.state_sizes]
         y, *new_state = layer(x, *state)
         if hparams.residual_connections:
             y = keras.layers.Add(name=f"residual_{n}")([x, y])
         if hparams.dropout_keep_prob < 1:
             y = keras.layers.Dropout(1 - hparams.dropout_keep_prob, name=f"dropout_{n}")(y)
-        x, reader, width = y, None, units
+        x, event_input, width = y, None, units
         states += state
         new_states += new_state
-    logits = keras.layers.Dense(config.num_classes, dtype=products, name="logits")(x)
+    logits = keras.layers.Dense(config.num_classes, dtype=dtype_policy, name="logits")(x)
     logits = keras.layers.Activation("linear", dtype="float32", name="logits_float32")(logits)
     return keras.Model([events, controls, states], [logits, new_states], name="performance_rnn")
 
@@ -74,41 +76,15 @@ def zero_states(network: keras.Model, batch_size: int) -> list[np.ndarray]:
     return [np.zeros((batch_size, state.shape[1]), np.float32) for state in states]
 
 
-def fast_products() -> str:
-    """Returns the dtype policy in which this machine takes matrix products fastest.
-
-    That is `mixed_bfloat16` where the processor has instructions for it, else `float32`.
-    """
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-        fast = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
-    elif tf.config.list_logical_devices("TPU"):
-        fast = True
-    else:
-        fast = any(name in _cpu_features() for name in ("avx512_bf16", "amx_bf16"))
-    return "mixed_bfloat16" if fast else "float32"
-
-
-def _cpu_features() -> set[str]:
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            return set(file.read().split())
-    except FileNotFoundError:  # Only Linux has it.
-        return set()
-
-
-def network_from_model(model: Model, products: str = "float32") -> keras.Model:
-    """Returns a model's network; `products` as `build_network` has it."""
+def network_from_model(model: Model, dtype_policy: str = "float32") -> keras.Model:
+    """Returns a model's network; `dtype_policy` as in `build_network`."""
     bundle = model.bundle
     hparams = HParams(
         rnn_layer_sizes=tuple(bundle.layer_sizes),
         attn_length=bundle.attn_length,
         residual_connections=bundle.residual_connections,
     )
-    network = build_network(model.config, hparams, products)
+    network = build_network(model.config, hparams, dtype_policy)
     load_bundle(network, bundle)
     return network
 
@@ -152,13 +128,13 @@ def bundle_from_network(
     bundle_description: str = "",
     extra: Mapping[str, Any] | None = None,
 ) -> Bundle:
-    """Returns the bundle that holds `network`'s weights.
+    """Returns the bundle of `network`'s weights.
 
     Args:
-      network: what `build_network` made.
+      network: from `build_network`.
       config: the config it was trained under.
-      bundle_description: what its reader should know.
-      extra: facts that ride along, JSON-able; the library's version is added.
+      bundle_description: text for users of the bundle.
+      extra: metadata, JSON-able; the library's version is added.
     """
     layers = {layer.name: layer for layer in network.layers}
     count = sum(name.startswith("lstm_") for name in layers)

@@ -1,4 +1,4 @@
-"""Warm start: a bundle's weights as the beginning of a network, of another config if need be."""
+"""Warm start: a network's initial weights from a bundle, of the same config or another."""
 
 import dataclasses
 from collections.abc import Hashable
@@ -15,17 +15,17 @@ from perf_rnn.network.network import bundle_from_network, load_bundle
 
 
 def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle: Bundle) -> None:
-    """Sets `network`'s weights to those of `bundle`, as far as they mean the same.
+    """Initializes `network` with the weights of `bundle`.
 
-    Where the configs differ, the classes that both have carry over, and so do the control signals:
-    `performance` has all classes of `performance_with_dynamics` but the velocities. What the bundle
-    lacks begins as follows: controls without an effect, classes with the weights that `network`
-    has. From the modulo encoding to one-hot events, predictions stay the same.
+    Shared weights are copied: those of the classes and control signals that both configs have.
+    `performance` for example has all classes of `performance_with_dynamics` but the velocities.
+    Weights of new controls start at zero; those of new classes keep the values in `network`. From
+    the modulo encoding to one-hot events, predictions stay the same.
 
     Args:
-      network: what `build_network` made.
-      config: the network's.
-      bundle: of any config, found by its id.
+      network: from `build_network`.
+      config: of the network.
+      bundle: of any config, which its id tells.
 
     Raises:
       ValueError: the bundle is another model's, its layers are not the network's, or its events
@@ -39,15 +39,15 @@ def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle:
         source.encoding.vectors is None and config.encoding.vectors is not None
     ):
         raise PerfRnnError(
-            f"the bundle's config {source.key!r} cannot be a start for {config.key!r}: its events "
-            "are encoded in another way"
+            f"a network of config {config.key!r} cannot start from a bundle of {source.key!r}: its "
+            "events are encoded in another way"
         )
     first = _transfer_first_layer(bundle.layers[0], fresh.layers[0], source, config)
     merged = dataclasses.replace(
         fresh,
         layers=(first, *bundle.layers[1:]),
-        output_kernel=_carry_over(bundle.output_kernel.T, fresh.output_kernel.T, *names).T,
-        output_bias=_carry_over(bundle.output_bias, fresh.output_bias, *names),
+        output_kernel=_copy_shared_rows(bundle.output_kernel.T, fresh.output_kernel.T, *names).T,
+        output_bias=_copy_shared_rows(bundle.output_bias, fresh.output_bias, *names),
     )
     load_bundle(network, merged)
 
@@ -64,12 +64,12 @@ def _check_layers(fresh: Bundle, bundle: Bundle) -> None:
     needed = [f"{name}={value}" for name, value in hparams(bundle).items() if value != ours[name]]
     if needed:
         raise PerfRnnError(
-            f"the bundle's layers are not the network's; give --hparams={','.join(needed)}"
+            f"the bundle's layers differ from the network's; give --hparams={','.join(needed)}"
         )
 
 
 def _input_names(config: PerformanceRnnConfig) -> list[Hashable]:
-    """What each of the network's inputs means."""
+    """Returns a name for the meaning of each input."""
     conditioning, encoding = config.conditioning, config.encoding
     flag = ["disabled"] if conditioning.optional else []
     signals = [(signal.name, n) for signal in conditioning.signals for n in range(signal.size)]
@@ -78,10 +78,10 @@ def _input_names(config: PerformanceRnnConfig) -> list[Hashable]:
     return [*flag, *signals, *(("vector", encoding.codec, n) for n in range(encoding.width))]
 
 
-def _carry_over(
+def _copy_shared_rows(
     old: np.ndarray, fresh: np.ndarray, old_names: list[Hashable], names: list[Hashable]
 ) -> np.ndarray:
-    """Returns `fresh` with the rows whose names `old` has too replaced by those."""
+    """Returns `fresh`, with the rows that `old` has too, by their names, copied from it."""
     places = {name: place for place, name in enumerate(old_names)}
     result = fresh.copy()
     for row, name in enumerate(names):
@@ -96,7 +96,7 @@ def _input_kernel(
     source: PerformanceRnnConfig,
     config: PerformanceRnnConfig,
 ) -> np.ndarray:
-    """Returns the kernel [inputs of `config`, n] from one of `source` and a fresh one."""
+    """Returns the kernel [inputs of `config`, n], from one of `source` and an untrained one."""
     encoding = source.encoding
     if encoding.vectors is not None and config.encoding.vectors is None:
         controls, rows = np.split(old, [source.control_size])
@@ -104,7 +104,7 @@ def _input_kernel(
         source = dataclasses.replace(source, encoding=EventEncoding(encoding.codec))
     fresh = fresh.copy()
     fresh[: config.control_size] = 0
-    return _carry_over(old, fresh, _input_names(source), _input_names(config))
+    return _copy_shared_rows(old, fresh, _input_names(source), _input_names(config))
 
 
 def _transfer_first_layer(
@@ -113,7 +113,7 @@ def _transfer_first_layer(
     source: PerformanceRnnConfig,
     config: PerformanceRnnConfig,
 ) -> LstmLayer:
-    """Returns `layer` with the inputs of `config`."""
+    """Returns `layer`, its inputs those of `config`."""
     if layer.input_projection and fresh.input_projection:
         old, new = layer.input_projection, fresh.input_projection
         projection = Projection(_input_kernel(old.kernel, new.kernel, source, config), old.bias)
@@ -133,7 +133,7 @@ def _transfer_attention(
     source: PerformanceRnnConfig,
     config: PerformanceRnnConfig,
 ) -> LstmLayer:
-    """Returns `layer`, whose attention has no projection around it, with the inputs of `config`."""
+    """Returns `layer`, with attention but no input projection, its inputs those of `config`."""
     width, needed = len(layer.kernel), len(fresh.kernel)
     if width > needed:
         raise PerfRnnError(
@@ -145,7 +145,7 @@ def _transfer_attention(
     kernel[:needed, :width] = _input_kernel(rows, kernel[:needed, :width], source, config)
     kernel[needed:, :width] = context_rows
     bias[:width] = old.input.bias
-    # What makes it wider has no effect at first.
+    # The added width starts without an effect.
     lstm_kernel = np.zeros_like(fresh.kernel)
     lstm_kernel[:width] = layer.kernel
     attention = dataclasses.replace(old, input=Projection(kernel, bias))

@@ -106,6 +106,26 @@ def load_libraries() -> None:
         tf.config.list_physical_devices()
 
 
+def load_keras() -> None:
+    """Imports Keras and its backend without TensorFlow's messages; takes seconds.
+
+    Raises:
+      PerfRnnError: the backend is not installed.
+    """
+    with _silent_stderr():
+        try:
+            import keras
+        except ModuleNotFoundError as error:
+            raise PerfRnnError(
+                f"Keras needs {error.name}, which is not installed; install it, or set "
+                "KERAS_BACKEND to another backend: tensorflow or jax"
+            ) from error
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+
+
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Prints rows of cells in columns, two spaces apart; all but the first are aligned right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -65,7 +65,7 @@ def main() -> None:
 
     output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
     if output_file:
-        # Before the work, not after it, is when to say that a file cannot be written.
+        # A file that cannot be written is reported before the work.
         if os.path.isdir(output_file):
             raise IsADirectoryError(f"{output_file}: is a directory, not a file")
         tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))
@@ -82,8 +82,6 @@ def _evaluate() -> dict[str, Any]:
     from perf_rnn.data import splits
     from perf_rnn.data.whole_pieces import read_whole_pieces
 
-    if FLAGS.run_dir:
-        cli.load_libraries()
     model = models.choose_model(FLAGS.config, FLAGS.bundle_file, FLAGS.run_dir)
     config = model.config
     names = None
@@ -93,7 +91,7 @@ def _evaluate() -> dict[str, Any]:
     groups = None
     if FLAGS.resample_by == "folder":
         groups = [os.path.dirname(piece.name) for piece in whole.pieces]
-    cli.load_libraries()
+    cli.load_keras()
     from perf_rnn.network.network import network_from_model
     from perf_rnn.training import piece_evaluation
 

@@ -207,8 +207,6 @@ def _options(model: "Model") -> "GenerationOptions":
 def main() -> None:
     if FLAGS.save_generator_bundle and not (FLAGS.run_dir and FLAGS.bundle_file):
         raise PerfRnnError("--save_generator_bundle needs --run_dir and --bundle_file")
-    if FLAGS.run_dir:
-        cli.load_libraries()
     model = _model()
     if FLAGS.save_generator_bundle:
         _save(model)

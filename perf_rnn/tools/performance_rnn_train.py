@@ -1,21 +1,27 @@
 """Trains a Performance RNN, or evaluates the checkpoints that a training run writes."""
 
+from __future__ import annotations
+
 import dataclasses
 import os
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags, logging
 
 from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
+if TYPE_CHECKING:
+    from perf_rnn.data.examples import EventRecords
+    from perf_rnn.training.run_dir import RunDir, RunSettings
+
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "run_dir",
     "/tmp/performance_rnn/logdir/run1",
-    "The run's directory: train/ holds checkpoints and summaries, eval/ the evaluation's. A run "
-    "that is there goes on from its newest checkpoint.",
+    "The run's directory: train/ holds checkpoints and summaries, eval/ the evaluation's. An "
+    "existing run continues from its newest checkpoint.",
 )
 flags.DEFINE_string(
     "config", None, "Config of the model; default: the run's, or performance for a new run."
@@ -30,7 +36,7 @@ flags.DEFINE_integer("window", 160, "Events that a row advances in one step.", l
 flags.DEFINE_bool(
     "carry_state",
     True,
-    "Whether the LSTM's state goes on from one window of a segment to the next.",
+    "Whether the LSTM's state is carried from one window of a segment to the next.",
 )
 flags.DEFINE_integer(
     "seed",
@@ -79,18 +85,21 @@ flags.DEFINE_enum(
     "mixed_precision",
     "auto",
     ["auto", "off"],
-    "auto takes matrix products in bfloat16 where the processor is fast at it.",
+    "auto: matrix products in bfloat16 where the processor has instructions for it.",
 )
 flags.DEFINE_enum(
-    "strategy", "one_device", ["one_device", "mirrored"], "mirrored shares the batch over all GPUs."
+    "strategy",
+    "one_device",
+    ["one_device", "mirrored"],
+    "mirrored shares each batch over all GPUs.",
 )
 flags.DEFINE_string("tpu", None, "Name of a TPU to train on ('local' on a TPU virtual machine).")
 
 
-def _settings(run: Any) -> Any:
-    """What the flags ask for; flags that are not given come from the run, if there is one.
+def _settings(run: RunDir) -> RunSettings:
+    """Returns the settings that the flags give, the rest from the run, if there is one.
 
-    Of augmentation this is what the run has: what is asked for may depend on the data.
+    The augmentation is always the run's: what the flag asks for may depend on the data.
     """
     from perf_rnn.configs import get_config
     from perf_rnn.training.run_dir import RunSettings
@@ -116,15 +125,15 @@ def main() -> None:
     run = RunDir(FLAGS.run_dir)
     settings = _settings(run)
     if FLAGS.eval:
-        cli.load_libraries()
         _evaluate_checkpoints(run)
     else:
         run.check(settings)
-        _train(run, settings)
+        with run.locked():
+            _train(run, settings)
 
 
-def _augmentation(run: Any, records: Any) -> bool:
-    """Whether a run that reads `records` is to augment them."""
+def _augmentation(run: RunDir, records: EventRecords) -> bool:
+    """Returns whether a run augments `records`."""
     made_with = run.settings()
     if made_with and not FLAGS["augmentation"].present:
         wanted = made_with.augmentation
@@ -153,21 +162,23 @@ def _segments(pattern: str, config_key: str, limit: int = 0) -> Any:
     return segments
 
 
-def _strategy() -> Any:
+def _devices() -> Any:
     import tensorflow as tf
 
-    from perf_rnn.training import trainer as training
+    from perf_rnn.training import tensorflow_step
 
     if FLAGS.tpu is not None:
         try:
             resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(FLAGS.tpu)
         except (tf.errors.OpError, ValueError, OSError) as error:
             raise PerfRnnError(f"--tpu={FLAGS.tpu}: no such TPU ({error})") from error
-        return tf.distribute.TPUStrategy(resolver)
-    return training.mirrored_strategy() if FLAGS.strategy == "mirrored" else None
+        return tensorflow_step.Devices(tf.distribute.TPUStrategy(resolver))
+    if FLAGS.strategy == "mirrored":
+        return tensorflow_step.Devices.mirrored()
+    return tensorflow_step.Devices()
 
 
-def _train(run: Any, settings: Any) -> None:
+def _train(run: RunDir, settings: RunSettings) -> None:
     segments = _segments(FLAGS.sequence_example_file, settings.config)
     settings = dataclasses.replace(settings, augmentation=_augmentation(run, segments))
     run.check(settings)
@@ -181,56 +192,51 @@ def _train(run: Any, settings: Any) -> None:
 
         warm_start = load_model(FLAGS.warm_start_bundle_file)
 
-    cli.load_libraries()  # Takes seconds; what cannot be read has been found.
+    cli.load_keras()  # Takes seconds: unreadable input has been reported before.
     from perf_rnn.configs import get_config
-    from perf_rnn.network import network
     from perf_rnn.network.warm_start import transfer_weights
+    from perf_rnn.training import backend
     from perf_rnn.training import trainer as training
+    from perf_rnn.training.checkpoints import list_checkpoints
 
-    strategy = _strategy()
-    products = network.fast_products() if FLAGS.mixed_precision == "auto" else "float32"
+    config = get_config(settings.config)
+    dtype_policy = "float32"
+    if FLAGS.mixed_precision == "auto":
+        dtype_policy = backend.load().fast_dtype_policy()
     trainer = training.Trainer(
-        segments,
-        settings,
-        run.train_dir,
-        FLAGS.num_checkpoints,
-        products,
-        strategy,
+        segments, settings, run.train_dir, FLAGS.num_checkpoints, dtype_policy, _devices()
     )
-    if warm_start and trainer.step.numpy() == 0:
-        transfer_weights(trainer.network, get_config(settings.config), warm_start.bundle)
+    if warm_start and trainer.step == 0:
+        transfer_weights(trainer.network, config, warm_start.bundle)
         logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
     samples = None
     if FLAGS.sample_seconds:
         from perf_rnn.training.samples import SampleWriter
 
-        config = get_config(settings.config)
         samples = SampleWriter(run, config, segments, FLAGS.sample_seconds)
     run.write(settings)
     logging.info(
-        "Training %s, layers %s, %s weights, products in %s, on %d device(s), from step %d, "
+        "Training %s, layers %s, %s weights, dtype policy %s, on %d device(s), from step %d, "
         "%s augmentation.",
         settings.config,
         list(settings.hparams.rnn_layer_sizes),
         f"{trainer.network.count_params():,}",
-        products,
-        trainer.strategy.num_replicas_in_sync,
-        trainer.step.numpy(),
+        dtype_policy,
+        trainer.devices.count,
+        trainer.step,
         "with" if settings.augmentation else "without",
     )
-
     logging.info("To watch it: tensorboard --logdir=%s", shlex.quote(run.path))
 
-    # Evaluated in float32, whatever the training's products are taken in.
+    # In float32, whatever the dtype policy of the training.
     evaluated = _network_to_evaluate(settings)
 
     def after_checkpoint() -> None:
-        step = int(trainer.step.numpy())
         if samples:
-            samples.write(trainer.network, step)
+            samples.write(trainer.network, trainer.step)
         if eval_segments is not None:
             evaluated.set_weights(trainer.network.get_weights())
-            _evaluate(run, settings, evaluated, eval_segments, step)
+            _evaluate(run, settings, evaluated, eval_segments, trainer.step)
 
     schedule = training.Schedule(
         FLAGS.num_training_steps, FLAGS.summary_frequency, FLAGS.checkpoint_seconds
@@ -238,8 +244,8 @@ def _train(run: Any, settings: Any) -> None:
     try:
         trainer.train(schedule, after_checkpoint)
     finally:
-        print(f"{run.path}: at step {trainer.step.numpy()}, checkpoints in {run.train_dir}")
-        if run.latest_checkpoint():
+        print(f"{run.path}: at step {trainer.step}, checkpoints in {run.train_dir}")
+        if list_checkpoints(run.train_dir):
             _print_what_next(run.path)
 
 
@@ -252,27 +258,28 @@ def _print_what_next(run_dir: str) -> None:
     print(f"  {generate} --save_generator_bundle --bundle_file={bundle_file}")
 
 
-def _network_to_evaluate(settings: Any) -> Any:
+def _network_to_evaluate(settings: RunSettings) -> Any:
     from perf_rnn.configs import get_config
     from perf_rnn.network.network import build_network
 
     return build_network(get_config(settings.config), settings.hparams)
 
 
-def _evaluate_checkpoints(run: Any) -> None:
-    import tensorflow as tf
-
-    from perf_rnn.training.run_dir import restore_weights
-
+def _evaluate_checkpoints(run: RunDir) -> None:
+    """Evaluates the newest checkpoint, waits for the next one, and so on."""
     if run.settings() is None:
         logging.warning("%s: no training run here yet; waiting for one.", run.path)
+    cli.load_keras()
+    from perf_rnn.training.checkpoints import new_checkpoints, restore_weights
+
     segments = evaluated = None
-    for checkpoint in tf.train.checkpoints_iterator(run.train_dir, min_interval_secs=5):
-        # A run may only now have begun, so what it was made with is not known before.
+    for checkpoint in new_checkpoints(run.train_dir):
+        # The run may have begun only now, so its settings are read here.
         settings = _settings(run)
         if made_with := run.settings():
-            asked = {"config": settings.config, "hparams": settings.hparams}
-            run.check(dataclasses.replace(made_with, **asked))
+            run.check(
+                dataclasses.replace(made_with, config=settings.config, hparams=settings.hparams)
+            )
         if segments is None:
             pattern, limit = FLAGS.sequence_example_file, FLAGS.num_eval_examples
             segments = _segments(pattern, settings.config, limit)
@@ -283,12 +290,11 @@ def _evaluate_checkpoints(run: Any) -> None:
             return
 
 
-def _evaluate(run: Any, settings: Any, network: Any, segments: Any, step: int) -> None:
-    import tensorflow as tf
-
+def _evaluate(run: RunDir, settings: RunSettings, network: Any, segments: Any, step: int) -> None:
     from perf_rnn import progress
     from perf_rnn.configs import get_config
     from perf_rnn.training.evaluation import evaluate
+    from perf_rnn.training.summaries import SummaryWriter
 
     metrics = evaluate(
         network,
@@ -298,8 +304,8 @@ def _evaluate(run: Any, settings: Any, network: Any, segments: Any, step: int) -
         settings.window,
         settings.carry_state,
     )
-    with tf.summary.create_file_writer(run.eval_dir).as_default(step=step):
-        metrics.write_summaries()
+    with SummaryWriter(run.eval_dir) as writer:
+        metrics.write_summaries(writer, step)
     facts = ", ".join(f"{name} {value}" for name, value in metrics.to_text().items())
     progress.say(f"Evaluation at step {step}: {facts}, over {metrics.num_events:.0f} events")
 

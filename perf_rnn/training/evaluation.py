@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data.batches import Batch, WindowBatches
 from perf_rnn.data.examples import EventSequence
 from perf_rnn.network.network import zero_states
+from perf_rnn.training import backend
 from perf_rnn.training.metrics import Metrics, event_scores
 
 
@@ -55,16 +55,17 @@ def score_windows(
 
     The arguments are those of `evaluate`; `batches` are of `batch_size` rows.
     """
-    states = [tf.constant(state) for state in zero_states(network, batch_size)]
 
-    @tf.function
-    def step(states, inputs, controls, labels, keep_state):  # type: ignore[no-untyped-def]
-        states = [state * keep_state[:, tf.newaxis] for state in states]
-        logits, states = network([inputs, controls, states], training=False)
+    def scores(forward, inputs, controls, labels, keep_state, states):  # type: ignore[no-untyped-def]
+        states = [state * keep_state[:, None] for state in states]
+        logits, states = forward([inputs, controls, states])
         return event_scores(logits, labels, config.encoding.head_sizes), states
 
+    compiled = backend.load().compile_forward(network, scores)
+    to_tensor = keras.ops.convert_to_tensor
+    states = [to_tensor(state) for state in zero_states(network, batch_size)]
     for batch in batches:
         keep_state = batch.keep_state if carry_state else 0 * batch.keep_state
         arrays = batch.inputs, batch.controls, batch.labels, keep_state
-        (nll, right), states = step(states, *(tf.constant(array) for array in arrays))
-        yield batch, nll.numpy(), right.numpy()
+        (nll, right), states = compiled(*map(to_tensor, arrays), states)
+        yield batch, np.asarray(nll), np.asarray(right)

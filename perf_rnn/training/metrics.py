@@ -1,9 +1,13 @@
 """What training and evaluation measure: NLL and accuracy of the next event."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perf_rnn.training.summaries import SummaryWriter
 
 
 def event_scores(logits: Any, labels: Any, head_sizes: Sequence[int]) -> tuple[Any, Any]:
@@ -20,36 +24,32 @@ def event_scores(logits: Any, labels: Any, head_sizes: Sequence[int]) -> tuple[A
       (nll, right): float32 [batch, time, heads]; the NLL in nats, and 1 where the most probable
       class was right, else 0.
     """
-    import tensorflow as tf
+    from keras import ops
 
     nll, right = [], []
-    labels = tf.reshape(labels, [*labels.shape[:2], len(head_sizes)])
-    for head, part in enumerate(tf.split(logits, list(head_sizes), axis=-1)):
-        label = labels[..., head]
-        nll.append(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=part))
-        best = tf.argmax(part, axis=-1, output_type=tf.int32)
-        right.append(tf.cast(tf.equal(best, label), tf.float32))
-    return tf.stack(nll, axis=-1), tf.stack(right, axis=-1)
+    labels = ops.reshape(labels, (*labels.shape[:2], len(head_sizes)))
+    for head, end in enumerate(itertools.accumulate(head_sizes)):
+        part, label = logits[..., end - head_sizes[head] : end], labels[..., head]
+        nll.append(ops.sparse_categorical_crossentropy(label, part, from_logits=True))
+        best = ops.cast(ops.argmax(part, axis=-1), "int32")
+        right.append(ops.cast(ops.equal(best, label), "float32"))
+    return ops.stack(nll, axis=-1), ops.stack(right, axis=-1)
 
 
 def batch_sums(logits: Any, labels: Any, weights: Any, head_sizes: Sequence[int]) -> Any:
-    """Returns float32 [4]: what `Metrics` adds up, over a batch.
+    """Returns float32 [4], the sums that `Metrics` holds, over a batch.
 
     Args:
-      logits, labels, head_sizes: as `event_scores` takes them.
+      logits, labels, head_sizes: as in `event_scores`.
       weights: float32 [batch, time], 0 in padding.
     """
-    import tensorflow as tf
+    from keras import ops
 
     nll, right = event_scores(logits, labels, head_sizes)
-    events = tf.reduce_sum(weights)
-    return tf.stack(
-        [
-            tf.reduce_sum(nll * weights[..., tf.newaxis]),
-            tf.reduce_sum(right * weights[..., tf.newaxis]),
-            events,
-            events * len(head_sizes),
-        ]
+    events = ops.sum(weights)
+    weights = ops.expand_dims(weights, -1)
+    return ops.stack(
+        [ops.sum(nll * weights), ops.sum(right * weights), events, events * len(head_sizes)]
     )
 
 
@@ -106,12 +106,10 @@ class Metrics:
         """Share of predictions that were right."""
         return self.num_right / max(self.num_predictions, 1)
 
-    def write_summaries(self) -> None:
-        """Writes the scalars to TensorFlow's default summary writer, at its step."""
-        import tensorflow as tf
-
+    def write_summaries(self, writer: "SummaryWriter", step: int) -> None:
+        """Writes the figures as scalars."""
         for name in ("loss", "nll", "perplexity", "accuracy"):
-            tf.summary.scalar(name, getattr(self, name))
+            writer.scalar(name, getattr(self, name), step)
 
     def to_text(self) -> dict[str, str]:
         """Returns the figures as a person reads them, by name."""

@@ -210,7 +210,7 @@ class _Cells:
 
     def __init__(self, sums: PieceSums, positions: slice, kinds: list[int]):
         def total(table: NDArray[np.float64]) -> NDArray[np.float64]:
-            return table[:, positions][:, :, kinds].sum(axis=(1, 2))
+            return np.asarray(table[:, positions][:, :, kinds].sum(axis=(1, 2)))
 
         self.nll, self.num_right = total(sums.nll), total(sums.num_right)
         self.num_predictions = total(sums.num_predictions)

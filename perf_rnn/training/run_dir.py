@@ -1,17 +1,21 @@
-"""A training run's directory: what it was made with, and its checkpoints.
+"""A training run's directory: its settings, its lock and its paths.
 
 `RUN_DIR/run.json` says which config, hyperparameters and window the run has; `RUN_DIR/train` holds
-checkpoints and TensorBoard summaries; `RUN_DIR/eval` holds the evaluation's summaries,
-`RUN_DIR/sample` and `RUN_DIR/data` those of `samples`.
+checkpoints, the newest one's network as a bundle, and TensorBoard summaries; `RUN_DIR/eval` holds
+the evaluation's summaries, `RUN_DIR/sample` and `RUN_DIR/data` those of `samples`.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
+import pathlib
+from collections.abc import Iterator
 from typing import Any
 
+from absl import logging
+
 from bundles.errors import PerfRnnError
-from perf_rnn.configs import PerformanceRnnConfig, get_config
 from perf_rnn.data.json_files import write_json
 from perf_rnn.hparams import HParams
 
@@ -92,60 +96,35 @@ class RunDir:
         values = {**vars(settings), "hparams": settings.hparams.to_dict()}
         write_json(self._settings_path, values)
 
-    def latest_checkpoint(self) -> str | None:
-        """Returns the newest checkpoint's path, or None."""
-        import tensorflow as tf
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the directory and holds it for one training; removes what a killed one left.
 
-        return tf.train.latest_checkpoint(self.train_dir)
-
-    def load_network(self) -> tuple[Any, PerformanceRnnConfig, int]:
-        """Builds the run's network with the newest checkpoint's weights.
-
-        Returns:
-          The Keras network, its config and the training steps it has seen.
+        The operating system releases the lock when the process ends, however it ends. Windows has
+        no such lock, so there nothing is held.
 
         Raises:
-          ValueError: there is no run here, it has no checkpoint yet, or that cannot be read.
+          PerfRnnError: another training holds it.
+          OSError: it cannot be made.
         """
-        from perf_rnn.network.network import build_network
+        os.makedirs(self.train_dir, exist_ok=True)
+        with open(os.path.join(self.path, "lock"), "w", encoding="utf-8") as file:
+            if os.name == "posix":
+                import fcntl
 
-        settings = self.settings()
-        checkpoint = self.latest_checkpoint()
-        if settings is None or checkpoint is None:
-            raise PerfRnnError(f"{self.path}: no checkpoint of a training run here")
-        config = get_config(settings.config)
-        network = build_network(config, settings.hparams)
-        return network, config, restore_weights(network, checkpoint)
-
-
-def restore_weights(network: Any, checkpoint: str) -> int:
-    """Sets `network`'s weights from a training checkpoint; returns the step it was saved at.
-
-    Raises:
-      ValueError: the checkpoint cannot be read, or is another network's.
-    """
-    import tensorflow as tf
-
-    step = tf.Variable(0, dtype=tf.int64)
-    restore(tf.train.Checkpoint(network=network, step=step), checkpoint)
-    return int(step.numpy())
-
-
-def restore(objects: Any, checkpoint: str) -> None:
-    """Restores a `tf.train.Checkpoint`, which may be part of what was saved.
-
-    Raises:
-      ValueError: the checkpoint cannot be read, or is of other objects.
-    """
-    import tensorflow as tf
-
-    try:
-        objects.restore(checkpoint).expect_partial().assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise PerfRnnError(
-            f"{checkpoint}: damaged, or another network's checkpoint ({reason})"
-        ) from error
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise PerfRnnError(
+                        f"{self.path}: another training is using this directory; wait for its end, "
+                        "or give another --run_dir"
+                    ) from None
+                except OSError as error:  # Some network file systems have no locks.
+                    logging.warning("%s: cannot be locked (%s).", self.path, error)
+            # The temporary files of `atomic_path`.
+            for temporary in pathlib.Path(self.train_dir).glob(f".{'?' * 16}.*"):
+                temporary.unlink()
+            yield
 
 
 def _flatten(settings: RunSettings) -> dict[str, Any]:

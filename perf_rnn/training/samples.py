@@ -1,9 +1,9 @@
-"""What a network in training sounds like so far, for TensorBoard.
+"""Samples of a network in training, for TensorBoard.
 
-`RUN_DIR/sample` gets a piece now and then, drawn with always the same seed: its sound, its piano
-roll and what its events are. `RUN_DIR/data` gets what those of the training data are. To
-TensorBoard the two are runs like train and eval: their shares are curves of one plot, their
-histograms lie side by side.
+At each checkpoint a piece is generated, always with the same seed. `RUN_DIR/sample` gets its sound,
+its piano roll and the distributions of its events; `RUN_DIR/data` gets the distributions of the
+training data's events. TensorBoard shows the two as runs like train and eval, so that their
+histograms can be compared.
 """
 
 import io
@@ -24,6 +24,7 @@ from perf_rnn.notes.arrays import NoteArrays
 from perf_rnn.rendering.audio import SAMPLE_RATE, Synthesizer, write_wav
 from perf_rnn.rendering.piano_roll import to_png
 from perf_rnn.training.run_dir import RunDir
+from perf_rnn.training.summaries import SummaryWriter
 
 SEED = 0
 
@@ -34,7 +35,7 @@ _MOST_BUCKETS = 128
 
 
 class SampleWriter:
-    """Writes samples of a network in training, and what they are to be measured by."""
+    """Writes samples of a network in training, and the training data's distributions."""
 
     def __init__(
         self,
@@ -43,12 +44,12 @@ class SampleWriter:
         segments: Sequence[EventSequence],
         seconds: float = 10.0,
     ):
-        """Looks at the data. Where nothing here plays MIDI, samples are without sound.
+        """Reads the data. Where no synthesizer is installed, samples are without sound.
 
         Args:
-          run: where the summaries go.
+          run: its directories get the summaries.
           config: of the network.
-          segments: training data, read by number; a hundred of them, evenly spread, stand for it.
+          segments: training data, read by number; a hundred of them, evenly spread, are read.
           seconds: length of each sample.
         """
         self._run, self._config = run, config
@@ -63,46 +64,44 @@ class SampleWriter:
             logging.warning("Samples are without sound: %s", error)
 
     def write(self, network: Any, step: int) -> None:
-        """Draws the sample of a Keras network that has been trained for `step` steps.
+        """Writes the sample of a Keras network that has been trained for `step` steps.
 
-        It is the piece that `performance_rnn_generate --seed=0` plays first, with controls, if the
-        model has any, at their defaults.
+        It is the first piece of `performance_rnn_generate --seed=0`, with the default controls.
         """
-        import tensorflow as tf
-        from tensorboard.plugins.audio import metadata
-
         from perf_rnn.network.network import bundle_from_network
 
         model = Model(bundle_from_network(network, self._config), self._config)
         (piece,) = generate_pieces(model, GenerationOptions(self._num_steps, 1, SEED))
-        # Not in the run's train directory: of each, TensorBoard follows one open file.
-        with tf.summary.create_file_writer(self._run.sample_dir).as_default(step=step):
-            png = to_png(piece.notes, title=f"{self._config.key}, step {step}")
-            tf.summary.image("piano_roll", tf.io.decode_png(png)[tf.newaxis])
+        # TensorBoard reads only the newest event file of a directory, so each kind has its own.
+        with SummaryWriter(self._run.sample_dir) as writer:
+            title = f"{self._config.key}, step {step}"
+            writer.image("piano_roll", to_png(piece.notes, title=title), step)
             if self._synthesizer:
-                wav = _to_small_wav(piece.notes, self._synthesizer)
-                # tf.summary.audio writes the same, but makes oneDNN complain on stderr.
-                is_wav = metadata.create_summary_metadata(None, "", metadata.Encoding.Value("WAV"))
-                tf.summary.write("sound", tf.constant([[wav, b""]]), metadata=is_wav)
-            self._write_values(self._config.codec.values(piece.events))
-        with tf.summary.create_file_writer(self._run.data_dir).as_default(step=step):
-            self._write_values(self._data_values)
+                writer.audio("sound", _to_small_wav(piece.notes, self._synthesizer), step)
+            self._write_values(writer, self._config.codec.values(piece.events), step)
+        with SummaryWriter(self._run.data_dir) as writer:
+            self._write_values(writer, self._data_values, step)
 
-    def _write_values(self, values: dict[str, NDArray[Any]]) -> None:
-        """Writes what events are to TensorFlow's default summary writer, at its step."""
-        import tensorflow as tf
-
+    def _write_values(
+        self, writer: SummaryWriter, values: dict[str, NDArray[Any]], step: int
+    ) -> None:
+        """Writes the distributions of events."""
         total = sum(map(len, values.values()))
         for kind, array in values.items():
-            # One for each whole number, so that none stays empty for falling between two.
-            buckets = min(int(np.ptp(array)) + 1, _MOST_BUCKETS) if len(array) else 1
-            tf.summary.histogram(f"events/{kind}", array, buckets=buckets)
+            if len(array):
+                # One bucket for each whole number, so that none is empty for lying between two.
+                low, high = int(array.min()), int(array.max())
+                num_buckets = min(high - low + 1, _MOST_BUCKETS)
+                counts, edges = np.histogram(array, num_buckets, (low, max(high, low + 1)))
+            else:
+                counts, edges = np.zeros(1), np.zeros(2)
+            writer.histogram(f"events/{kind}", counts, edges, step)
             if not self._config.codec.whole_notes:  # A note event has a value of each kind.
-                tf.summary.scalar(f"share_of_events/{kind}", len(array) / total)
+                writer.scalar(f"share_of_events/{kind}", len(array) / total, step)
 
 
 def _to_small_wav(notes: NoteArrays, synthesizer: Synthesizer) -> bytes:
-    """Returns a WAV, mono and at half the rate, which takes a quarter of the room."""
+    """Returns a WAV file, mono and at half the sample rate, of a quarter of the size."""
     file = io.BytesIO()
     write_wav(file, notes, synthesizer)
     file.seek(0)

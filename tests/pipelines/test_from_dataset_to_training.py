@@ -2,13 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from perf_rnn.configs import default_configs
 from perf_rnn.data.examples import EventRecords
 from perf_rnn.data.tfrecord import open_writers
-from perf_rnn.training.run_dir import RunDir
+from perf_rnn.models import load_model
 
 CREATE = "pipelines.tools.performance_rnn_create_dataset"
 TRAIN = "perf_rnn.tools.performance_rnn_train"
@@ -68,6 +67,5 @@ def test_dataset_training_evaluation(run_tool, note_sequences, tmp_path, config)
     assert "Evaluation at step 3: NLL" in ended.out
     assert f"over {num_events} events" in ended.out
     assert json.loads((run_dir / "run.json").read_text())["config"] == config.key
-    network, read_config, step = RunDir(str(run_dir)).load_network()
-    assert (read_config, step) == (config, 3)
-    assert all(np.isfinite(weight).all() for weight in network.get_weights())
+    bundle, read_config = load_model(run_dir)
+    assert (read_config, bundle.extra["training_steps"]) == (config, 3)

@@ -39,9 +39,9 @@ MAGENTA_STACKS = {
 }
 
 
-def make_network(config, hparams, products="float32"):
+def make_network(config, hparams, dtype_policy="float32"):
     keras.utils.set_random_seed(0)
-    return network_lib.build_network(config, hparams, products)
+    return network_lib.build_network(config, hparams, dtype_policy)
 
 
 def make_inputs(config, time=TIME):
@@ -175,12 +175,12 @@ def test_bundles_of_other_configs_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("stack", "products"), [("plain", "float32"), ("attention and residual", "mixed_bfloat16")]
+    ("stack", "dtype_policy"), [("plain", "float32"), ("attention and residual", "mixed_bfloat16")]
 )
 @pytest.mark.parametrize("key", ENCODINGS)
-def test_keras_file_round_trip(tmp_path, key, stack, products):
+def test_keras_file_round_trip(tmp_path, key, stack, dtype_policy):
     config = get_config(key)
-    network = make_network(config, STACKS[stack], products)
+    network = make_network(config, STACKS[stack], dtype_policy)
     network.save(tmp_path / "network.keras")
     again = keras.saving.load_model(tmp_path / "network.keras")
     inputs = [*make_inputs(config, 4), network_lib.zero_states(again, BATCH)]

@@ -137,7 +137,7 @@ def test_controls_carry_over_by_name():
     ("source", "target"), [(DYNAMICS, NOTES), (NOTES, DYNAMICS), (DYNAMICS, MODULO)]
 )
 def test_other_encodings_are_refused(source, target):
-    with pytest.raises(ValueError, match=f"config '{source}' cannot be a start for '{target}'"):
+    with pytest.raises(ValueError, match=f"{target}' cannot start from a bundle of '{source}'"):
         start_from(make_bundle(source), target)
 
 

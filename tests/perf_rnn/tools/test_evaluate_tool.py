@@ -7,14 +7,15 @@ import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from bundles import write_bundle
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import make_example
+from perf_rnn.data.tfrecord import open_writers
 from perf_rnn.data.whole_pieces import read_whole_pieces
 from perf_rnn.generation.sampler import log_likelihood
-from perf_rnn.models import load_model
-from perf_rnn.network.network import build_network
+from perf_rnn.models import RUN_BUNDLE_NAME, load_model
+from perf_rnn.network.network import build_network, bundle_from_network
 from perf_rnn.training.run_dir import RunDir, RunSettings
 
 TOOL = "perf_rnn.tools.performance_rnn_evaluate"
@@ -30,7 +31,7 @@ def fugue(asap_dir):
 
 
 def write_records(path, examples):
-    with tf.io.TFRecordWriter(str(path)) as writer:
+    with open_writers([str(path)]) as (writer,):
         for example in examples:
             writer.write(example.SerializeToString())
     return path
@@ -97,8 +98,7 @@ def test_a_training_run(run_tool, fugue, tmp_path):
     network = build_network(config, hparams)
     run = RunDir(str(tmp_path / "run"))
     run.write(RunSettings("performance", hparams, window=160, carry_state=True, seed=0))
-    checkpoint = tf.train.Checkpoint(network=network, step=tf.Variable(7, dtype=tf.int64))
-    tf.train.CheckpointManager(checkpoint, run.train_dir, max_to_keep=1).save()
+    write_bundle(f"{run.train_dir}/{RUN_BUNDLE_NAME}", bundle_from_network(network, config))
     result, _ = figures_of(run_tool, tmp_path, f"--run_dir={run.path}", f"--input={fugue}")
     assert result["model"] == {"name": run.path, "config": "performance", "layers": [8]}
     # It has learnt nothing yet.
@@ -189,7 +189,7 @@ def bad(tmp_path):
         ),
         (["--input={midi}", "--bundle_file={bad}/noise"], "{bad}/noise"),
         (["--input={midi}", "--bundle_file="], "--bundle_file is empty"),
-        (["--input={midi}", "--run_dir={bad}/empty"], "no checkpoint of a training run here"),
+        (["--input={midi}", "--run_dir={bad}/empty"], "no train/model.mag of a training run here"),
         (["--input={midi}", "--run_dir=/x", "--bundle_file=/y"], "not both"),
         (["--input={midi}", "--config=jazz"], "unknown config 'jazz'"),
         (["--input={midi}", "--config=performance", "--bundle_file={dynamics}"], "is asked for"),

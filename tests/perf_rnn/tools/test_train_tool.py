@@ -4,15 +4,17 @@ import json
 import pathlib
 import re
 import shlex
+import signal
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from bundles import read_bundle, write_bundle
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import make_example
+from perf_rnn.data.tfrecord import open_writers
 from perf_rnn.hparams import HParams
+from perf_rnn.models import bundle_of_run
 from perf_rnn.network.network import build_network, bundle_from_network
 from perf_rnn.training.run_dir import RunDir
 
@@ -24,7 +26,7 @@ HPARAMS = "--hparams=batch_size=4,rnn_layer_sizes=[8]"
 
 def write_records(path, change=lambda example: None, **options):
     rng = np.random.default_rng(0)
-    with tf.io.TFRecordWriter(str(path)) as writer:
+    with open_writers([str(path)]) as (writer,):
         for number in range(6):
             events = rng.integers(CONFIG.num_classes, size=60)
             example = make_example(
@@ -63,16 +65,7 @@ def train(run_tool, records, tmp_path):
     return run
 
 
-def summaries(directory):
-    return {
-        (event.step, value.tag): tf.make_ndarray(value.tensor).item()
-        for path in sorted(directory.glob("events.out.tfevents.*"))
-        for event in tf.compat.v1.train.summary_iterator(str(path))
-        for value in event.summary.value
-    }
-
-
-def test_train_resume_evaluate_export_generate(train, run_tool, records, tmp_path):
+def test_train_resume_evaluate_export_generate(train, run_tool, records, tmp_path, summaries):
     run_dir = tmp_path / "run"
     new = ["--config=performance_with_dynamics", HPARAMS, "--summary_frequency=2"]
     evaluated = f"--eval_sequence_example_file={records}"
@@ -88,7 +81,7 @@ def test_train_resume_evaluate_export_generate(train, run_tool, records, tmp_pat
     assert f"{run_dir}: at step 7" in ended.out
     assert {step for step, _ in summaries(run_dir / "train")} == {2, 4, 6}
     assert [path.name for path in sorted(run_dir.iterdir())] == [
-        "data", "eval", "run.json", "sample", "train",
+        "data", "eval", "lock", "run.json", "sample", "train",
     ]  # fmt: skip
 
     ended = train("--eval", "--num_training_steps=7", "--num_eval_examples=2")
@@ -242,11 +235,11 @@ def test_warm_start(train, bundle_file, tmp_path):
         f"--warm_start_bundle_file={bundle_file}",
     )
     assert ended.status == 0, ended.err
-    network, config, step = RunDir(str(tmp_path / "run")).load_network()
-    assert (config, step) == (CONFIG, 1)
-    kernel = network.get_weights()[-2]
+    bundle = bundle_of_run(str(tmp_path / "run"))
+    assert (bundle.id, bundle.extra["training_steps"]) == (CONFIG.id, 1)
     # One step of Adam moves a weight by the learning rate at most.
-    np.testing.assert_allclose(kernel, read_bundle(bundle_file).output_kernel, atol=0.0011)
+    expected = read_bundle(bundle_file).output_kernel
+    np.testing.assert_allclose(bundle.output_kernel, expected, atol=0.0011)
 
 
 @pytest.mark.parametrize(
@@ -284,3 +277,30 @@ def test_run_made_with_other_hparams(train, tmp_path):
     ended = train("--num_training_steps=2", "--config=performance")
     assert "made with" in ended.error or "made for config" in ended.error
     assert sorted((tmp_path / "run" / "train").iterdir()) == made
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(train, tmp_path, monkeypatch, number):
+    """What a scheduler sends, or Ctrl-C, within a step."""
+    from perf_rnn.training.trainer import Trainer
+
+    original = Trainer.train_batch
+
+    def interrupted(trainer, batch):
+        if trainer.step == 2:
+            signal.raise_signal(number)
+        return original(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "train_batch", interrupted)
+    ended = train("--config=performance_with_dynamics", HPARAMS)
+    assert ended.status == 130
+    assert ended.error == "ERROR: interrupted"
+    assert f"{tmp_path / 'run'}: at step 3" in ended.out
+    assert bundle_of_run(str(tmp_path / "run")).extra["training_steps"] == 3
+
+
+def test_two_trainings_in_one_directory(train, tmp_path):
+    with RunDir(str(tmp_path / "run")).locked():
+        ended = train("--config=performance_with_dynamics", HPARAMS)
+    assert ended.status == 1
+    assert "another training is using this directory" in ended.error

@@ -24,7 +24,7 @@ def test_sums_against_numpy(head_sizes):
         right += ((part.argmax(axis=-1) == label) * weights).sum()
     # An event of one head has no axis for it.
     shaped = labels if len(head_sizes) > 1 else labels[..., 0]
-    sums = batch_sums(logits, shaped, weights, head_sizes).numpy()
+    sums = np.asarray(batch_sums(logits, shaped, weights, head_sizes))
     np.testing.assert_allclose(sums, [nll, right, 8, 8 * len(head_sizes)], rtol=1e-5)
 
 

@@ -1,13 +1,20 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import EventSequence
 from perf_rnn.hparams import HParams
+from perf_rnn.models import Model, bundle_of_run
+from perf_rnn.network.network import network_from_model
 from perf_rnn.training import trainer as training
+from perf_rnn.training.checkpoints import list_checkpoints
 from perf_rnn.training.evaluation import evaluate
 from perf_rnn.training.run_dir import RunDir, RunSettings
 
@@ -36,6 +43,11 @@ def make_trainer(train_dir, settings=None, segments=None, **options):
     if segments is None:
         segments = make_segments(config=get_config(settings.config))
     return training.Trainer(segments, settings, str(train_dir), **options)
+
+
+def saved_steps(directory):
+    found = list_checkpoints(str(directory))
+    return [int(os.path.basename(path)[len("ckpt-") : -len(".npz")]) for path in found]
 
 
 def steps(trainer, count):
@@ -71,7 +83,7 @@ def test_resumed_equals_uninterrupted(tmp_path, config, hparams):
     got = steps(first, 11)
     first.save()
     second = make_trainer(tmp_path / "parts", settings)
-    assert second.step.numpy() == 11
+    assert second.step == 11
     got += steps(second, 12)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     assert_same_weights(second.network, whole.network)
@@ -88,28 +100,32 @@ def test_augmented_segments_are_others_in_each_pass(tmp_path):
     assert num_kinds[1] > 8  # Of twelve: two may have drawn the same interval.
 
 
-def test_two_devices_equal_one(tmp_path):
-    strategy = training.mirrored_strategy()
-    assert strategy.num_replicas_in_sync == 2
+@pytest.fixture
+def two_devices():
+    """Two virtual CPUs, which tests/conftest.py makes."""
+    from perf_rnn.training.tensorflow_step import Devices
+
+    devices = Devices.mirrored()
+    assert devices.count == 2
+    return devices
+
+
+def test_two_devices_equal_one(tmp_path, two_devices):
     # A clip norm this small clips every gradient: clipping comes after the sum over devices.
     settings = make_settings("clip_norm=0.01", config=OPTIONAL)
     one = make_trainer(tmp_path / "1", settings)
-    two = make_trainer(tmp_path / "2", settings, strategy=strategy)
+    two = make_trainer(tmp_path / "2", settings, devices=two_devices)
     two.network.set_weights(one.network.get_weights())
     np.testing.assert_allclose(steps(two, 12), steps(one, 12), rtol=1e-4)
     assert_same_weights(two.network, one.network, atol=1e-4)
     two.save()
-    again = make_trainer(tmp_path / "2", settings, strategy=strategy)
+    again = make_trainer(tmp_path / "2", settings, devices=two_devices)
     np.testing.assert_allclose(steps(again, 3), steps(two, 3), rtol=1e-4)
 
 
-def test_rows_must_divide_among_devices(tmp_path):
-    with pytest.raises(training.TrainingError, match="batch_size=3 is not divisible by 2"):
-        make_trainer(
-            tmp_path,
-            make_settings("batch_size=3"),
-            strategy=training.mirrored_strategy(),
-        )
+def test_rows_must_divide_among_devices(tmp_path, two_devices):
+    with pytest.raises(training.TrainingError, match="batch_size=3 is not divisible by 2 devices"):
+        make_trainer(tmp_path, make_settings("batch_size=3"), devices=two_devices)
 
 
 @pytest.mark.parametrize(
@@ -171,40 +187,104 @@ def test_learning_rate(hparams, rates):
         assert float(optimizer.learning_rate) == pytest.approx(rate, abs=1e-7)
 
 
-def test_train_saves_checkpoints_and_summaries(tmp_path):
+def test_train_saves_checkpoints_and_summaries(tmp_path, summaries):
     trainer = make_trainer(tmp_path)
     calls = []
     schedule = training.Schedule(num_training_steps=25, summary_frequency=10)
-    trainer.train(schedule, lambda: calls.append(int(trainer.step.numpy())))
+    trainer.train(schedule, lambda: calls.append(trainer.step))
     assert calls == [25]
-    assert tf.train.latest_checkpoint(str(tmp_path)).endswith("ckpt-25")
-    (events,) = tmp_path.glob("events.out.tfevents.*")
-    names = {
-        (value.tag, event.step)
-        for event in tf.compat.v1.train.summary_iterator(str(events))
-        for value in event.summary.value
-    }
+    assert saved_steps(tmp_path) == [25]
+    written = summaries(tmp_path)
     tags = "loss", "nll", "perplexity", "accuracy", "events_per_second", "learning_rate"
-    assert names == {(tag, step) for tag in tags for step in (10, 20)}
+    assert written.keys() == {(step, tag) for tag in tags for step in (10, 20)}
+    assert written[20, "learning_rate"] == pytest.approx(0.01)
+    assert written[20, "perplexity"] == pytest.approx(np.exp(written[20, "nll"]), rel=1e-5)
     # Asked again, it has nothing left to do.
     again = make_trainer(tmp_path)
     again.train(schedule)
-    assert again.step.numpy() == 25
+    assert again.step == 25
 
 
-def test_interrupt_saves(tmp_path):
+def interrupt_in_step(trainer, number, *signals):
+    """Makes signals arrive within a step: the weights are updated, the step is not counted yet."""
+    take_step = trainer._take_step
+
+    def interrupted(*arguments):
+        result = take_step(*arguments)
+        if trainer.step == number - 1:
+            for each in signals:
+                signal.raise_signal(each)
+        return result
+
+    trainer._take_step = interrupted
+
+
+@pytest.mark.slow
+def test_interrupted_ten_times_equals_uninterrupted(tmp_path):
+    settings = make_settings("dropout_keep_prob=0.8", augmentation=True)
+    whole = make_trainer(tmp_path / "whole", settings)
+    whole.train(training.Schedule(num_training_steps=33))
+    for number in range(3, 33, 3):
+        trainer = make_trainer(tmp_path / "parts", settings)
+        assert trainer.step == number - 3
+        interrupt_in_step(trainer, number, signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train(training.Schedule(num_training_steps=33))
+    make_trainer(tmp_path / "parts", settings).train(training.Schedule(num_training_steps=33))
+    names = [f"ckpt-{number}.npz" for number in (33, *range(3, 33, 3))]
+    assert {path.name for path in (tmp_path / "parts").glob("ckpt-*")} == set(names[:1] + names[2:])
+    with np.load(tmp_path / "whole" / names[0]) as a, np.load(tmp_path / "parts" / names[0]) as b:
+        assert a.files == b.files
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_saves_the_step_it_arrives_in(tmp_path, number):
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     trainer = make_trainer(tmp_path)
-    original = trainer.train_batch
+    interrupt_in_step(trainer, 7, number)
+    calls = []
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(training.Schedule(), lambda: calls.append(trainer.step))
+    assert saved_steps(tmp_path) == [7]
+    assert not calls
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
 
-    def interrupted(batch):
-        if trainer.step.numpy() == 7:
-            raise KeyboardInterrupt
-        return original(batch)
 
-    trainer.train_batch = interrupted
+def test_a_second_interrupt_stops_at_once(tmp_path):
+    trainer = make_trainer(tmp_path)
+    interrupt_in_step(trainer, 7, signal.SIGINT, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         trainer.train(training.Schedule())
-    assert tf.train.latest_checkpoint(str(tmp_path)).endswith("ckpt-7")
+    assert trainer.step == 6
+    assert saved_steps(tmp_path) == []
+
+
+def test_an_interrupt_of_the_evaluation_stops_at_once(tmp_path):
+    """What it has interrupted is after the checkpoint."""
+    reached = []
+
+    def evaluate():
+        signal.raise_signal(signal.SIGINT)
+        reached.append("end")
+
+    trainer = make_trainer(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(training.Schedule(checkpoint_seconds=0), evaluate)
+    assert saved_steps(tmp_path) == [1]
+    assert not reached
+
+
+def test_ignored_signals_stay_ignored(tmp_path, monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        trainer = make_trainer(tmp_path)
+        interrupt_in_step(trainer, 2, signal.SIGINT)
+        trainer.train(training.Schedule(num_training_steps=4))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert trainer.step == 4
 
 
 def test_a_corrupt_record_loses_nothing(tmp_path):
@@ -226,11 +306,11 @@ def test_a_corrupt_record_loses_nothing(tmp_path):
     segments.broken = np.random.default_rng([1, 0]).permutation(12)[8]
     with pytest.raises(ValueError, match="corrupt"):
         trainer.train(training.Schedule())
-    reached = int(trainer.step.numpy())
+    reached = trainer.step
     assert reached == 8
     segments.broken = None
     again = make_trainer(tmp_path / "broken", segments=segments)
-    assert again.step.numpy() == reached
+    assert again.step == reached
     got = expected[:reached] + steps(again, 20 - reached)
     np.testing.assert_allclose(got, expected, rtol=1e-4)
 
@@ -240,7 +320,7 @@ def test_resume_with_other_data_starts_a_new_pass(tmp_path):
     steps(first, 5)
     first.save()
     again = make_trainer(tmp_path, segments=make_segments(num=9))
-    assert again.step.numpy() == 5
+    assert again.step == 5
     assert next(again.batches).keep_state.tolist() == [0, 0, 0, 0]
 
 
@@ -253,7 +333,7 @@ def test_nan_stops_and_keeps_the_last_checkpoint(tmp_path):
         training.TrainingError, match="the loss is no longer a number at step 3; low"
     ):
         trainer.train(training.Schedule())
-    assert tf.train.latest_checkpoint(str(tmp_path)).endswith("ckpt-2")
+    assert saved_steps(tmp_path) == [2]
 
 
 def test_nan_weights_are_not_saved(tmp_path):
@@ -261,21 +341,26 @@ def test_nan_weights_are_not_saved(tmp_path):
     trainer.network.set_weights([w * np.nan for w in trainer.network.get_weights()])
     with pytest.raises(training.TrainingError, match="a weight is no longer a number at step 0"):
         trainer.save()
-    assert tf.train.latest_checkpoint(str(tmp_path)) is None
+    assert not list(tmp_path.iterdir())
 
 
-def test_damaged_checkpoint(tmp_path):
-    make_trainer(tmp_path).save()
-    (data,) = tmp_path.glob("ckpt-0.data*")
-    data.write_bytes(data.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"ckpt-0: damaged, or another network's checkpoint"):
-        make_trainer(tmp_path)
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    trainer = make_trainer(tmp_path, num_checkpoints=2)
+    for _ in range(12):
+        steps(trainer, 1)
+        trainer.save()
+    assert saved_steps(tmp_path) == [11, 12]
 
 
-def test_checkpoint_of_another_network(tmp_path):
-    make_trainer(tmp_path).save()
-    with pytest.raises(ValueError, match=r"ckpt-0: damaged, or another network's checkpoint"):
-        make_trainer(tmp_path, make_settings("rnn_layer_sizes=[9,6]"))
+def test_the_newest_checkpoints_network_is_a_bundle(tmp_path):
+    trainer = make_trainer(RunDir(str(tmp_path)).train_dir)
+    for step in (1, 2):
+        steps(trainer, 1)
+        trainer.save()
+        bundle = bundle_of_run(str(tmp_path))
+        assert bundle.extra["training_steps"] == step
+        assert bundle.extra["hparams"] == trainer.settings.hparams.to_dict()
+        assert_same_weights(network_from_model(Model(bundle, CONFIG)), trainer.network, atol=1e-7)
 
 
 def test_run_dir_remembers_its_settings(tmp_path):
@@ -310,5 +395,45 @@ def test_foreign_run_json(tmp_path, content):
 
 
 def test_no_run_to_load(tmp_path):
-    with pytest.raises(ValueError, match="no checkpoint of a training run here"):
-        RunDir(str(tmp_path)).load_network()
+    with pytest.raises(ValueError, match="nowhere: no such directory"):
+        bundle_of_run(str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match=r"no train/model\.mag of a training run here"):
+        bundle_of_run(str(tmp_path))
+
+
+def test_a_run_of_an_earlier_version(tmp_path):
+    for name in ("checkpoint", "ckpt-5.index", "ckpt-5.data-00000-of-00001"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="these checkpoints are of an earlier version of perf_rnn"):
+        make_trainer(tmp_path)
+
+
+HOLD = """
+    import sys
+    from perf_rnn.training.run_dir import RunDir
+    with RunDir(sys.argv[1]).locked():
+        print("locked", flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_one_training_at_a_time(tmp_path):
+    """The lock of a killed training is gone, and so are its half-written files."""
+    run = RunDir(str(tmp_path / "run"))
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLD), run.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout.readline() == b"locked\n"
+        with (
+            pytest.raises(ValueError, match="another training is using this directory"),
+            run.locked(),
+        ):
+            pass
+        other.kill()
+    finished = tmp_path / "run" / "train" / "ckpt-3.npz"
+    for path in (finished, finished.with_name(".0123456789abcdef.npz")):
+        path.touch()
+    with run.locked():
+        assert list(finished.parent.iterdir()) == [finished]
