@@ -1,4 +1,4 @@
-"""Control over time: what a conditioned model is asked for at each step of a piece."""
+"""Control over time: the control vectors of a conditioned model at each step of a piece."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -81,7 +81,7 @@ class ControlSchedule:
         ]
         lists.append(np.array([False] if disabled is None else disabled_values(disabled)))
 
-        # Where any of the lists goes on to its next value; between those nothing changes.
+        # Where any of the lists changes to its next value.
         starts = {0}
         for each in lists:
             if len(each) > 1 and num_steps is not None:

@@ -240,7 +240,7 @@ class PerformanceRnnModel:
         legal_events: bool = True,
         seed: Seed | None = None,
     ) -> Any:
-        """Returns a Performance that begins with the primer and goes on from it.
+        """Returns a Performance that begins with the primer and continues it.
 
         Args:
           num_steps: its length in events, those of the primer included.

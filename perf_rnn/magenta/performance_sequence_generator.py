@@ -318,8 +318,8 @@ def _primer(
             f"the generate section starts at {limit} s, before the last note ends at "
             f"{last_end} s; sequences can only be extended"
         )
-    heard = _between(primers.playable(notes, "the primer"), begin, min(end, limit))
-    return heard if heard.num_notes else None
+    kept = _between(primers.playable(notes, "the primer"), begin, min(end, limit))
+    return kept if kept.num_notes else None
 
 
 def _between(notes: NoteArrays, begin: float, end: float) -> NoteArrays:

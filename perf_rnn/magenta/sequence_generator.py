@@ -111,7 +111,7 @@ class BaseSequenceGenerator(abc.ABC):
         input_sequence: music_pb2.NoteSequence,
         generator_options: generator_pb2.GeneratorOptions,
     ) -> music_pb2.NoteSequence:
-        """Returns the sequence that goes on from `input_sequence` as the options ask for.
+        """Returns `input_sequence` continued as the options say.
 
         Raises:
           SequenceGeneratorError: the options make no sense, or the weights cannot be found.

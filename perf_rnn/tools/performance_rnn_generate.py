@@ -139,7 +139,7 @@ flags.DEFINE_string(
     "given, the one that pretty_midi ships plays.",
 )
 flags.DEFINE_string(
-    "hparams", "", "Not needed: the model knows its own. Checked against its layers if given."
+    "hparams", "", "Not needed: a model has its own. Checked against its layers if given."
 )
 
 SAMPLING_FLAGS = ("top_k", "top_p", "min_p", "legal_events", "pitch_min_p")
