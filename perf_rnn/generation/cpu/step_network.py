@@ -108,12 +108,11 @@ class _Affine:
         self._kernel = TiledKernel(kernel, None, tiling)
 
     def __call__(self, x: np.ndarray, events: np.ndarray | None = None) -> np.ndarray:
-        product = untiled(self._kernel(x), self._outputs)
+        added = self._bias
         if self._encoding:
-            product = product + _look_up(self._table, events, self._encoding)
-        else:
-            product = product + self._bias
-        return product
+            added = _look_up(self._table, events, self._encoding)
+        result: np.ndarray = untiled(self._kernel(x), self._outputs) + added
+        return result
 
 
 def _split_off_events(
