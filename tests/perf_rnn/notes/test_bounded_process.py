@@ -47,6 +47,6 @@ def test_a_call_beyond_the_limits_costs_itself_alone(what, message):
 def test_an_error_of_the_function_keeps_the_process():
     with BoundedProcess(work, 60.0, 4 * GIGABYTE) as process:
         first = process("")
-        with pytest.raises(PerfRnnError, match="^refused$"):
+        with pytest.raises(PerfRnnError, match=r"^refused$"):
             process("refuse")
         assert process("") == first

@@ -66,9 +66,8 @@ def heard_in_xml(*parts, **options):
 
 
 def heard_in_abc(body, head="M:4/4\nL:1/4\nQ:1/4=120\nK:C"):
-    (notes,) = scores.parse_abc(f"X:1\nT:a\n{head}\n{body}\n".encode()).values()
-    if isinstance(notes, PerfRnnError):
-        raise notes
+    (notes,), errors = scores.parse_abc(f"X:1\nT:a\n{head}\n{body}\n".encode())
+    assert not errors
     return heard(notes)
 
 
@@ -287,9 +286,15 @@ def test_the_unit_of_length_depends_on_the_metre(metre, seconds):
 def test_a_tune_that_cannot_be_read_costs_itself_alone(monkeypatch):
     monkeypatch.setattr(scores, "MAX_TUNE_BYTES", 100)
     long = "C" * 101
-    tunes = scores.parse_abc(f"X:1\nL:1/4\nK:C\n{long}|\nX:2\nL:1/4\nK:C\nC4|\n".encode())
-    assert "more than 100 bytes in one tune" in str(tunes[1])
-    assert heard(tunes[2]) == [(60, 0.0, 2.0)]
+    bodies = [(1, long), (2, "C4"), (2, "D4")]
+    text = "".join(f"X:{number}\nL:1/4\nK:C\n{body}|\n" for number, body in bodies)
+    (notes,), errors = scores.parse_abc(text.encode())
+    assert heard(notes) == [(60, 0.0, 2.0)]
+    assert notes.reference_number == 2
+    assert [str(error) for error in errors] == [
+        "tune 1: more than 100 bytes in one tune",
+        "tune 2: its number is taken",
+    ]
 
 
 def test_abc_without_a_tune():
@@ -301,7 +306,7 @@ def test_abc_reads_no_other_file(tmp_path):
     (tmp_path / "other.abc").write_text("G4|")
     path = f"abc-include {tmp_path}/other.abc"
     tune = f"X:1\nL:1/4\nK:C\nC4|\nI:{path}\n%%{path}\n"
-    (notes,) = scores.parse_abc(tune.encode()).values()
+    (notes,), _ = scores.parse_abc(tune.encode())
     assert heard(notes) == [(60, 0.0, 2.0)]
 
 
