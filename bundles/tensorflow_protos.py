@@ -49,7 +49,7 @@ def installed_descriptors() -> bytes:
     described = descriptor_pb2.FileDescriptorSet()
     for file in files.values():
         file.CopyToProto(described.file.add())
-    return described.SerializeToString(deterministic=True)
+    return bytes(described.SerializeToString(deterministic=True))
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ class _Clock:
 
     def __call__(self, ticks: Any) -> Floats:
         part = np.searchsorted(self._ticks, ticks, side="right") - 1
-        return self.time[part] + self._scales[part] * (ticks - self._ticks[part])
+        return np.asarray(self.time[part] + self._scales[part] * (ticks - self._ticks[part]))
 
 
 def _metadata_of(tracks: list[Track], kind: int, decode: Callable[[bytes], Any]) -> dict[int, Any]:
