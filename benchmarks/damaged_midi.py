@@ -83,26 +83,18 @@ def main() -> None:
         seconds = time.perf_counter() - begin
     if done.returncode:
         sys.exit(done.stderr[-3000:])
-    counters = {
-        name: int(count)
-        for name, count in re.findall(r"DAGPipeline_(\w+): (\d+)$", done.stderr, re.M)
-    }
-    found = re.findall(r"\] (\w+?)\d{4}\.mid: skipped: (.*)", done.stderr)
+    found = re.findall(r"skipped: \S*/(\w+?)\d{4}\.mid: (.*)", done.stderr)
     named = collections.Counter(kind for kind, _ in found)
-    # What note_seq says, without the numbers in it.
-    reasons = collections.Counter(
-        re.sub(r"\d+", "N", message.partition("(")[2])[:60] for _, message in found
-    )
-    read, crashed = counters["MidiReader_files_read"], counters.get("inputs_crashed", 0)
-    skipped = counters["MidiReader_files_skipped"]
-    assert read + skipped + crashed == flags.num_files, counters
-    assert named.total() == skipped + crashed, named
+    reasons = collections.Counter(re.sub(r"\d+", "N", message) for _, message in found)
+    read = int(re.findall(r"performances read: (\d+)$", done.stderr, re.M)[0])
+    assert read + named.total() == flags.num_files, (read, named)
+    assert "Traceback" not in done.stderr, done.stderr
     figures = {
         "files": flags.num_files,
         "seconds": round(seconds, 1),
         "peak megabytes of a process": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         // 1024,
-        "counters": {name: count for name, count in sorted(counters.items()) if count},
+        "read": read,
         "named, by kind of damage": dict(named),
         "named, by reason": dict(reasons.most_common(20)),
     }

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 
+import numpy as np
 import pytest
 from absl import logging
 
@@ -253,3 +254,11 @@ def test_a_sequence_without_a_name_is_known_by_its_notes():
     assert key != partitions.partition_key("sequence", NOTES.take_notes([1]))
     assert partitions.partition_key("sequence", NOTES.replace(id="x")) == "x"
     assert partitions.partition_key("sequence", NOTES.replace(id="x", filename="y")) == "y"
+
+
+def test_a_held_pedal_makes_another_piece(asap_dir):
+    plain = read_midi_file(next(asap_dir.rglob("LuoJ05M.mid")))
+    dry = plain.replace(control_value=np.zeros_like(plain.control_value))
+    assert partitions.notes_digest(plain) != partitions.notes_digest(dry)
+    dry_and_louder = dry.replace(control_number=np.full_like(dry.control_number, 7))
+    assert partitions.notes_digest(dry) == partitions.notes_digest(dry_and_louder)
