@@ -1,9 +1,9 @@
-"""Units that work on NumPy arrays and, to the outside, take and give what Magenta's do.
+"""Units that work on NumPy arrays but have the input and output types of Magenta's units.
 
-A value of a declared type (a NoteSequence proto) can have a second form that is cheaper to work on
-(NoteArrays). An ArrayPipeline is written against that form alone. Called by a user, it converts at
-both ends. Inside a DAGPipeline two ArrayPipelines that share a form exchange it as it is, and the
-DAG converts at every other edge, so that any Pipeline can stand anywhere.
+A value of a declared type (a NoteSequence proto) can have an array form (NoteArrays) that is faster
+to process. An ArrayPipeline is implemented on the array form only; its `transform` converts the
+input and the outputs. In a DAGPipeline, two connected ArrayPipelines of the same form exchange
+arrays, and the DAG converts on all other edges, so array units combine with any Pipeline.
 """
 
 import abc
@@ -16,12 +16,12 @@ from pipelines import pipeline
 
 @dataclasses.dataclass(frozen=True)
 class ArrayForm:
-    """How values of one declared type travel between units that work on arrays.
+    """The array form of a declared type.
 
     Attributes:
       type: the class of the array form.
-      from_declared: turns a value of the declared type into one of `type`.
-      to_declared: turns it back.
+      from_declared: converts a value of the declared type to the array form.
+      to_declared: converts it back.
     """
 
     type: type
@@ -30,21 +30,20 @@ class ArrayForm:
 
 
 class ArrayPipeline(pipeline.Pipeline):
-    """A Pipeline that works on the array form of its input, and perhaps gives one of its outputs.
+    """A Pipeline that works on the array form of its input.
 
     Its types are classes, not dicts. A subclass implements `transform_arrays`. If it overrides
-    `transform` as well, its `transform` is what runs everywhere, on values of the declared type,
-    unless it says otherwise.
+    `transform` too, a DAGPipeline calls `transform`, unless the subclass sets `works_on_arrays`.
 
     Attributes:
-      input_form: the form `transform_arrays` takes.
-      output_form: the form it returns a list of; None for the declared type itself.
-      works_on_arrays: whether a DAGPipeline may call `transform_arrays`.
+      input_form: the form of the input of `transform_arrays`.
+      output_form: the form of its outputs; None for the declared type.
+      works_on_arrays: whether a DAGPipeline calls `transform_arrays` instead of `transform`.
     """
 
     input_form: ArrayForm
     output_form: ArrayForm | None = None
-    works_on_arrays: Any = True  # Any, so that a subclass may make it a property.
+    works_on_arrays: Any = True  # Any: a subclass may define it as a property.
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -59,7 +58,7 @@ class ArrayPipeline(pipeline.Pipeline):
           arrays: a value of type `input_form.type`.
 
         Returns:
-          A list of values of type `output_form.type`, or of the declared type without a form.
+          A list of values of type `output_form.type`, or of the declared type if that is None.
         """
 
     def transform(self, input_object: Any) -> list[Any]:

@@ -1,8 +1,8 @@
-"""Pipelines wired into a directed acyclic graph that is itself a Pipeline.
+"""Pipelines connected in a directed acyclic graph (DAG), which is itself a Pipeline.
 
-Names and behaviour follow `magenta.pipelines.dag_pipeline` of Magenta 2.1.4. Faults in a graph are
-found when it is built, one exception for each kind. Where it differs: statistics are empty after a
-failure, and units that work on arrays exchange arrays (`pipelines.array_pipeline`).
+Names and behaviour follow `magenta.pipelines.dag_pipeline` of Magenta 2.1.4. Errors in a graph are
+raised when it is built, with an exception class for each kind. Differences: statistics are empty
+after an error, and array units exchange arrays (`pipelines.array_pipeline`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pipelines.pipeline import Pipeline, PipelineKey, TypeSignature
 
 
 class InvalidDAGError(PerfRnnError):
-    """The graph's keys or values are not what a graph is made of."""
+    """A key or value of the graph has an invalid type."""
 
 
 class TypeMismatchError(PerfRnnError):
-    """A destination does not take the type that its source gives."""
+    """The input type of a unit differs from the type of its source."""
 
 
 class DuplicateNameError(PerfRnnError):
@@ -30,15 +30,15 @@ class DuplicateNameError(PerfRnnError):
 
 
 class BadInputOrOutputError(PerfRnnError):
-    """The graph has no input, inputs of different types, or no output."""
+    """The graph has no input, several input types, or no output."""
 
 
 class InvalidDictionaryOutputError(PerfRnnError):
-    """A DagOutput is named and has several sources, or is unnamed and has one."""
+    """A named DagOutput has several sources, or an unnamed one a single source."""
 
 
 class NotConnectedError(PerfRnnError):
-    """A unit is given no input, or nothing uses its output."""
+    """A unit has no input, or its output is not used."""
 
 
 class BadTopologyError(PerfRnnError):
@@ -46,11 +46,11 @@ class BadTopologyError(PerfRnnError):
 
 
 class InvalidTransformOutputError(PerfRnnError):
-    """A unit returned something else than it declares."""
+    """A unit returned a value of another type than it declares."""
 
 
 class DagInput:
-    """The graph's input, as a source. Two of one type are equal.
+    """The input of the graph, as a source. Two DagInputs are equal if their types are.
 
     Attributes:
       output_type: type of the input.
@@ -70,11 +70,11 @@ class DagInput:
 
 
 class DagOutput:
-    """An output of the graph, as a destination. Two of one name are equal.
+    """An output of the graph, as a destination. Two DagOutputs are equal if their names are.
 
     Attributes:
-      name: its name; None for one that takes a dict, whose keys become the names.
-      output_type, input_type: type of the output, once it is part of a graph.
+      name: its name; None if the source is a dict, whose keys are the names.
+      output_type, input_type: type of the output; set when the graph is built.
     """
 
     def __init__(self, name: str | None = None):
@@ -92,7 +92,7 @@ class DagOutput:
         return f"DagOutput({self.name})"
 
 
-# What can stand on the right of a graph's entry, once shorthands are expanded.
+# A source in a graph whose shorthands are expanded.
 Source = Pipeline | PipelineKey | DagInput
 Dag = dict[Any, Any]
 
@@ -101,39 +101,40 @@ class DAGPipeline(Pipeline):
     """A Pipeline made of Pipelines.
 
     `dag` maps each destination to its source, or to {name: source} for a destination with named
-    inputs. Destinations are Pipelines and DagOutputs; sources are Pipelines, outputs of them
+    inputs. Destinations are Pipelines and DagOutputs. Sources are Pipelines, single outputs
     (`unit['name']`) and the DagInput:
 
         dag = {quantizer: DagInput(NoteSequence),
                extractor: quantizer,
                DagOutput('melodies'): extractor['melodies']}
 
-    Two shorthands: a Pipeline with a dict output can be the source of one whose input is an equal
-    dict; a DagOutput() without a name takes a dict, or a Pipeline with a dict output.
+    There are two shorthands: a Pipeline with a dict output can be the source of a Pipeline with an
+    equal dict input, and the source of an unnamed DagOutput() is a dict or a Pipeline with a dict
+    output.
 
-    A unit runs on each object its source gave; one with several inputs on every combination of
-    theirs (their Cartesian product); one without inputs not at all.
+    A unit runs on each object of its source. A unit with several inputs runs on their Cartesian
+    product.
     """
 
     def __init__(self, dag: Mapping[Any, Any], pipeline_name: str = "DAGPipeline"):
-        """Checks the graph.
+        """Checks the graph and orders its units.
 
         Args:
           dag: {destination: source}, see above.
           pipeline_name: name in statistics and messages.
 
         Raises:
-          InvalidDAGError: a key or value of `dag` is not what is allowed there.
+          InvalidDAGError: a key or value of `dag` has an invalid type.
           DuplicateNameError: two units or two outputs have the same name.
-          BadInputOrOutputError: there is no DagInput, they differ in type, or there is no output.
+          BadInputOrOutputError: there is no DagInput, DagInputs of several types, or no output.
           InvalidDictionaryOutputError: a named DagOutput has several sources, or an unnamed one
-            has one.
-          TypeMismatchError: a destination does not take the type its source gives.
-          NotConnectedError: a unit is given no input, or nothing uses its output.
+            has a single source.
+          TypeMismatchError: the input type of a unit differs from the type of its source.
+          NotConnectedError: a unit has no input, or its output is not used.
           BadTopologyError: the graph has a cycle.
         """
         if not isinstance(dag, Mapping):
-            raise InvalidDAGError(f"a graph is a dict from destination to source, not {dag!r}")
+            raise InvalidDAGError(f"a graph is a dict {{destination: source}}, not {dag!r}")
         for destination, source in dag.items():
             _check_entry(destination, source)
         self.dag = _expand_shorthands(dag)
@@ -150,7 +151,7 @@ class DAGPipeline(Pipeline):
             if isinstance(source, DagInput)
         }
         if len(inputs) != 1:
-            raise BadInputOrOutputError(f"a graph has inputs of one type; found {list(inputs)}")
+            raise BadInputOrOutputError(f"a graph needs one type of DagInput; found {list(inputs)}")
         if not self._outputs:
             raise BadInputOrOutputError("a graph needs a DagOutput")
         for output in self._outputs:
@@ -164,18 +165,18 @@ class DAGPipeline(Pipeline):
         )
 
     def transform(self, input_object: Any) -> dict[str, list[Any]]:
-        """Sends one input through the graph.
+        """Runs the graph on one input.
 
         Args:
-          input_object: of the input type, or in the array form of a unit that it goes to.
+          input_object: an object of the input type, or in the array form of a unit that uses it.
 
         Returns:
           {output name: list of objects}.
 
         Raises:
-          InvalidTransformOutputError: a unit returned something else than it declares.
+          InvalidTransformOutputError: a unit returned a value of another type than it declares.
         """
-        # Whatever fails below, nothing of an earlier input is reported for this one.
+        # After an error, `get_stats` must not return the statistics of an earlier input.
         self._set_stats([])
         results: dict[Any, dict[str | None, _Values]] = {
             DagInput(self.input_type): {
@@ -200,7 +201,7 @@ class DAGPipeline(Pipeline):
         return next((form for form in forms if isinstance(input_object, form.type)), None)
 
     def _inputs_of(self, unit: Pipeline, results: Mapping[Any, Any]) -> Iterable[Any]:
-        """The objects that `unit` is to be run on, one after the other."""
+        """Returns the inputs of `unit`."""
         source = self.dag[unit]
         if isinstance(source, dict):
             lists = [_select(value, results).in_form(None) for value in source.values()]
@@ -212,15 +213,14 @@ class DAGPipeline(Pipeline):
         for source in used:
             if isinstance(source, Pipeline) and source not in self.dag:
                 raise NotConnectedError(
-                    f"{source.name} is used as a source but is given no input; "
-                    "is it missing among the destinations?"
+                    f"{source.name} is a source but has no input; add it as a destination"
                 )
         for unit in self._units:
             if unit not in used:
-                raise NotConnectedError(f"nothing uses the output of {unit.name}")
+                raise NotConnectedError(f"the output of {unit.name} is not used")
 
     def _in_order(self) -> list[Pipeline]:
-        """The units, every one after those it depends on."""
+        """Returns the units in topological order."""
         waiting = dict.fromkeys(self._units)
         ordered: list[Pipeline] = []
         while waiting:
@@ -231,7 +231,7 @@ class DAGPipeline(Pipeline):
             ]
             if not ready:
                 names = ", ".join(unit.name for unit in waiting)
-                raise BadTopologyError(f"the graph has a cycle; it goes through some of: {names}")
+                raise BadTopologyError(f"the graph has a cycle among: {names}")
             ordered += ready
             for unit in ready:
                 del waiting[unit]
@@ -239,14 +239,14 @@ class DAGPipeline(Pipeline):
 
 
 class _Values:
-    """A list of objects, in the form their unit gave them and, when asked for, in another."""
+    """A list of objects in the form that their unit returned, converted to others on demand."""
 
     def __init__(self, values: list[Any], form: ArrayForm | None = None):
         self._forms: dict[ArrayForm | None, list[Any]] = {form: values}
         self._form = form
 
     def in_form(self, form: ArrayForm | None) -> list[Any]:
-        """The objects in `form`; None is the declared type. Each is converted once."""
+        """Returns the objects in `form`, or None for the declared type. Conversions are cached."""
         if form not in self._forms:
             if form is not None:
                 self._forms[form] = list(map(form.from_declared, self.in_form(None)))
@@ -262,7 +262,7 @@ def _works_on_arrays(unit: Pipeline) -> TypeGuard[ArrayPipeline]:
 def _run_unit(
     unit: Pipeline, inputs: Iterable[Any], stats: list[statistics.Statistic]
 ) -> dict[str | None, _Values]:
-    """Runs `unit` on each input, checks and joins its outputs, appends its statistics to `stats`.
+    """Runs `unit` on its inputs, checks and joins the outputs, appends statistics to `stats`.
 
     Returns:
       {output name: values}; None is the name of a single output.
@@ -299,7 +299,7 @@ def _check_values(unit: Pipeline, values: Any, type_: type) -> None:
 
 
 def _expand_shorthands(dag: Mapping[Any, Any]) -> Dag:
-    """Gives every unnamed DagOutput's sources a DagOutput, and every named input its source."""
+    """Replaces unnamed DagOutputs by named ones, and dict outputs by their single outputs."""
     expanded: Dag = {}
     for destination, source in dag.items():
         if (
@@ -313,8 +313,8 @@ def _expand_shorthands(dag: Mapping[Any, Any]) -> Dag:
             continue
         if isinstance(source, dict) != (destination.name is None):
             raise InvalidDictionaryOutputError(
-                f"{destination!r} <- {source!r}: name an output that has one source, "
-                "and leave one that takes a dict unnamed"
+                f"{destination!r}: {source!r}: an output with a single source needs a name, and "
+                "an output with a dict must not have one"
             )
         named = (
             {DagOutput(name): value for name, value in source.items()}
@@ -369,5 +369,5 @@ def _unit_of(source: Any) -> Any:
 
 
 def _select(source: Any, results: Mapping[Any, dict[str | None, _Values]]) -> _Values:
-    """The values that `source` stands for."""
+    """Returns the values of a source."""
     return results[_unit_of(source)][source.key if isinstance(source, PipelineKey) else None]

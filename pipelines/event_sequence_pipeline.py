@@ -1,4 +1,4 @@
-"""Encoding of note_seq's event sequences with note_seq's encoders."""
+"""Encodes note_seq's event sequences with note_seq's encoders."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from pipelines import pipeline, pipelines_common
 
 
 class EncoderPipeline(pipeline.Pipeline):
-    """Turns event sequences into SequenceExamples of `inputs` and `labels`."""
+    """Encodes event sequences as SequenceExamples with `inputs` and `labels`."""
 
     def __init__(self, input_type: type, encoder_decoder: Any, name: str | None = None):
         """Sets the encoder.
 
         Args:
-          input_type: the kind of event sequence, such as `note_seq.Melody`.
+          input_type: class of the event sequences, such as `note_seq.Melody`.
           encoder_decoder: a `note_seq.EventSequenceEncoderDecoder`.
           name: name in statistics and messages.
         """

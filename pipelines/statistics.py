@@ -1,4 +1,4 @@
-"""Statistics that pipelines keep: counters and histograms that can be merged and logged."""
+"""Statistics of pipelines: counters and histograms that can be merged and logged."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from bundles.errors import PerfRnnError
 
 
 class MergeStatisticsError(PerfRnnError):
-    """Two statistics that differ in name, kind or buckets were merged."""
+    """Statistics with different names, classes or buckets cannot be merged."""
 
 
 class Statistic(abc.ABC):
-    """Something counted while data is processed, under a name."""
+    """A named statistic of processed data."""
 
     def __init__(self, name: str):
         self.name = name
 
     def merge_from(self, other: Statistic) -> None:
-        """Adds what `other` counted to this one.
+        """Adds the counts of `other`.
 
         Raises:
           MergeStatisticsError: `other` has another name, or is not of the same class.
@@ -51,14 +51,14 @@ class Statistic(abc.ABC):
 
     @abc.abstractmethod
     def _pretty_print(self, name: str) -> str:
-        """Returns the count as text, under `name`."""
+        """Returns the statistic as text, with the label `name`."""
 
     def __str__(self) -> str:
         return self._pretty_print(self.name)
 
 
 class Counter(Statistic):
-    """A number of occurrences.
+    """Counts occurrences.
 
     >>> counter = Counter('notes')
     >>> counter.increment(3)
@@ -84,9 +84,9 @@ class Counter(Statistic):
 
 
 class Histogram(Statistic):
-    """Occurrences by value: bucket i holds values from buckets[i] up to, without, buckets[i + 1].
+    """Counts values in buckets; bucket i contains buckets[i] <= value < buckets[i + 1].
 
-    A bucket from -inf is put first and the last one has no upper end, so every value has a place.
+    The first bucket starts at -inf and the last one has no upper bound.
 
     >>> histogram = Histogram('seconds', [5, 10])
     >>> histogram.increment(7.5)
@@ -96,12 +96,12 @@ class Histogram(Statistic):
     """
 
     def __init__(self, name: str, buckets: Sequence[float], verbose_pretty_print: bool = False):
-        """Starts at zero.
+        """Sets all counts to 0.
 
         Args:
           name: name of this statistic.
-          buckets: lower ends, in any order.
-          verbose_pretty_print: whether empty buckets are printed too.
+          buckets: lower bounds, in any order.
+          verbose_pretty_print: whether to print empty buckets.
         """
         super().__init__(name)
         self.buckets = [-math.inf, *sorted(set(buckets) - {-math.inf})]
@@ -109,7 +109,7 @@ class Histogram(Statistic):
         self.verbose_pretty_print = verbose_pretty_print
 
     def increment(self, value: float, inc: int = 1) -> None:
-        """Adds `inc` to the bucket that `value` falls in."""
+        """Adds `inc` to the bucket of `value`."""
         self.counters[self.buckets[bisect.bisect_right(self.buckets, value) - 1]] += inc
 
     def copy(self) -> Histogram:
@@ -137,12 +137,10 @@ class Histogram(Statistic):
 
 
 def merge_statistics(stats_list: Iterable[Statistic]) -> list[Statistic]:
-    """Returns one statistic for each name, what was counted under it added up.
-
-    The first of each name stands in the result as a copy; the arguments stay as they are.
+    """Returns one merged statistic for each name; the arguments are unchanged.
 
     Raises:
-      MergeStatisticsError: two of one name differ in kind or buckets.
+      MergeStatisticsError: statistics with the same name have different classes or buckets.
     """
     merged: dict[str, Statistic] = {}
     for stat in stats_list:

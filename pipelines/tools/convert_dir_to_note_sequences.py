@@ -12,10 +12,10 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "input_dir",
     None,
-    "Directory with the files to convert, a zip archive of MIDI files, or a file.",
+    "Directory of the files to convert, a zip archive of MIDI files, or a file.",
 )
-flags.DEFINE_string("output_file", None, "TFRecord of NoteSequences to write.")
-flags.DEFINE_bool("recursive", False, "Whether to look into subdirectories too.")
+flags.DEFINE_string("output_file", None, "Output TFRecord of NoteSequences.")
+flags.DEFINE_bool("recursive", False, "Whether to convert subdirectories too.")
 
 
 def main() -> None:

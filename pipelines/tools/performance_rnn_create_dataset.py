@@ -1,4 +1,4 @@
-"""Makes training and evaluation examples for Performance RNN from MIDI files or NoteSequences."""
+"""Creates training and evaluation examples for Performance RNN from MIDI or NoteSequences."""
 
 import glob
 import os
@@ -15,54 +15,59 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "input",
     None,
-    "Directory or zip archive of MIDI files, to its depths, one MIDI file, or a TFRecord of "
-    "NoteSequences, of which a glob names several.",
+    "Directory (with subdirectories) or zip archive of MIDI files, one MIDI file, or TFRecords of "
+    "NoteSequences (path or glob).",
 )
 flags.DEFINE_string(
     "output_dir",
     None,
-    "Directory for training_performances.tfrecord, eval_performances.tfrecord, and split.csv, "
-    "which says of each file in which of the two it is.",
+    "Output directory for training_performances.tfrecord, eval_performances.tfrecord and "
+    "split.csv, which lists the side of each file.",
 )
-flags.DEFINE_string("config", "performance", "Config whose examples are made.")
-flags.DEFINE_float("eval_ratio", 0.1, "Share of the data for evaluation, from 0 to 1.")
+flags.DEFINE_string("config", "performance", "Config of the examples.")
+flags.DEFINE_float(
+    "eval_ratio", 0.1, "Share of files or folders held out for evaluation, from 0 to 1."
+)
 flags.DEFINE_enum(
     "partition_by",
     "sequence",
     ["sequence", "folder"],
-    "What stays on one side of the division: a sequence, or all those of a folder.",
+    "Divide single sequences, or whole folders. Use one folder per composition, and dozens of "
+    "folders.",
 )
 flags.DEFINE_string(
     "split_csv",
     None,
-    "CSV with the columns split (train, validation, test) and midi_filename, as MAESTRO's or one "
-    "that this tool wrote, that divides the files instead.",
+    "CSV with the columns split (train, validation, test) and midi_filename, such as MAESTRO's or "
+    "an earlier split.csv, to use as the division.",
 )
 flags.DEFINE_list(
     "eval_splits",
     ["validation", "test"],
-    "Splits of --split_csv for evaluation; what is neither in these nor in train is left out.",
+    "Splits of --split_csv for evaluation; splits other than these and train are left out.",
 )
-flags.DEFINE_integer("seed", 0, "Another seed gives another division.")
+flags.DEFINE_integer("seed", 0, "Seed of the division.")
 flags.DEFINE_enum(
     "augmentation",
     "off",
     ["on", "off"],
-    "on stores 45 stretched and transposed copies of training data, much as Magenta's tool does; "
-    "off one copy, which training stretches and transposes anew in each pass.",
+    "on stores 45 stretched and transposed copies of the training data, similar to Magenta; off "
+    "stores one copy, which training stretches and transposes randomly in each epoch.",
 )
 flags.DEFINE_enum(
     "example_format",
     "sparse_one_hot",
     EXAMPLE_FORMATS,
-    "How one-hot vectors are stored: as indices, or as the floats that Magenta's trainer reads.",
+    "Format of the one-hot vectors: indices, or floats as in Magenta.",
 )
-flags.DEFINE_integer("min_events", 32, "Segments of fewer events are dropped.")
-flags.DEFINE_integer("max_events", None, "Segments are cut to so many events; all by default.")
-flags.DEFINE_integer("num_workers", None, "Processes that work; one for each core by default.")
-flags.DEFINE_integer("num_shards", 1, "Files that each of the two outputs is divided into.")
+flags.DEFINE_integer("min_events", 32, "Segments with fewer events are dropped.")
+flags.DEFINE_integer(
+    "max_events", None, "Segments are truncated to this number of events; no limit by default."
+)
+flags.DEFINE_integer("num_workers", None, "Number of processes; one for each core by default.")
+flags.DEFINE_integer("num_shards", 1, "Number of files of each output.")
 flags.DEFINE_enum(
-    "runner", "local", ["local", "beam"], "What runs it: processes here, or Apache Beam."
+    "runner", "local", ["local", "beam"], "Run in local processes, or with Apache Beam."
 )
 
 
