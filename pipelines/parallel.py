@@ -166,7 +166,9 @@ def _call_alone(function: Callable[[Any], Any], input_object: Any) -> Any:
         try:
             return pool.submit(_call, input_object).result()
         except BrokenProcessPool:
-            name = getattr(input_object, "name", "") or f"a {type(input_object).__name__}"
+            # Files and records have a name, NoteArrays and NoteSequences a filename.
+            names = (getattr(input_object, attribute, "") for attribute in ("name", "filename"))
+            name = next(filter(None, names), f"a {type(input_object).__name__}")
             logging.warning("%s: skipped: it crashed its process", name)
             return CRASHED
 
