@@ -22,7 +22,7 @@ test: $(INSTALLED_DEV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 docs: $(INSTALLED_DEV)
 	$(BIN)/python docs/build_api.py site
