@@ -31,6 +31,7 @@ def note_sequences(sequences, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", default_configs.values(), ids=lambda config: config.key)
 def test_dataset_training_evaluation(run_tool, note_sequences, tmp_path, config):
     ended = run_tool(

@@ -65,6 +65,7 @@ def train(run_tool, records, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_train_resume_evaluate_export_generate(train, run_tool, records, tmp_path, summaries):
     run_dir = tmp_path / "run"
     new = ["--config=performance_with_dynamics", HPARAMS, "--summary_frequency=2"]

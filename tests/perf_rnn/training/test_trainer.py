@@ -67,6 +67,8 @@ def test_learns(tmp_path):
     assert last < 1.0  # log(2), 0.69, is the best there is.
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "hparams"),
     [
@@ -110,6 +112,7 @@ def two_devices():
     return devices
 
 
+@pytest.mark.slow
 def test_two_devices_equal_one(tmp_path, two_devices):
     # A clip norm this small clips every gradient: clipping comes after the sum over devices.
     settings = make_settings("clip_norm=0.01", config=OPTIONAL)
