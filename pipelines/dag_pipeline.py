@@ -255,8 +255,17 @@ class _Values:
         return self._forms[form]
 
 
-def _works_on_arrays(unit: Pipeline) -> TypeGuard[ArrayPipeline]:
+def _works_on_arrays(unit: Any) -> TypeGuard[ArrayPipeline]:
     return isinstance(unit, ArrayPipeline) and unit.works_on_arrays
+
+
+def _exchange_arrays(source: Any, unit: Pipeline) -> bool:
+    return (
+        _works_on_arrays(source)
+        and _works_on_arrays(unit)
+        and source.named_outputs is None
+        and source.output_form is unit.input_form
+    )
 
 
 def _run_unit(
@@ -269,20 +278,23 @@ def _run_unit(
     """
     form = unit.output_form if _works_on_arrays(unit) else None
     transform = unit.transform_arrays if _works_on_arrays(unit) else unit.transform
+    # Where arrays are exchanged, the declared type is not looked at: it may take long to import.
     types: dict[str | None, Any] = (
-        {**unit.output_type} if isinstance(unit.output_type, dict) else {None: unit.output_type}
+        {None: form.type if form else unit.output_type}
+        if unit.named_outputs is None
+        else dict(unit.named_outputs.items())
     )
     joined: dict[str | None, list[Any]] = {name: [] for name in types}
     for input_object in inputs:
         outputs = transform(input_object)
-        if not isinstance(unit.output_type, dict):
+        if unit.named_outputs is None:
             outputs = {None: outputs}
         elif not isinstance(outputs, dict) or outputs.keys() != types.keys():
             raise InvalidTransformOutputError(
                 f"{unit.name} declares the outputs {list(types)}, but returned {outputs!r}"
             )
         for name, type_ in types.items():
-            _check_values(unit, outputs[name], type_ if form is None else form.type)
+            _check_values(unit, outputs[name], form.type if form else type_)
             joined[name] += outputs[name]
         stats += unit.get_stats()
     return {name: _Values(values, form) for name, values in joined.items()}
@@ -304,10 +316,10 @@ def _expand_shorthands(dag: Mapping[Any, Any]) -> Dag:
     for destination, source in dag.items():
         if (
             isinstance(source, Pipeline)
-            and isinstance(source.output_type, dict)
+            and source.named_outputs is not None
             and (isinstance(destination, DagOutput) or destination.input_type == source.output_type)
         ):
-            source = {name: source[name] for name in source.output_type}
+            source = {name: source[name] for name in source.named_outputs}
         if not isinstance(destination, DagOutput):
             expanded[destination] = source
             continue
@@ -351,6 +363,8 @@ def _check_names(units: list[Pipeline], outputs: list[DagOutput]) -> None:
 
 
 def _check_types(unit: Pipeline, source: Any) -> None:
+    if _exchange_arrays(source, unit):
+        return
     given = (
         {name: value.output_type for name, value in source.items()}
         if isinstance(source, dict)

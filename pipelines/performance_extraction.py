@@ -52,6 +52,14 @@ class EventArrays:
     segment_index: int = 0
 
 
+def performance_type() -> type[performance_lib.BasePerformance]:
+    """Returns note_seq's class of performances; importing it takes more than a second."""
+    from note_seq import performance_lib
+
+    performance: type[performance_lib.BasePerformance] = performance_lib.BasePerformance
+    return performance
+
+
 def _from_performance(performance: performance_lib.BasePerformance) -> EventArrays:
     from note_seq import performance_lib
 
@@ -118,13 +126,15 @@ class PerformanceExtractor(ArrayPipeline):
           note_performance: whether to extract note events (one per note).
           name: name in statistics and messages.
         """
-        from note_seq import performance_lib
-
-        super().__init__(NoteSequence, performance_lib.BasePerformance, name)
+        super().__init__(NoteSequence, EventArrays, name)
         self._min_events = min_events
         self._max_events = max_events
         codec_type = NoteCodec if note_performance else EventCodec
         self._codec: Codec = codec_type(num_velocity_bins)
+
+    @property
+    def output_type(self) -> type:
+        return performance_type()
 
     def transform_arrays(self, arrays: NoteArrays) -> list[EventArrays]:
         if arrays.steps_per_second is None:

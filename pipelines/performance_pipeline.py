@@ -25,6 +25,7 @@ from pipelines.performance_extraction import (
     EventArrays,
     PerformanceExtractor,
     extract_performances,
+    performance_type,
 )
 
 __all__ = ["EncoderPipeline", "PerformanceExtractor", "extract_performances", "get_pipeline"]
@@ -59,12 +60,14 @@ class PerformanceEncoder(ArrayPipeline):
           example_format: one of `perf_rnn.data.examples.EXAMPLE_FORMATS`.
           augmented: whether the performances were stretched and transposed.
         """
-        from note_seq import performance_lib
-
-        super().__init__(performance_lib.BasePerformance, SequenceExample, name)
+        super().__init__(EventArrays, SequenceExample, name)
         self._config = config
         self._example_format = example_format
         self._augmented = augmented
+
+    @property
+    def input_type(self) -> type:
+        return performance_type()
 
     def transform_arrays(self, arrays: EventArrays) -> list[Any]:
         config, events = self._config, arrays.events

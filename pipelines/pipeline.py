@@ -53,13 +53,14 @@ class PipelineKey:
         """
         if not isinstance(unit, Pipeline):
             raise PerfRnnError(f"only a Pipeline has outputs to select, not {unit!r}")
-        if not isinstance(unit.output_type, dict):
+        outputs = unit.named_outputs
+        if outputs is None:
             raise KeyError(f"{key!r}: {unit.name} has a single, unnamed output")
-        if key not in unit.output_type:
-            raise KeyError(f"{key!r}: {unit.name} has the outputs {sorted(unit.output_type)}")
+        if key not in outputs:
+            raise KeyError(f"{key!r}: {unit.name} has the outputs {sorted(outputs)}")
         self.unit = unit
         self.key = key
-        self.output_type = unit.output_type[key]
+        self.output_type = outputs[key]
 
     def __repr__(self) -> str:
         return f"PipelineKey({self.unit!r}, {self.key})"
@@ -105,9 +106,14 @@ class Pipeline(abc.ABC):
         return self._output_type
 
     @property
+    def named_outputs(self) -> Mapping[str, type] | None:
+        """The output types by name; None for a single output."""
+        return self._output_type if isinstance(self._output_type, dict) else None
+
+    @property
     def output_type_as_dict(self) -> Mapping[str, type]:
         """The output types by name; a single output is named `dataset`."""
-        return as_dict(self._output_type)
+        return as_dict(self.output_type)
 
     @property
     def name(self) -> str:

@@ -97,10 +97,9 @@ def _fail(error: Exception) -> NoReturn:
     sys.exit(1)
 
 
-def load_libraries() -> None:
-    """Imports TensorFlow and note_seq without the messages that they print; takes seconds."""
+def load_tensorflow() -> None:
+    """Imports TensorFlow without the messages that it prints; takes seconds."""
     with _silent_stderr():
-        import note_seq  # noqa: F401
         import tensorflow as tf
 
         tf.config.list_physical_devices()
@@ -121,9 +120,7 @@ def load_keras() -> None:
                 "KERAS_BACKEND to another backend: tensorflow or jax"
             ) from error
         if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()
+            load_tensorflow()
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:

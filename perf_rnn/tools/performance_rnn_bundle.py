@@ -57,7 +57,7 @@ def _convert(path: str, kind: str, output: str) -> None:
     from perf_rnn import models
 
     bundle = bundles.read_bundle(path)
-    cli.load_libraries()
+    cli.load_tensorflow()
     if kind == "mag":
         extra: dict[str, Any] = {"perf_rnn_version": perf_rnn.__version__, **bundle.extra}
         bundles.write_bundle(output, dataclasses.replace(bundle, extra=extra))

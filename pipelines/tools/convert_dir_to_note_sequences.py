@@ -22,7 +22,6 @@ def main() -> None:
     if not FLAGS.input_dir or not FLAGS.output_file:
         raise PerfRnnError("--input_dir and --output_file are both needed")
 
-    cli.load_libraries()
     from pipelines import note_sequence_files
 
     counts = note_sequence_files.convert_directory(

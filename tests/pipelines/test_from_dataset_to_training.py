@@ -68,5 +68,5 @@ def test_dataset_training_evaluation(run_tool, note_sequences, tmp_path, config)
     assert "Evaluation at step 3: NLL" in ended.out
     assert f"over {num_events} events" in ended.out
     assert json.loads((run_dir / "run.json").read_text())["config"] == config.key
-    bundle, read_config = load_model(run_dir)
-    assert (read_config, bundle.extra["training_steps"]) == (config, 3)
+    model = load_model(run_dir)
+    assert (model.config, model.bundle.extra["training_steps"]) == (config, 3)
