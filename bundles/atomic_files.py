@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes `data` to the file `path`; see `atomic_path`."""
     with atomic_open(path) as file:
         file.write(data)
+
+
+def atomic_write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes `value` to the file `path` as JSON; see `atomic_path`.
+
+    Raises:
+      ValueError: a number in it is not finite, which JSON cannot say.
+    """
+    atomic_write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 @contextlib.contextmanager
@@ -60,3 +70,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         else:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 temporary.unlink()
+
+
+def make_directory(path: str) -> None:
+    """Makes a directory, and those above it, unless it is there.
+
+    Raises:
+      OSError: it cannot be made, or a file has its name.
+    """
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise NotADirectoryError(f"{path}: is a file, not a directory")
+    os.makedirs(path, exist_ok=True)

@@ -125,17 +125,21 @@ def _read_simple(data: bytes) -> dict[str, np.ndarray]:
 
 def _block(data: bytes, handle: tuple[int, int]) -> bytes:
     """Returns the content of the block at an offset, of a size."""
-    import google_crc32c
-
     offset, size = handle
     block = data[offset : offset + size + _TRAILER_BYTES]
     if len(block) != size + _TRAILER_BYTES or block[size]:  # 0: not compressed.
         raise _NotSimpleError
-    crc = google_crc32c.value(block[: size + 1])
-    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-    if struct.unpack("<I", block[size + 1 :]) != (masked,):
+    if struct.unpack("<I", block[size + 1 :]) != (masked_crc(block[: size + 1]),):
         raise _NotSimpleError
     return block[:size]
+
+
+def masked_crc(data: bytes) -> int:
+    """Returns the checksum in the files of LevelDB and TensorFlow: CRC32C, masked."""
+    import google_crc32c
+
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _values(block: bytes) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from perf_rnn.data import tfrecord
+from bundles.atomic_files import make_directory
 from pipelines import pipeline as pipelines
 from pipelines import statistics
 
@@ -55,7 +55,7 @@ def run_pipeline_beam(
       OSError: `output_dir` cannot be created.
     """
     pipelines.check_serializable(pipeline)
-    tfrecord.make_directory(output_dir)
+    make_directory(output_dir)
     prefix = f"{output_file_base}_" if output_file_base else ""
     names = list(pipeline.output_type_as_dict)
     runner = None if options else _local_runner(num_workers or 1)

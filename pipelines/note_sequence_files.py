@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from absl import logging
 
+from bundles.atomic_files import make_directory
 from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.data import tfrecord
@@ -65,7 +66,7 @@ def convert_directory(source: str, output_file: str, recursive: bool = False) ->
       PerfRnnError: `source` holds no such file, or none that can be read. Nothing is written.
     """
     files = find_music_files(source, recursive, tuple(FORMATS))
-    tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))
+    make_directory(os.path.dirname(os.path.abspath(output_file)))
     counts = ConversionCounts()
     with _ScoreReaders() as readers, tfrecord.open_writers([output_file]) as (writer,):
         for file in progress.show(files, "converting", vars(counts), len(files), unit="files"):

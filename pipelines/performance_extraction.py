@@ -113,24 +113,21 @@ class PerformanceExtractor(ArrayPipeline):
         self,
         min_events: int | None,
         max_events: int | None,
-        num_velocity_bins: int,
-        note_performance: bool,
+        codec: Codec,
         name: str | None = None,
     ):
-        """Sets the limits and the encoding.
+        """Sets the limits and the codec.
 
         Args:
           min_events: shorter performances are discarded; None for no limit.
           max_events: longer performances are truncated; None for no limit.
-          num_velocity_bins: velocity bins; 0 for no VELOCITY events.
-          note_performance: whether to extract note events (one per note).
+          codec: an EventCodec or NoteCodec, of the events to extract.
           name: name in statistics and messages.
         """
         super().__init__(NoteSequence, EventArrays, name)
         self._min_events = min_events
         self._max_events = max_events
-        codec_type = NoteCodec if note_performance else EventCodec
-        self._codec: Codec = codec_type(num_velocity_bins)
+        self._codec = codec
 
     @property
     def output_type(self) -> type:

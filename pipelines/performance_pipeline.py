@@ -171,11 +171,7 @@ def get_pipeline(
             units.Quantizer(steps_per_second=STEPS_PER_SECOND, name=f"Quantizer_{mode}"),
             *([transpose] if augment else []),
             PerformanceExtractor(
-                min_events,
-                max_events,
-                config.codec.num_velocity_bins,
-                note_performance=config.codec.whole_notes,
-                name=f"PerformanceExtractor_{mode}",
+                min_events, max_events, config.codec, f"PerformanceExtractor_{mode}"
             ),
             PerformanceEncoder(
                 config,

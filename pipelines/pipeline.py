@@ -14,6 +14,7 @@ from typing import Any
 
 from absl import logging
 
+from bundles.atomic_files import make_directory
 from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.data import tfrecord
@@ -230,7 +231,7 @@ def run_pipeline_serial(
       OSError: `output_dir` cannot be created, or a file in it cannot be written.
     """
     check_serializable(pipeline)
-    tfrecord.make_directory(output_dir)
+    make_directory(output_dir)
     prefix = f"{output_file_base}_" if output_file_base else ""
     written = dict.fromkeys(pipeline.output_type_as_dict, 0)
     paths = [os.path.join(output_dir, f"{prefix}{name}.tfrecord") for name in written]

@@ -53,8 +53,8 @@ def compare(values: ArrayLike, reference: ArrayLike) -> FeatureOverlap:
       reference: likewise; there may be more of them or fewer.
 
     Raises:
-      ValueError: a set has fewer than three pieces, its pieces all have the same value, or a value
-        is not finite.
+      PerfRnnError: a set has fewer than three pieces, its pieces all have the same value, or a
+        value is not finite.
     """
     own = _checked(values, "the set")
     others = _checked(reference, "the reference")
@@ -79,7 +79,7 @@ def overlap_and_divergence(first: Floats, second: Floats) -> tuple[float, float]
       in nats; a density of `second` below the smallest float counts as that, so it is finite.
 
     Raises:
-      ValueError: the numbers of a sample are all the same, which leaves no bandwidth.
+      PerfRnnError: the numbers of a sample are all the same, which leaves no bandwidth.
     """
     bandwidths = [_bandwidth(sample) for sample in (first, second)]
     tail = TAIL_BANDWIDTHS * max(bandwidths)

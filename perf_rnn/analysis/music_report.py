@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from bundles.errors import PerfRnnError
 from perf_rnn.analysis import feature_overlap, music_statistics
 from perf_rnn.analysis.originality import Originality, TrainingPassages
 from perf_rnn.data.collections import PieceSet
@@ -75,16 +76,16 @@ class TrainingSet:
           path, names: see `PieceSet`.
 
         Raises:
-          ValueError, OSError: see `PieceSet`.
+          PerfRnnError, OSError: see `PieceSet`.
         """
         self.path = path
         self.names: list[str] = []
         pieces = PieceSet(path, names)
 
         def notes_of_pieces() -> Iterator[NoteArrays]:
-            for piece in pieces:
-                self.names.append(piece.name)
-                yield piece.notes
+            for name, notes in pieces:
+                self.names.append(name)
+                yield notes
 
         self.passages = TrainingPassages(notes_of_pieces())
         self.counts = dict(vars(pieces.counts))
@@ -105,15 +106,15 @@ def measure(
       training: pieces that they may have been copied from.
 
     Raises:
-      ValueError, OSError: see `PieceSet`.
+      PerfRnnError, OSError: see `PieceSet`.
     """
     pieces = PieceSet(path, names)
     pieces_of_parts, parts, minutes = [], [], []
-    for piece in pieces:
-        cut = music_statistics.cut(piece.notes, segment_seconds) if segment_seconds else None
-        parts += cut or [piece.notes]
-        pieces_of_parts += [piece.name] * (len(cut) if cut else 1)
-        minutes.append([vars(minute) for minute in music_statistics.minutes(piece.notes)])
+    for name, notes in pieces:
+        cut = music_statistics.cut(notes, segment_seconds) if segment_seconds else [notes]
+        parts += cut
+        pieces_of_parts += [name] * len(cut)
+        minutes.append([vars(minute) for minute in music_statistics.minutes(notes)])
     originality: list[Originality | None] = [None] * len(parts)
     if training:
         sounding = [place for place, part in enumerate(parts) if part.num_notes]
@@ -187,7 +188,7 @@ def _figures(
 def _compare(measured: MeasuredSet, reference: MeasuredSet, figure: str) -> dict[str, Any]:
     try:
         return vars(feature_overlap.compare(measured.values(figure), reference.values(figure)))
-    except ValueError as error:
+    except PerfRnnError as error:
         return {"not_compared": str(error)}
 
 

@@ -76,8 +76,7 @@ def music_statistics(notes: NoteArrays) -> MusicStatistics:
     """Measures the time from 0 to `notes.total_time`, or to the end of the last note.
 
     >>> scale = NoteArrays(start_time=[0, 0.5, 1], end_time=[0.5, 1, 1.5], pitch=[60, 62, 64],
-    ...                    velocity=[70, 80, 90], instrument=[0] * 3, program=[0] * 3,
-    ...                    is_drum=[False] * 3, total_time=2.0)
+    ...                    velocity=[70, 80, 90], total_time=2.0)
     >>> measured = music_statistics(scale)
     >>> measured.note_density, measured.silence, measured.pitch_range
     (1.5, 0.25, 4.0)
@@ -86,7 +85,7 @@ def music_statistics(notes: NoteArrays) -> MusicStatistics:
       notes: not quantised.
 
     Raises:
-      ValueError: the notes are quantised, start before time 0, or last no time at all.
+      PerfRnnError: the notes are quantised, start before time 0, or last no time at all.
     """
     if notes.is_quantized:
         raise PerfRnnError("quantised notes cannot be measured; give those before quantize")
@@ -151,7 +150,7 @@ def cut(notes: NoteArrays, seconds: float) -> list[NoteArrays]:
       seconds: of a part.
 
     Raises:
-      ValueError: the notes are quantised, or `seconds` is not above 0.
+      PerfRnnError: the notes are quantised, or `seconds` is not above 0.
     """
     parts = [
         part.replace(total_time=min(seconds, notes.total_time - part.start_time_offset))

@@ -60,7 +60,7 @@ class TrainingPassages:
         """Reads the training pieces one after another; they need not be in memory together.
 
         Raises:
-          ValueError: there is no piece, or one has no notes or is quantised.
+          PerfRnnError: there is no piece, or one has no notes or is quantised.
         """
         self._training = _Notes(pieces, "training piece", seed=0)
 
@@ -71,7 +71,7 @@ class TrainingPassages:
           pieces: not quantised, each with at least one note.
 
         Raises:
-          ValueError: there is no piece, or one has no notes or is quantised.
+          PerfRnnError: there is no piece, or one has no notes or is quantised.
         """
         training, notes = self._training, _Notes(pieces, "piece", seed=1)
         num_pieces = len(notes.bounds) - 1

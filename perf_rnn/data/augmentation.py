@@ -41,9 +41,7 @@ class Augmentation:
         events = codec.transpose(events, _draw_semitones(events, codec, rng))
         # Dense records do not hold the first control vector, so the last one is looked at.
         disabled = config.conditioning.optional and bool(segment.controls[-1, 0])
-        return EventSequence.from_events(
-            events, config, disabled, segment.source_id, segment.segment_index
-        )
+        return EventSequence.from_events(events, config, disabled)
 
 
 def _draw_semitones(events: EventIndices, codec: Codec, rng: np.random.Generator) -> int:

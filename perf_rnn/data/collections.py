@@ -16,20 +16,6 @@ from perf_rnn.notes.music_files import find_music_files, is_music
 from perf_rnn.notes.transforms import MAX_SECONDS, apply_sustain
 
 
-@dataclasses.dataclass(frozen=True)
-class Piece:
-    """One piece of a set.
-
-    Attributes:
-      name: a MIDI file's path in its set, or the filename or id that a NoteSequence carries.
-      notes: with the sustain pedal applied and drums left out, in seconds; at least one. The piece
-        lasts from time 0 to the end of its last note, whatever the file says.
-    """
-
-    name: str
-    notes: NoteArrays
-
-
 @dataclasses.dataclass
 class ReadingCounts:
     """What became of a set's pieces.
@@ -62,7 +48,7 @@ class PieceSet:
 
         Raises:
           OSError: `path` cannot be read.
-          ValueError: it holds no pieces, or is neither MIDI nor an intact TFRecord.
+          PerfRnnError: it holds no pieces, or is neither MIDI nor an intact TFRecord.
         """
         self.path = path
         self.counts = ReadingCounts()
@@ -90,11 +76,15 @@ class PieceSet:
                 for number in range(len(records))
             ]
 
-    def __iter__(self) -> Iterator[Piece]:
-        """Yields the pieces, naming those that have to be left out in warnings.
+    def __iter__(self) -> Iterator[tuple[str, NoteArrays]]:
+        """Yields the name and the notes of each piece; a warning names each that is left out.
+
+        The name is a MIDI file's path in its set, or the filename or id that a NoteSequence
+        carries. The notes, at least one, are in seconds, with the sustain pedal applied and drums
+        left out. The piece lasts from time 0 to the end of its last note, whatever the file says.
 
         Raises:
-          ValueError: none is left.
+          PerfRnnError: none is left.
         """
         self.counts = counts = ReadingCounts()
         for name, read in progress.show(
@@ -102,7 +92,7 @@ class PieceSet:
         ):
             try:
                 notes = _as_they_sound(read())
-            except (ValueError, OSError) as error:
+            except (PerfRnnError, OSError) as error:
                 logging.warning("Skipped %s of %s: %s", name, self.path, error)
                 counts.damaged += 1
                 continue
@@ -114,7 +104,7 @@ class PieceSet:
                 counts.without_notes += 1
                 continue
             counts.pieces += 1
-            yield Piece(name, notes)
+            yield name, notes
         if not counts.pieces:
             asked = "" if self._names is None else " of the names asked for"
             raise PerfRnnError(

@@ -39,23 +39,14 @@ class EventSequence:
       controls: float32 [length, control_size], the control vector at every event; of width 0 for
         an unconditioned config. No network reads the first row; dense records do not hold it, and
         where a segment was read from one it is a row of zeros.
-      source_id: id of the performance it was cut from, augmentation included; '' if unknown.
-      segment_index: its place in that performance, from 0.
     """
 
     events: np.ndarray
     controls: np.ndarray
-    source_id: str = ""
-    segment_index: int = 0
 
     @classmethod
     def from_events(
-        cls,
-        events: np.ndarray,
-        config: PerformanceRnnConfig,
-        disabled: bool = False,
-        source_id: str = "",
-        segment_index: int = 0,
+        cls, events: np.ndarray, config: PerformanceRnnConfig, disabled: bool = False
     ) -> "EventSequence":
         """Makes a segment with the controls extracted from its events.
 
@@ -63,10 +54,8 @@ class EventSequence:
           events: int32 [length, *event_shape].
           config: whose control signals are extracted.
           disabled: for optional conditioning: controls that say that conditioning is off.
-          source_id, segment_index: see the attributes.
         """
-        controls = config.conditioning.extract(events, config.codec, disabled)
-        return cls(events, controls, source_id, segment_index)
+        return cls(events, config.conditioning.extract(events, config.codec, disabled))
 
 
 def make_example(
@@ -88,10 +77,11 @@ def make_example(
       disabled: for optional conditioning: whether it is off.
       augmented: whether it is one of the copies, stretched and transposed, that a dataset has of
         each segment.
-      source_id, segment_index: see `EventSequence`.
+      source_id: id of the performance it was cut from, augmentation included; '' if unknown.
+      segment_index: its place in that performance, from 0.
 
     Raises:
-      ValueError: `example_format` is unknown.
+      PerfRnnError: `example_format` is unknown.
     """
     if example_format not in EXAMPLE_FORMATS:
         raise PerfRnnError(
@@ -219,9 +209,6 @@ def _parse_example(
         num_classes = list(context["num_classes"].int64_list.value)
         if num_classes != [config.num_classes]:
             raise RecordError(f"{name}: num_classes is {num_classes}, not [{config.num_classes}]")
-    source_id = b"".join(context["source_id"].bytes_list.value) if "source_id" in context else b""
-    places = context["segment_index"].int64_list.value if "segment_index" in context else []
-    origin = source_id.decode(errors="replace"), places[0] if places else 0
     lists = example.feature_lists.feature_list
     if "events" in lists and len(lists["events"].feature) == 1:
         indices = np.array(lists["events"].feature[0].int64_list.value, np.int64)
@@ -231,9 +218,9 @@ def _parse_example(
         disabled = config.conditioning.optional and _flag(context, "conditioning_disabled", name)
         if disabled is None:
             raise RecordError(f"{name}: does not say whether its conditioning is disabled")
-        return "sparse_one_hot", EventSequence.from_events(events, config, disabled, *origin)
+        return "sparse_one_hot", EventSequence.from_events(events, config, disabled)
     if "inputs" in lists and "labels" in lists:
-        return "dense_one_hot", EventSequence(*_parse_dense(lists, config, name), *origin)
+        return "dense_one_hot", EventSequence(*_parse_dense(lists, config, name))
     raise RecordError(f"{name}: has neither `events` nor `inputs` and `labels`")
 
 
@@ -295,7 +282,7 @@ def _parse_dense(
         raise RecordError(f"{name}: `inputs` hold control signals that are not finite")
     try:
         events = config.encoding.events_from_dense(vectors)
-    except ValueError as error:
+    except PerfRnnError as error:
         raise RecordError(f"{name}: `inputs`: {error}") from error
     following = _checked_events(labels, config.encoding, name)
     if (events[1:] != following[:-1]).any():

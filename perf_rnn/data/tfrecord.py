@@ -12,10 +12,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-import google_crc32c
 import numpy as np
 
 from bundles.atomic_files import atomic_path
+from bundles.checkpoint import masked_crc
 from bundles.errors import PerfRnnError
 
 _HEADER = struct.Struct("<QI")
@@ -60,7 +60,7 @@ class RecordFile(Sequence[bytes]):
         length, _ = _HEADER.unpack_from(self._data, start)
         end = start + _HEADER.size + length
         data = self._data[start + _HEADER.size : end]
-        if _FOOTER.unpack_from(self._data, end) != (_masked_crc(data),):
+        if _FOOTER.unpack_from(self._data, end) != (masked_crc(data),):
             raise RecordError(f"{self.path}: is corrupt (at byte {start}); make it again")
         return data
 
@@ -69,7 +69,7 @@ class RecordFile(Sequence[bytes]):
         while start < size:
             header = self._data[start : start + _HEADER.size]
             length, checksum = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
-            if len(header) == _HEADER.size and _masked_crc(header[:8]) != checksum:
+            if len(header) == _HEADER.size and masked_crc(header[:8]) != checksum:
                 fault = "is corrupt" if start else "is no uncompressed TFRecord file"
                 raise RecordError(f"{self.path}: {fault} (at byte {start})")
             end = start + _HEADER.size + length + _FOOTER.size
@@ -89,24 +89,13 @@ class RecordWriter:
         length = struct.pack("<Q", len(data))
         self._file.write(
             b"".join(
-                (length, _FOOTER.pack(_masked_crc(length)), data, _FOOTER.pack(_masked_crc(data)))
+                (length, _FOOTER.pack(masked_crc(length)), data, _FOOTER.pack(masked_crc(data)))
             )
         )
 
     def write_framed(self, records: bytes) -> None:
         """Writes records that another writer has already put into their frames."""
         self._file.write(records)
-
-
-def make_directory(path: str) -> None:
-    """Makes a directory, and those above it, unless it is there.
-
-    Raises:
-      OSError: it cannot be made, or a file has its name.
-    """
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise NotADirectoryError(f"{path}: is a file, not a directory")
-    os.makedirs(path, exist_ok=True)
 
 
 @contextlib.contextmanager
@@ -128,8 +117,3 @@ def open_writers(paths: Sequence[str]) -> Iterator[list[RecordWriter]]:
         # All are closed, the last thing that may fail, before the first gets its name.
         files = [stack.enter_context(open(temporary, "wb")) for temporary in temporaries]
         yield [RecordWriter(file) for file in files]
-
-
-def _masked_crc(data: bytes) -> int:
-    crc: int = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

@@ -63,16 +63,16 @@ def read_whole_pieces(
     """
     piece_set = PieceSet(path, names)
     pieces, not_encodable, too_short = [], 0, 0
-    for piece in piece_set:
+    for name, notes in piece_set:
         try:
-            notes = config.codec.cut_long_notes(quantize(piece.notes, STEPS_PER_SECOND))
-            events = config.codec.encode(notes)
+            quantized = quantize(notes, STEPS_PER_SECOND)
+            events = config.codec.encode(config.codec.cut_long_notes(quantized))
         except PerfRnnError as error:
-            logging.warning("Skipped %s of %s: %s", piece.name, path, error)
+            logging.warning("Skipped %s of %s: %s", name, path, error)
             not_encodable += 1
             continue
         if len(events) > 1:
-            pieces.append(WholePiece(piece.name, events))
+            pieces.append(WholePiece(name, events))
         else:
             too_short += 1
     if not pieces:

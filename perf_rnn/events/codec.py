@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bundles.errors import PerfRnnError
 from perf_rnn.events.note_reader import NoteReader
 from perf_rnn.events.rules import EventRules
-from perf_rnn.notes.arrays import NoteArrays
+from perf_rnn.notes.arrays import Int64s, NoteArrays
 from perf_rnn.notes.transforms import to_steps
 
 if TYPE_CHECKING:
@@ -75,29 +75,69 @@ class Codec(abc.ABC):
         """
 
     @abc.abstractmethod
+    def note_spans(
+        self, events: Any
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Returns the notes of events [L, *event_shape], in the order in which they come out.
+
+        Returns:
+          (first_step, last_step, pitch, velocity): [n] each. Steps count from the first event, and
+          `last_step` is above `first_step`.
+
+        Raises:
+          PerfRnnError: an index is outside its head.
+        """
+
     def decode(
         self,
         events: Any,
         start_step: int = 0,
         *,
-        steps_per_second: int = STEPS_PER_SECOND,
         max_note_duration: float | None = None,
-        instrument: int = 0,
         program: int = 0,
-        is_drum: bool = False,
     ) -> NoteArrays:
         """Returns the notes of events [L, *event_shape], quantised.
 
         Args:
           events: as `encode` makes them, or any others of the codec's classes.
           start_step: the step of the first event.
-          steps_per_second: how long a step is.
           max_note_duration: seconds; longer notes are cut to it. None: no limit.
-          instrument, program, is_drum: given to every note.
+          program: given to every note.
 
         Raises:
-          PerfRnnError: an index is outside its head, or `max_note_duration` is not above 0.
+          PerfRnnError: an index is outside its head, `max_note_duration` is not above 0, or a note
+            starts before step 0.
         """
+        if max_note_duration is not None and not max_note_duration > 0:
+            raise PerfRnnError(f"max_note_duration {max_note_duration} is not above 0 seconds")
+        first_step, last_step, pitch, velocity = self.note_spans(events)
+        if len(first_step) and start_step + first_step.min() < 0:
+            raise PerfRnnError(
+                f"a note starts at step {start_step + first_step.min()}, before time 0"
+            )
+        # The same floating point operations as note_seq, so the same times to the last bit.
+        seconds_per_step = 1.0 / STEPS_PER_SECOND
+        start_time = first_step * seconds_per_step + start_step * seconds_per_step
+        end_time = last_step * seconds_per_step + start_step * seconds_per_step
+        first_step, last_step = start_step + first_step, start_step + last_step
+        if max_note_duration is not None:
+            too_long = end_time - start_time > max_note_duration
+            end_time = np.where(too_long, start_time + max_note_duration, end_time)
+            cut = np.maximum(to_steps(end_time, STEPS_PER_SECOND), first_step + 1)
+            last_step = np.where(too_long, cut, last_step)
+        return NoteArrays(
+            start_time=start_time,
+            end_time=end_time,
+            pitch=pitch,
+            velocity=velocity,
+            program=np.full(len(pitch), program, np.int32),
+            total_time=float(end_time.max(initial=0.0)),
+            steps_per_second=STEPS_PER_SECOND,
+            start_step=first_step,
+            end_step=last_step,
+            control_step=np.empty(0, np.int64),
+            total_steps=int(last_step.max(initial=0)),
+        )
 
     @abc.abstractmethod
     def cut_long_notes(self, notes: NoteArrays) -> NoteArrays:
@@ -255,53 +295,13 @@ def stretch_steps(steps: NDArray[Any], factor: float) -> NDArray[np.int64]:
     return to_steps(steps * (1.0 / STEPS_PER_SECOND) * factor, STEPS_PER_SECOND)
 
 
-def notes_of_steps(
-    first_step: NDArray[Any],
-    last_step: NDArray[Any],
-    pitch: NDArray[Any],
-    velocity: NDArray[Any],
-    *,
-    start_step: int,
-    steps_per_second: int,
-    max_note_duration: float | None,
-    instrument: int,
-    program: int,
-    is_drum: bool,
-) -> NoteArrays:
-    """Returns quantised notes that last from one step to another, counted from `start_step`.
-
-    The arguments are those of `Codec.decode`; `last_step` is above `first_step`.
+def encoding_order(notes: NoteArrays, start_step: int) -> Int64s:
+    """Returns the indices of the notes that start at or after a step, by start time and pitch.
 
     Raises:
-      PerfRnnError: `max_note_duration` is not above 0, or a note starts before step 0.
+      PerfRnnError: the notes are not quantised.
     """
-    if max_note_duration is not None and not max_note_duration > 0:
-        raise PerfRnnError(f"max_note_duration {max_note_duration} is not above 0 seconds")
-    if len(first_step) and start_step + first_step.min() < 0:
-        raise PerfRnnError(f"a note starts at step {start_step + first_step.min()}, before time 0")
-    # The same floating point operations as note_seq, so the same times to the last bit.
-    seconds_per_step = 1.0 / steps_per_second
-    start_time = first_step * seconds_per_step + start_step * seconds_per_step
-    end_time = last_step * seconds_per_step + start_step * seconds_per_step
-    first_step, last_step = start_step + first_step, start_step + last_step
-    if max_note_duration is not None:
-        too_long = end_time - start_time > max_note_duration
-        end_time = np.where(too_long, start_time + max_note_duration, end_time)
-        cut = np.maximum(to_steps(end_time, steps_per_second), first_step + 1)
-        last_step = np.where(too_long, cut, last_step)
-    num_notes = len(pitch)
-    return NoteArrays(
-        start_time=start_time,
-        end_time=end_time,
-        pitch=pitch,
-        velocity=velocity,
-        instrument=np.full(num_notes, instrument, np.int32),
-        program=np.full(num_notes, program, np.int32),
-        is_drum=np.full(num_notes, is_drum),
-        total_time=float(end_time.max(initial=0.0)),
-        steps_per_second=steps_per_second,
-        start_step=first_step,
-        end_step=last_step,
-        control_step=np.empty(0, np.int64),
-        total_steps=int(last_step.max(initial=0)),
-    )
+    if notes.start_step is None:
+        raise PerfRnnError("notes are not quantised; quantize them first")
+    order = np.lexsort((notes.pitch, notes.start_time))
+    return order[notes.start_step[order] >= start_step]

@@ -26,7 +26,7 @@ from perf_rnn.events.codec import (
     Codec,
     EventIndices,
     check_values,
-    notes_of_steps,
+    encoding_order,
     stretch_steps,
 )
 from perf_rnn.events.note_reader import NoteMessage, NoteReader
@@ -95,7 +95,7 @@ class NoteCodec(Codec):
         return 0, 0, 60, 0, 0, 0
 
     def encode(self, notes: NoteArrays, start_step: int = 0) -> EventIndices:
-        """The events of the notes that start at or after `start_step`.
+        """The events of the notes that start at or after `start_step`, one per note.
 
         Notes are taken in order of (start_time, pitch).
 
@@ -103,18 +103,12 @@ class NoteCodec(Codec):
           notes: quantised notes of all instruments.
           start_step: the step the first shift counts from.
 
-        Returns:
-          int32 [L, 6] events, one per note.
-
         Raises:
           ShiftTooLongError, DurationTooLongError: whichever comes first in the notes' order.
           PerfRnnError: the notes are not quantised, or a pitch, velocity or duration is impossible.
         """
-        if notes.start_step is None or notes.end_step is None:
-            raise PerfRnnError("notes are not quantised; call note_transforms.quantize first")
-        order = np.lexsort((notes.pitch, notes.start_time))
-        order = order[notes.start_step[order] >= start_step]
-        start, end = notes.start_step[order], notes.end_step[order]
+        order = encoding_order(notes, start_step)
+        start, end = np.asarray(notes.start_step)[order], np.asarray(notes.end_step)[order]
         pitch, velocity = notes.pitch[order], notes.velocity[order]
         shift = np.diff(start, prepend=start_step)
         duration = end - start
@@ -124,43 +118,14 @@ class NoteCodec(Codec):
         velocity_bin = (velocity - MIN_VELOCITY) // self.velocity_bin_width
         return join_heads(shift, pitch, velocity_bin, duration)
 
-    def decode(
-        self,
-        events: Any,
-        start_step: int = 0,
-        *,
-        steps_per_second: int = STEPS_PER_SECOND,
-        max_note_duration: float | None = None,
-        instrument: int = 0,
-        program: int = 0,
-        is_drum: bool = False,
-    ) -> NoteArrays:
-        """The notes that events stand for, quantised, in the events' order.
-
-        Args:
-          events: [L, 6] events.
-          start_step: the step that the first shift counts from.
-          steps_per_second: how long a step is.
-          max_note_duration: seconds; longer notes are cut to it. None: no limit.
-          instrument, program, is_drum: given to every note.
-
-        Raises:
-          PerfRnnError: an index is outside its head, or `max_note_duration` is not above 0.
-        """
+    def note_spans(
+        self, events: Any
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """The notes in the order of their events."""
         events = self._check_indices(events)
         first_step = np.cumsum(self.event_steps(events))
-        return notes_of_steps(
-            first_step,
-            first_step + note_durations(events),
-            events[:, 2],
-            MIN_VELOCITY + events[:, 3] * self.velocity_bin_width,
-            start_step=start_step,
-            steps_per_second=steps_per_second,
-            max_note_duration=max_note_duration,
-            instrument=instrument,
-            program=program,
-            is_drum=is_drum,
-        )
+        velocity = MIN_VELOCITY + events[:, 3] * self.velocity_bin_width
+        return first_step, first_step + note_durations(events), events[:, 2], velocity
 
     def event_steps(self, events: Any) -> NDArray[np.int64]:
         """The steps by which each event moves on, int64 [...] for events [..., 6]: its shift.
@@ -266,10 +231,9 @@ class NoteCodec(Codec):
     def max_stretch(self, events: EventIndices) -> float:
         """The factor at which the longest shift or duration is as long as they may be."""
         # Rounding its start and its end makes a length of steps longer by one at most.
-        shift, duration = self.event_steps(events).max(), note_durations(events).max()
-        return float(
-            min((MAX_NOTE_SHIFT_STEPS - 1) / max(shift, 1), (MAX_DURATION_STEPS - 1) / duration)
-        )
+        shift = self.event_steps(events).max(initial=1)
+        duration = note_durations(events).max(initial=1)
+        return float(min((MAX_NOTE_SHIFT_STEPS - 1) / shift, (MAX_DURATION_STEPS - 1) / duration))
 
     def pitches(self, events: EventIndices) -> NDArray[np.int32]:
         return events[:, 2]

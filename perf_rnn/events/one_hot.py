@@ -24,9 +24,9 @@ from perf_rnn.events.codec import (
     Codec,
     EventIndices,
     check_values,
-    notes_of_steps,
+    encoding_order,
 )
-from perf_rnn.events.one_hot_classes import EventClasses, EventType
+from perf_rnn.events.one_hot_classes import DEFAULT_VELOCITY, EventClasses, EventType
 from perf_rnn.events.one_hot_reader import EventReader
 from perf_rnn.events.one_hot_rules import LegalEvents
 from perf_rnn.events.one_hot_stretch import stretch
@@ -35,9 +35,6 @@ from perf_rnn.notes.arrays import NoteArrays
 
 if TYPE_CHECKING:
     from note_seq import performance_lib
-
-# Of notes before the first VELOCITY.
-DEFAULT_VELOCITY = 100
 
 _KINDS = {
     "note_on": EventType.NOTE_ON,
@@ -90,10 +87,7 @@ class EventCodec(EventClasses, Codec):
         Raises:
           PerfRnnError: the notes are not quantised, or a pitch or velocity is outside MIDI's range.
         """
-        if notes.start_step is None or notes.end_step is None:
-            raise PerfRnnError("notes are not quantised; call note_transforms.quantize first")
-        order = np.lexsort((notes.pitch, notes.start_time))
-        order = order[notes.start_step[order] >= start_step]
+        order = encoding_order(notes, start_step)
         num_notes = len(order)
         if not num_notes:
             return np.empty(0, np.int32)
@@ -102,8 +96,8 @@ class EventCodec(EventClasses, Codec):
 
         # One integer sorts by (step, note, off after on) and gives all three back.
         keys = np.empty((num_notes, 2), np.int64)
-        keys[:, 0] = notes.start_step[order]
-        keys[:, 1] = notes.end_step[order]
+        keys[:, 0] = np.asarray(notes.start_step)[order]
+        keys[:, 1] = np.asarray(notes.end_step)[order]
         keys = (keys * (2 * num_notes)).ravel() + np.arange(2 * num_notes)
         keys.sort()
         step, half = np.divmod(keys, 2 * num_notes)
@@ -133,71 +127,33 @@ class EventCodec(EventClasses, Codec):
             events[position[changed] - 1] = self.velocity_base + bins[changed]
         return events
 
-    def decode(
-        self,
-        events: Sequence[int] | NDArray[Any],
-        start_step: int = 0,
-        *,
-        steps_per_second: int = STEPS_PER_SECOND,
-        velocity: int = DEFAULT_VELOCITY,
-        max_note_duration: float | None = None,
-        instrument: int = 0,
-        program: int = 0,
-        is_drum: bool = False,
-    ) -> NoteArrays:
-        """The notes that event indices play, quantised, in the order their NOTE_OFFs come.
+    def note_spans(
+        self, events: Sequence[int] | NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """The notes in the order in which their NOTE_OFFs come.
 
-        A NOTE_OFF ends the oldest sounding note of its pitch. One that finds none is ignored, and
-        so are notes of no duration. Notes never ended end at the last step; they follow the
-        others, ordered by when their pitch was first named.
-
-        Args:
-          events: [L] event indices.
-          start_step: the step of the first event.
-          steps_per_second: how long a step is.
-          velocity: the MIDI velocity of notes before the first VELOCITY event.
-          max_note_duration: seconds; longer notes are cut to it. None: no limit.
-          instrument, program, is_drum: given to every note.
-
-        Raises:
-          PerfRnnError: an event index is outside 0 to num_classes - 1, `velocity` is outside 1 to
-            127, or `max_note_duration` is not above 0.
+        A NOTE_OFF ends the oldest sounding note of its pitch. A NOTE_OFF without such a note is
+        ignored, and so are notes of no duration. Notes that are never ended end at the last step;
+        they follow the others, ordered by the first event of their pitch.
         """
         events = self._check_indices(events)
-        if not MIN_VELOCITY <= velocity <= MAX_VELOCITY:
-            raise PerfRnnError(f"velocity {velocity} is outside {MIN_VELOCITY} to {MAX_VELOCITY}")
         shifts = self.event_steps(events)
-        total_steps = int(shifts.sum())
-
         is_note = events < 2 * NUM_PITCHES
         pitch = events[is_note] % NUM_PITCHES
-        is_on = events[is_note] < NUM_PITCHES
         step = np.cumsum(shifts)[is_note]
-        on, off = pair_notes(pitch, is_on)
-        is_hanging = off < 0
+        on, off = pair_notes(pitch, events[is_note] < NUM_PITCHES)
         first_step = step[on]
-        last_step = np.where(is_hanging, total_steps, step[off])
+        last_step = np.where(off < 0, shifts.sum(), step[off])
 
         is_velocity = events > self.velocity_base
-        velocities = np.full(len(events) + 1, velocity, np.int32)
+        velocities = np.full(len(events) + 1, DEFAULT_VELOCITY, np.int32)
         bins = events[is_velocity] - self.velocity_base
         if self.num_velocity_bins:
             velocities[1 : len(bins) + 1] = MIN_VELOCITY + (bins - 1) * self.velocity_bin_width
-        note_velocity = velocities[np.cumsum(is_velocity)[is_note]][on]
+        velocity = velocities[np.cumsum(is_velocity)[is_note]][on]
 
         keep = last_step > first_step
-        return notes_of_steps(
-            first_step[keep],
-            last_step[keep],
-            pitch[on[keep]],
-            note_velocity[keep],
-            start_step=start_step,
-            steps_per_second=steps_per_second,
-            max_note_duration=max_note_duration,
-            instrument=instrument,
-            program=program,
-            is_drum=is_drum,
-        )
+        return first_step[keep], last_step[keep], pitch[on[keep]], velocity[keep]
 
     def event_steps(self, events: Any) -> NDArray[np.int64]:
         """The steps that each event takes, int64 of the events' shape: 0 unless it is a shift."""
@@ -287,7 +243,7 @@ class EventCodec(EventClasses, Codec):
         return array.astype(np.int32, copy=False)
 
     def _make_shifts(self, steps: int) -> EventIndices:
-        full, rest = divmod(steps, self.max_shift_steps)
+        full, rest = divmod(int(steps), self.max_shift_steps)
         shifts = [self.max_shift_steps] * full + [rest] * (rest > 0)
         return np.array(shifts, np.int32) + np.int32(self.shift_base)
 
@@ -296,7 +252,7 @@ class EventCodec(EventClasses, Codec):
         return notes
 
     def reader(self, max_note_seconds: float, start_step: int) -> EventReader:
-        return EventReader(self, max_note_seconds, start_step, DEFAULT_VELOCITY)
+        return EventReader(self, max_note_seconds, start_step)
 
     def note_seq_encoder(self, *, modulo: bool = False, index_input: bool = False) -> Any:
         import note_seq

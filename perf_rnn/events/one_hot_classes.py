@@ -19,6 +19,7 @@ from bundles.errors import PerfRnnError
 from perf_rnn.events.codec import MAX_VELOCITY, NUM_PITCHES
 
 MAX_SHIFT_STEPS = 100
+DEFAULT_VELOCITY = 100  # Of notes before the first VELOCITY.
 
 
 class EventType(enum.IntEnum):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from perf_rnn.events.codec import MIN_VELOCITY, NUM_PITCHES, STEPS_PER_SECOND
 from perf_rnn.events.note_reader import NoteMessage, NoteReader
-from perf_rnn.events.one_hot_classes import EventType
+from perf_rnn.events.one_hot_classes import DEFAULT_VELOCITY, EventType
 
 if TYPE_CHECKING:
     from perf_rnn.events.one_hot import EventCodec
@@ -24,12 +24,10 @@ class EventReader(NoteReader):
     was struck is none.
     """
 
-    def __init__(
-        self, codec: EventCodec, max_note_seconds: float, start_step: int, default_velocity: int
-    ):
+    def __init__(self, codec: EventCodec, max_note_seconds: float, start_step: int):
         super().__init__(1.0 / STEPS_PER_SECOND, max_note_seconds, start_step)
         self._codec = codec
-        self._velocity = default_velocity
+        self._velocity = DEFAULT_VELOCITY
         # Pitch and velocity of the notes struck at this moment, in order.
         self._struck: list[tuple[int, int]] = []
         # Of each pitch the steps at which the sounding notes were struck, oldest first; and how

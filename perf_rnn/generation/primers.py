@@ -180,16 +180,11 @@ def cut(notes: NoteArrays, seconds: float) -> NoteArrays:
 def _notes(
     pitches: Sequence[int], starts: NDArray[np.float64], ends: NDArray[np.float64]
 ) -> NoteArrays:
-    count = len(pitches)
-    zeros = np.zeros(count, np.int32)
     return NoteArrays(
         start_time=starts,
         end_time=ends,
         pitch=np.array(pitches, np.int32),
-        velocity=np.full(count, PRIMER_VELOCITY, np.int32),
-        instrument=zeros,
-        program=zeros,
-        is_drum=np.zeros(count, np.bool_),
+        velocity=np.full(len(pitches), PRIMER_VELOCITY, np.int32),
         total_time=float(max(ends)),
     )
 

@@ -31,11 +31,16 @@ STANDARD_TICKS_PER_QUARTER = 220
 # ruff: noqa: RUF009 - _column and _steps return dataclasses.field objects.
 
 
-def _column(table: str, proto_field: str, dtype: type) -> Any:
-    """A dataclass field: one proto field of every message in one repeated field of the proto."""
+def _column(table: str, proto_field: str, dtype: type, required: bool = True) -> Any:
+    """A dataclass field: one proto field of every message in one repeated field of the proto.
+
+    Unless it is required, it is zeros where it is not given.
+    """
+    metadata = {"table": table, "proto_field": proto_field, "dtype": dtype}
+    if not required:
+        return dataclasses.field(default=None, metadata=metadata)
     return dataclasses.field(
-        default_factory=functools.partial(np.empty, 0, dtype),
-        metadata={"table": table, "proto_field": proto_field, "dtype": dtype},
+        default_factory=functools.partial(np.empty, 0, dtype), metadata=metadata
     )
 
 
@@ -52,15 +57,15 @@ class NoteArrays:
     copies with `replace`. Lists are accepted and converted to the column's dtype.
 
     >>> a = NoteArrays(start_time=[0.0, 0.5], end_time=[1.0, 1.5], pitch=[60, 64],
-    ...                velocity=[80, 90], instrument=[0, 0], program=[0, 0],
-    ...                is_drum=[False, False], total_time=1.5)
+    ...                velocity=[80, 90], total_time=1.5)
     >>> a.num_notes, a.is_quantized
     (2, False)
 
     Attributes:
       start_time, end_time: float64[n], seconds.
       pitch, velocity, instrument, program: int32[n], MIDI numbers as in the NoteSequence.
-      is_drum: bool[n].
+      is_drum: bool[n]. It, `instrument` and `program` are zeros where they are not given; so are
+        those of control changes and pitch bends.
       control_*: m control changes; times in seconds.
       bend_*, tempo_*, time_signature_*, key_signature_*: likewise.
       total_time: seconds.
@@ -81,22 +86,22 @@ class NoteArrays:
     end_time: Floats = _column("notes", "end_time", np.float64)
     pitch: Int32s = _column("notes", "pitch", np.int32)
     velocity: Int32s = _column("notes", "velocity", np.int32)
-    instrument: Int32s = _column("notes", "instrument", np.int32)
-    program: Int32s = _column("notes", "program", np.int32)
-    is_drum: Bools = _column("notes", "is_drum", np.bool_)
+    instrument: Int32s = _column("notes", "instrument", np.int32, required=False)
+    program: Int32s = _column("notes", "program", np.int32, required=False)
+    is_drum: Bools = _column("notes", "is_drum", np.bool_, required=False)
 
     control_time: Floats = _column("control_changes", "time", np.float64)
     control_number: Int32s = _column("control_changes", "control_number", np.int32)
     control_value: Int32s = _column("control_changes", "control_value", np.int32)
-    control_instrument: Int32s = _column("control_changes", "instrument", np.int32)
-    control_program: Int32s = _column("control_changes", "program", np.int32)
-    control_is_drum: Bools = _column("control_changes", "is_drum", np.bool_)
+    control_instrument: Int32s = _column("control_changes", "instrument", np.int32, required=False)
+    control_program: Int32s = _column("control_changes", "program", np.int32, required=False)
+    control_is_drum: Bools = _column("control_changes", "is_drum", np.bool_, required=False)
 
     bend_time: Floats = _column("pitch_bends", "time", np.float64)
     bend_value: Int32s = _column("pitch_bends", "bend", np.int32)
-    bend_instrument: Int32s = _column("pitch_bends", "instrument", np.int32)
-    bend_program: Int32s = _column("pitch_bends", "program", np.int32)
-    bend_is_drum: Bools = _column("pitch_bends", "is_drum", np.bool_)
+    bend_instrument: Int32s = _column("pitch_bends", "instrument", np.int32, required=False)
+    bend_program: Int32s = _column("pitch_bends", "program", np.int32, required=False)
+    bend_is_drum: Bools = _column("pitch_bends", "is_drum", np.bool_, required=False)
 
     tempo_time: Floats = _column("tempos", "time", np.float64)
     tempo_qpm: Floats = _column("tempos", "qpm", np.float64)
@@ -137,9 +142,11 @@ class NoteArrays:
         sizes: dict[str, int] = {}
         for name, table, dtype in fields:
             value = getattr(self, name)
-            if value is None:
+            if value is None and name.endswith("_step"):
                 continue
-            array: NDArray[Any] = np.asarray(value, dtype)
+            array: NDArray[Any] = np.asarray(
+                np.zeros(sizes[table]) if value is None else value, dtype
+            )
             if array.ndim != 1:
                 raise PerfRnnError(f"{name} has {array.ndim} dimensions, expected 1")
             if sizes.setdefault(table, len(array)) != len(array):

@@ -8,6 +8,7 @@ get a track each, where midi_io keeps the notes of the last one alone.
 from __future__ import annotations
 
 import struct
+import sys
 from typing import Any
 
 import numpy as np
@@ -79,14 +80,14 @@ class _Clock:
     def __init__(self, notes: NoteArrays, resolution: int):
         order = np.argsort(notes.tempo_time, kind="stable")
         self._times, qpms = notes.tempo_time[order], notes.tempo_qpm[order]
+        _check("tempo_time", self._times, 0.0, sys.float_info.max)
         if self._times.min(initial=np.inf) > 0:
             self._times, qpms = np.append(0.0, self._times), np.append(DEFAULT_QPM, qpms)
         _check("tempo_qpm", qpms, 6e7 / 2**24 + 1e-6, 6e7)
         self._seconds = 60.0 / (qpms * resolution)  # Of a tick, at each tempo.
-        self._ticks = np.zeros(len(qpms), np.int64)
-        for n in range(1, len(qpms)):
-            passed = (self._times[n] - self._times[n - 1]) / self._seconds[n - 1]
-            self._ticks[n] = self._ticks[n - 1] + round(passed)
+        ticks = np.cumsum(np.rint(np.diff(self._times) / self._seconds[:-1]))
+        _check("tempo_time in ticks", ticks, 0, MAX_TICK)
+        self._ticks = np.append(0, ticks).astype(np.int64)
         microseconds = [int(6e7 / (60.0 / (tick * resolution))) for tick in self._seconds.tolist()]
         self.events = [
             (tick, 0, _meta(0x51, tempo.to_bytes(3, "big")))

@@ -27,6 +27,8 @@ import numpy as np
 
 from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import Floats, NoteArrays
+from perf_rnn.notes.midi_writer import DEFAULT_QPM
+from perf_rnn.notes.transforms import MAX_SECONDS
 
 # Half an hour of piano; music21 reads about 150 kB a second.
 MAX_XML_BYTES = 1 << 23
@@ -35,10 +37,8 @@ MAX_TUNE_BYTES = 1 << 15
 # Of one file, for a `BoundedProcess`: a few damaged bytes can keep music21 busy for ever.
 READ_SECONDS = 60.0
 READ_MEMORY_BYTES = 4 << 30
-MAX_SECONDS = 86400
 
 GRACE_SECONDS = 0.06
-DEFAULT_QPM = 120.0
 DEFAULT_VELOCITY = 64  # note_seq's for MusicXML.
 
 # NoteSequence.SourceInfo: a score; MusicXML or ABC; music21 is not among its parsers.

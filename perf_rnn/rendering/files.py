@@ -3,9 +3,8 @@
 import os
 from collections.abc import Sequence
 
-from bundles.atomic_files import atomic_open, atomic_write
+from bundles.atomic_files import atomic_open, atomic_write, make_directory
 from bundles.errors import PerfRnnError
-from perf_rnn.data.tfrecord import make_directory
 from perf_rnn.rendering import audio, page, piano_roll
 from perf_rnn.rendering.piece import Piece
 

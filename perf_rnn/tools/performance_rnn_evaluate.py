@@ -61,17 +61,17 @@ def main() -> None:
     for name in ("split_csv", "output_file"):
         if FLAGS[name].value == "":
             raise PerfRnnError(f"--{name} is empty")
-    from perf_rnn.data import json_files, tfrecord
+    from bundles import atomic_files
 
     output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
     if output_file:
         # A file that cannot be written is reported before the work.
         if os.path.isdir(output_file):
             raise IsADirectoryError(f"{output_file}: is a directory, not a file")
-        tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))
+        atomic_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
     result = _evaluate()
     if output_file:
-        json_files.write_json(output_file, result)
+        atomic_files.atomic_write_json(output_file, result)
     _show(result)
     if output_file:
         print(f"Wrote {output_file}")

@@ -54,14 +54,15 @@ def main() -> None:
         raise PerfRnnError("--split_csv divides --reference and --training; neither is given")
     output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
     # note_seq is all that is needed here; TensorFlow would take seconds and half a gigabyte.
+    from bundles import atomic_files
     from perf_rnn.analysis import music_report
-    from perf_rnn.data import json_files, splits, tfrecord
+    from perf_rnn.data import splits
 
     if output_file:
         # An output file that cannot be written is reported before the work, not after it.
         if os.path.isdir(output_file):
             raise IsADirectoryError(f"{output_file}: is a directory, not a file")
-        tfrecord.make_directory(os.path.dirname(os.path.abspath(output_file)))
+        atomic_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
     # Of each set the splits that it consists of, and the names of their files.
     set_splits = (
         {"reference": splits.HELD_OUT, "training": (splits.TRAIN,)} if FLAGS.split_csv else {}
@@ -84,7 +85,7 @@ def main() -> None:
     for name, found in set_splits.items():
         result["sets"][name]["splits"] = f"{', '.join(found)} of {FLAGS.split_csv}"
     if output_file:
-        json_files.write_json(output_file, result)
+        atomic_files.atomic_write_json(output_file, result)
     _show(result)
     if output_file:
         print(f"Wrote {output_file}")

@@ -15,8 +15,8 @@ from typing import Any
 
 from absl import logging
 
+from bundles.atomic_files import atomic_write_json
 from bundles.errors import PerfRnnError
-from perf_rnn.data.json_files import write_json
 from perf_rnn.hparams import HParams
 
 
@@ -94,7 +94,7 @@ class RunDir:
         """
         os.makedirs(self.train_dir, exist_ok=True)
         values = {**vars(settings), "hparams": settings.hparams.to_dict()}
-        write_json(self._settings_path, values)
+        atomic_write_json(self._settings_path, values)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

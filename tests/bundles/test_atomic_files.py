@@ -1,6 +1,7 @@
 """Atomic writes, on full disks too."""
 
 import errno
+import json
 import os
 import pathlib
 import subprocess
@@ -8,7 +9,7 @@ import sys
 
 import pytest
 
-from bundles.atomic_files import atomic_open, atomic_path, atomic_write
+from bundles.atomic_files import atomic_open, atomic_path, atomic_write, atomic_write_json
 
 FULL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))\n"
 
@@ -82,6 +83,15 @@ def test_the_error_names_the_path_that_was_asked_for(tmp_path):
         atomic_write("/dev/null", b"")
     assert pathlib.Path("/dev/null").is_char_device()
     assert names(tmp_path) == ["file", "full", "pipe"]
+
+
+def test_json_that_cannot_be_written_leaves_what_was_there(tmp_path):
+    path = tmp_path / "x.json"
+    atomic_write_json(path, {"a": [1, None]})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        atomic_write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": [1, None]}
+    assert names(tmp_path) == ["x.json"]
 
 
 def test_a_link_stays_and_its_target_is_written(tmp_path):

@@ -111,7 +111,7 @@ def test_a_users_unit_between_extractor_and_encoder_gets_performances(sequences,
 
     for config in (DYNAMIC, NOTES):
         sustain, quantizer = SustainPipeline(), Quantizer(steps_per_second=100)
-        extractor = PerformanceExtractor(None, None, 32, config is NOTES)
+        extractor = PerformanceExtractor(None, None, config.codec)
         reverse = Reverse(performance_lib.BasePerformance, performance_lib.BasePerformance)
         encoder = PerformanceEncoder(config, "encoder")
         dag = DAGPipeline(

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from absl import logging
 
+from bundles.tensorflow_protos import SequenceExample
 from perf_rnn.configs import default_configs
-from perf_rnn.data.examples import EventRecords
 from perf_rnn.data.splits import read_splits
 from perf_rnn.data.tfrecord import open_writers
 from perf_rnn.notes.arrays import NoteArrays, to_note_sequence
 from perf_rnn.notes.music_files import read_midi_file
 from pipelines import partitions
 from pipelines.performance_dataset import create_dataset
+from pipelines.pipeline import tf_record_iterator
 
 PLAIN = default_configs["performance"]
 HEADER = "canonical_composer,split,year,midi_filename\n"
@@ -99,10 +100,10 @@ def test_duplicates_across_the_sides_of_a_table_are_for_evaluation(asap_dir, tmp
 
 
 def sources(directory, name):
-    path = str(directory / f"{name}_performances.tfrecord")
-    if not os.path.getsize(path):
-        return set()
-    return {sequence.source_id for sequence in EventRecords(path, PLAIN)}
+    examples = tf_record_iterator(str(directory / f"{name}_performances.tfrecord"), SequenceExample)
+    return {
+        example.context.feature["source_id"].bytes_list.value[0].decode() for example in examples
+    }
 
 
 @pytest.mark.parametrize("seed", range(3))

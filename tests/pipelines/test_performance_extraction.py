@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from note_seq import NoteSequence, Performance, performance_lib, sequences_lib
 
+from perf_rnn.events.note_events import NoteCodec
+from perf_rnn.events.one_hot import EventCodec
 from perf_rnn.notes.arrays import from_note_sequence
 from perf_rnn.notes.transforms import quantize, split, transpose
 from pipelines.note_sequence_pipelines import Quantizer
@@ -12,20 +14,18 @@ from pipelines.performance_extraction import PerformanceExtractor, extract_perfo
 
 def test_extractor_gives_note_seq_performances(sequences):
     (quantized,) = Quantizer(steps_per_second=100).transform(sequences["CaoJ01M.mid"])
-    unit = PerformanceExtractor(None, None, 32, False)
+    unit = PerformanceExtractor(None, None, EventCodec(32))
     (performance,) = unit.transform(quantized)
     assert type(performance) is Performance
     assert list(performance) == list(Performance(quantized, num_velocity_bins=32))
     assert (performance.program, performance.is_drum) == (0, False)
 
 
-@pytest.mark.parametrize("note_performance", [False, True])
+@pytest.mark.parametrize("codec", [EventCodec(32), NoteCodec(32)], ids=repr)
 @pytest.mark.parametrize("limits", [(None, None), (40, 10**6), (None, 100), (10**6, None)])
-def test_extractor_gives_the_same_on_arrays_and_on_protos(
-    sequences, stats_of, limits, note_performance
-):
+def test_extractor_gives_the_same_on_arrays_and_on_protos(sequences, stats_of, limits, codec):
     (quantized,) = Quantizer(steps_per_second=100).transform(sequences["CaoJ01M.mid"])
-    unit = PerformanceExtractor(*limits, 32, note_performance)
+    unit = PerformanceExtractor(*limits, codec)
     on_protos = unit.transform(quantized)
     stats = stats_of(unit.get_stats())
     on_arrays = unit.transform_arrays(unit.input_form.from_declared(quantized))
@@ -42,15 +42,15 @@ def test_program_and_drums_on_arrays_and_on_protos(make_quantized, drums):
     sequence = make_quantized(*((60 + i, 0, 10) for i in range(len(drums))))
     for note, is_drum in zip(sequence.notes, drums, strict=True):
         note.is_drum, note.program = is_drum, 5
-    unit = PerformanceExtractor(None, None, 0, False)
+    unit = PerformanceExtractor(None, None, EventCodec(0))
     (on_protos,) = unit.transform(sequence)
     (on_arrays,) = unit.transform_arrays(unit.input_form.from_declared(sequence))
     assert (on_arrays.program, on_arrays.is_drum) == (on_protos.program, on_protos.is_drum)
     assert list(unit.output_form.to_declared(on_arrays)) == list(on_protos)
 
 
-@pytest.mark.parametrize("note_performance", [False, True])
-def test_copies_are_extracted_as_if_each_were_alone(sequences, note_performance):
+@pytest.mark.parametrize("codec", [EventCodec(32), NoteCodec(32)], ids=repr)
+def test_copies_are_extracted_as_if_each_were_alone(sequences, codec):
     (segment, *_) = split(from_note_sequence(sequences["CaoJ01M.mid"]), 10)
     segment = quantize(segment, 100)
     bent = segment.pitch + np.where(np.arange(segment.num_notes) % 2, 1, 0)
@@ -62,10 +62,10 @@ def test_copies_are_extracted_as_if_each_were_alone(sequences, note_performance)
         segment.replace(velocity=segment.velocity // 2),
         segment.replace(end_step=segment.end_step + 1),
     ]
-    unit = PerformanceExtractor(None, None, 32, note_performance)
+    unit = PerformanceExtractor(None, None, codec)
     made = [unit.transform_arrays(copy)[0].events.tolist() for copy in copies]
     for copy, events in zip(copies, made, strict=True):
-        alone = PerformanceExtractor(None, None, 32, note_performance)
+        alone = PerformanceExtractor(None, None, codec)
         assert alone.transform_arrays(copy)[0].events.tolist() == events
     assert len(set(map(str, made))) == len(copies)
     with pytest.raises(ValueError, match=r"pitch 1[2-9][0-9] .* is outside 0 to 127"):
@@ -73,7 +73,7 @@ def test_copies_are_extracted_as_if_each_were_alone(sequences, note_performance)
 
 
 def test_extractor_needs_steps_on_arrays():
-    unit = PerformanceExtractor(None, None, 0, False)
+    unit = PerformanceExtractor(None, None, EventCodec(0))
     with pytest.raises(ValueError, match="sequence 'x' is not quantised"):
         unit.transform_arrays(unit.input_form.from_declared(NoteSequence(id="x")))
 
@@ -143,7 +143,7 @@ def test_extract_performances_in_bars(stats_of):
     ],
 )
 def test_extract_note_performances(make_quantized, stats_of, notes, counter):
-    unit = PerformanceExtractor(None, None, 32, True)
+    unit = PerformanceExtractor(None, None, NoteCodec(32))
     sequence = make_quantized(*notes)
     for performances in (
         unit.transform(sequence),
@@ -160,7 +160,7 @@ def test_extract_note_performances(make_quantized, stats_of, notes, counter):
 
 
 def test_extractor_gives_note_events(make_quantized):
-    unit = PerformanceExtractor(None, None, 32, True)
+    unit = PerformanceExtractor(None, None, NoteCodec(32))
     sequence = make_quantized((60, 0, 10), (62, 90, 130))
     (performance,) = unit.transform(sequence)
     assert type(performance) is performance_lib.NotePerformance

@@ -28,9 +28,6 @@ def notes_of(notes, total_time=None):
         end_time=end,
         pitch=pitch,
         velocity=velocity,
-        instrument=[0] * len(notes),
-        program=[0] * len(notes),
-        is_drum=[False] * len(notes),
         total_time=max(end) if total_time is None else total_time,
     )
 

@@ -25,9 +25,6 @@ def notes_of(start, pitch):
         end_time=start + 0.1,
         pitch=pitch,
         velocity=[80] * count,
-        instrument=[0] * count,
-        program=[0] * count,
-        is_drum=[False] * count,
         total_time=float(max(start, default=0.0)) + 0.1,
     )
 

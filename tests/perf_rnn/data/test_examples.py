@@ -18,11 +18,7 @@ MAGENTA = pathlib.Path(__file__).parents[2] / "testdata" / "magenta_bundles"
 CONFIG = get_config("performance_with_dynamics")
 OPTIONAL = get_config("optional_multiconditioned_performance_with_dynamics")
 NOTES = get_config("performance_with_dynamics_and_note_encoding")
-EVENTS = [
-    ([60, 355, 188, 387, 0], "/id/a", 0),
-    ([1, 256], "/id/a", 1),
-    ([127, 255, 128, 300], "/id/b", 7),
-]
+EVENTS = [[60, 355, 188, 387, 0], [1, 256], [127, 255, 128, 300]]
 
 
 @pytest.fixture(params=["sparse_one_hot", "dense_one_hot"])
@@ -46,13 +42,7 @@ def example_of(events, config=CONFIG, example_format="sparse_one_hot", **options
 
 
 def write_events(path, example_format="sparse_one_hot", config=CONFIG):
-    write(
-        path,
-        [
-            example_of(events, config, example_format, source_id=source_id, segment_index=index)
-            for events, source_id, index in EVENTS
-        ],
-    )
+    write(path, [example_of(events, config, example_format) for events in EVENTS])
 
 
 def read(path, example, config=CONFIG):
@@ -97,9 +87,7 @@ def test_round_trip(tmp_path, example_format):
     assert records.example_format == example_format
     for number in (2, 0, 1):
         sequence = records[number]
-        assert (sequence.events.tolist(), sequence.source_id, sequence.segment_index) == EVENTS[
-            number
-        ]
+        assert sequence.events.tolist() == EVENTS[number]
         assert sequence.events.dtype == np.int32
         assert sequence.controls.shape == (len(sequence.events), 0)
 
@@ -138,7 +126,6 @@ def test_magentas_examples_are_read_exactly(tmp_path, any_config):
     sequence = read(tmp_path / "a", magentas_example(inputs, labels), any_config)
     np.testing.assert_array_equal(sequence.events, events)
     np.testing.assert_array_equal(sequence.controls[1:], inputs[:, : any_config.control_size])
-    assert (sequence.source_id, sequence.segment_index) == ("", 0)
 
 
 def test_glob_reads_files_in_order(tmp_path):
@@ -149,13 +136,15 @@ def test_glob_reads_files_in_order(tmp_path):
 
 
 def test_sparse_format():
-    example = example_of(EVENTS[0][0])
+    example = example_of(EVENTS[0], source_id="/id/a", segment_index=7)
     (feature,) = example.feature_lists.feature_list["events"].feature
     assert feature.int64_list.value[:] == [60, 355, 188, 387, 0]
     context = example.context.feature
     assert context["config"].bytes_list.value[:] == [b"performance_with_dynamics"]
     assert context["num_classes"].int64_list.value[:] == [388]
     assert context["augmented"].int64_list.value[:] == [0]
+    assert context["source_id"].bytes_list.value[:] == [b"/id/a"]
+    assert context["segment_index"].int64_list.value[:] == [7]
     assert "conditioning_disabled" not in context
 
 
@@ -182,7 +171,7 @@ def test_sparse_format_of_notes_and_flags():
 )
 def test_whether_data_is_augmented(tmp_path, example_format, files, augmented):
     for number, flag in enumerate(files):
-        example = example_of(EVENTS[0][0], example_format=example_format, augmented=flag or False)
+        example = example_of(EVENTS[0], example_format=example_format, augmented=flag or False)
         if flag is None:
             del example.context.feature["augmented"]
         write(tmp_path / f"{number}.tfrecord", [example] * 2)
@@ -191,7 +180,7 @@ def test_whether_data_is_augmented(tmp_path, example_format, files, augmented):
 
 
 def test_augmented_is_neither_yes_nor_no(tmp_path):
-    example = example_of(EVENTS[0][0])
+    example = example_of(EVENTS[0])
     example.context.feature["augmented"].int64_list.value[:] = [2]
     write(tmp_path / "a", [example])
     with pytest.raises(RecordError, match=r"a: record 0: augmented is \[2\], neither \[0\] nor"):
@@ -220,7 +209,7 @@ def test_wrong_config(tmp_path, example_format):
     ids=lambda value: getattr(value, "key", ""),
 )
 def test_wrong_width_without_context(tmp_path, config, widths):
-    example = example_of(EVENTS[0][0], example_format="dense_one_hot")
+    example = example_of(EVENTS[0], example_format="dense_one_hot")
     example.ClearField("context")
     with pytest.raises(RecordError, match=r"`inputs` \[4, 388\].* are not " + widths):
         read(tmp_path / "a", example, config)
@@ -341,7 +330,7 @@ def test_dense_controls_that_are_not_finite(tmp_path):
 
 
 def test_dense_steps_of_different_width(tmp_path):
-    example = example_of(EVENTS[0][0], example_format="dense_one_hot")
+    example = example_of(EVENTS[0], example_format="dense_one_hot")
     example.feature_lists.feature_list["inputs"].feature[1].float_list.value.append(0)
     with pytest.raises(RecordError, match="its steps differ in width"):
         read(tmp_path / "a", example)

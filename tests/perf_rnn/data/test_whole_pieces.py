@@ -20,21 +20,14 @@ def make_notes(*notes, pedal=(), **fields):
     """Notes given as (start time, end time, pitch), the pedal as (time, value)."""
     start, end, pitch = np.array(notes, np.float64).reshape(-1, 3).T
     time, value = np.array(pedal, np.float64).reshape(-1, 2).T
-    zeros, control_zeros = np.zeros(len(start)), np.zeros(len(time))
     return NoteArrays(
         start_time=start,
         end_time=end,
         pitch=pitch,
-        velocity=zeros + 80,
-        instrument=zeros,
-        program=zeros,
-        is_drum=zeros,
+        velocity=np.full(len(start), 80),
         control_time=time,
-        control_number=control_zeros + 64,
+        control_number=np.full(len(time), 64),
         control_value=value,
-        control_instrument=control_zeros,
-        control_program=control_zeros,
-        control_is_drum=control_zeros,
         ticks_per_quarter=500,
         total_time=end.max(initial=0.0),
         **fields,

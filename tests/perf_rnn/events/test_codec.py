@@ -81,8 +81,8 @@ class FlippedCodec(Codec):
     def encode(self, notes, start_step=0):
         return flip(ONE_HOT.encode(notes, start_step))
 
-    def decode(self, events, start_step=0, **options):
-        return ONE_HOT.decode(flip(events), start_step, **options)
+    def note_spans(self, events):
+        return ONE_HOT.note_spans(flip(events))
 
     def cut_long_notes(self, notes):
         return notes

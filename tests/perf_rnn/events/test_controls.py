@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from event_notation import off, on, shift
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from note_seq import midi_io, performance_controls
@@ -30,18 +31,6 @@ BOTH = Conditioning((DENSITY, HISTOGRAM))
 OPTIONAL = Conditioning((DENSITY, HISTOGRAM), optional=True)
 EDGES = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
 EVEN = [np.float32(1 / 12)] * 12
-
-
-def on(pitch):
-    return pitch
-
-
-def off(pitch):
-    return 128 + pitch
-
-
-def shift(steps):
-    return 255 + steps
 
 
 def extract(signal, events):

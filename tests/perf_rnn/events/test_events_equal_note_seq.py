@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from event_notation import played
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from note_seq import midi_io, performance_lib, sequences_lib
@@ -15,12 +16,6 @@ from perf_rnn.notes.transforms import apply_sustain, quantize
 
 ASAP = pathlib.Path(__file__).parents[2] / "testdata" / "asap"
 PLAIN, DYNAMIC = EventCodec(0), EventCodec(32)
-
-
-def played(notes):
-    """Notes as (start step, end step, pitch, velocity)."""
-    columns = (notes.start_step, notes.end_step, notes.pitch, notes.velocity)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def note_seq_performance(codec, events, **arguments):
@@ -65,19 +60,13 @@ codecs = st.sampled_from([PLAIN, DYNAMIC, EventCodec(127), EventCodec(5)])
 
 
 def arrays_of(note_set):
-    zeros = np.zeros(len(note_set), np.int32)
-    start, within, length, pitch, velocity = (
-        np.array(note_set, np.float64).reshape(-1, 5).T if note_set else np.zeros((5, 0))
-    )
+    start, within, length, pitch, velocity = np.array(note_set, np.float64).reshape(-1, 5).T
     start_time = start / 100 + within
     return NoteArrays(
         start_time=start_time,
         end_time=start_time + length / 100,
         pitch=pitch,
         velocity=velocity,
-        instrument=zeros,
-        program=zeros,
-        is_drum=zeros,
         total_time=float((start_time + length / 100).max(initial=0.0)),
     )
 
@@ -95,22 +84,14 @@ def test_encode_equals_note_seq(note_set, codec, start_step):
     events=event_lists,
     codec=st.sampled_from([PLAIN, DYNAMIC]),
     start_step=st.sampled_from([0, 7, 3000]),
-    velocity=st.sampled_from([64, 100]),
     max_note_duration=st.sampled_from([None, 0.02, 5.0]),
 )
-def test_decode_equals_note_seq(events, codec, start_step, velocity, max_note_duration):
+def test_decode_equals_note_seq(events, codec, start_step, max_note_duration):
     events = [event for event in events if event < codec.num_classes]
     expected = note_seq_performance(codec, events, start_step=start_step).to_sequence(
-        velocity=velocity, instrument=3, program=9, max_note_duration=max_note_duration
+        program=9, max_note_duration=max_note_duration
     )
-    notes = codec.decode(
-        events,
-        start_step,
-        velocity=velocity,
-        max_note_duration=max_note_duration,
-        instrument=3,
-        program=9,
-    )
+    notes = codec.decode(events, start_step, max_note_duration=max_note_duration, program=9)
     assert to_note_sequence(notes.unquantized()) == expected
     expected = sequences_lib.quantize_note_sequence_absolute(expected, 100)
     assert to_note_sequence(notes) == expected

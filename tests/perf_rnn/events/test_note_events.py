@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from event_notation import played, quantized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from note_seq import midi_io, performance_lib
@@ -21,28 +22,6 @@ from perf_rnn.notes.transforms import apply_sustain, quantize, split
 ASAP = pathlib.Path(__file__).parents[2] / "testdata" / "asap"
 CODEC = NoteCodec(32)
 codecs = st.sampled_from([CODEC, NoteCodec(1), NoteCodec(5), NoteCodec(127)])
-
-
-def quantized(*notes):
-    """Notes given as (start step, end step, pitch, velocity)."""
-    columns = np.array(notes, np.float64).reshape(-1, 4)
-    zeros = np.zeros(len(columns), np.int32)
-    arrays = NoteArrays(
-        start_time=columns[:, 0] / 100,
-        end_time=columns[:, 1] / 100,
-        pitch=columns[:, 2],
-        velocity=columns[:, 3],
-        instrument=zeros,
-        program=zeros,
-        is_drum=zeros,
-    )
-    return quantize(arrays, 100)
-
-
-def played(notes):
-    """Notes as (start step, end step, pitch, velocity)."""
-    columns = (notes.start_step, notes.end_step, notes.pitch, notes.velocity)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def note_seq_performance(notes, codec, start_step=0):
@@ -84,13 +63,10 @@ def test_encode_from_a_start_step():
 
 def test_decode_by_hand():
     # The second note starts with the first; notes come in the order of the events.
-    notes = CODEC.decode(
-        [[1, 23, 60, 24, 1, 9], [0, 0, 55, 0, 0, 0]], 300, instrument=2, program=9, is_drum=True
-    )
+    notes = CODEC.decode([[1, 23, 60, 24, 1, 9], [0, 0, 55, 0, 0, 0]], 300, program=9)
     assert played(notes) == [(400, 450, 60, 97), (400, 401, 55, 1)]
     assert notes.start_time.tolist() == [4.0, 4.0]
-    assert (notes.instrument.tolist(), notes.program.tolist()) == ([2, 2], [9, 9])
-    assert notes.is_drum.tolist() == [True, True]
+    assert notes.program.tolist() == [9, 9]
 
 
 def test_decode_cuts_long_notes():
@@ -248,8 +224,8 @@ def test_encode_equals_note_seq(note_set, codec, start_step):
 @given(events=events_of_heads, start_step=st.sampled_from([0, 7, 3000]))
 def test_decode_equals_note_seq(events, start_step):
     performance = CODEC.to_performance(events, start_step)
-    expected = performance.to_sequence(instrument=3, program=9)
-    notes = CODEC.decode(events, start_step, instrument=3, program=9)
+    expected = performance.to_sequence(program=9)
+    notes = CODEC.decode(events, start_step, program=9)
     assert to_note_sequence(notes.unquantized()) == expected
 
 

@@ -2,6 +2,7 @@ import collections
 
 import numpy as np
 import pytest
+from event_notation import off, on, shift, vel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,22 +19,6 @@ PLAIN = EventCodec(0)
 NOTES = NoteCodec(32)
 
 
-def on(pitch):
-    return pitch
-
-
-def off(pitch):
-    return 128 + pitch
-
-
-def shift(steps):
-    return 255 + steps
-
-
-def velocity(velocity_bin):
-    return 355 + velocity_bin
-
-
 def allowed(codec, primer, legal=True):
     """The classes that may follow a primer."""
     primer = np.array(primer, np.int32)
@@ -45,7 +30,7 @@ def allowed(codec, primer, legal=True):
 
 SHIFTS = {shift(steps) for steps in range(1, 101)}
 ONS, OFFS = set(range(128)), set(range(128, 256))
-VELOCITIES = {velocity(velocity_bin) for velocity_bin in range(1, 33)}
+VELOCITIES = {vel(velocity_bin) for velocity_bin in range(1, 33)}
 
 
 @pytest.mark.parametrize("primer", [[], [shift(100)], [shift(100), shift(7)]])
@@ -56,8 +41,8 @@ def test_the_first_note_comes_at_once_and_needs_a_velocity(primer):
 
 
 def test_the_first_velocity_is_any_and_then_it_changes():
-    assert allowed(CODEC, [shift(100), velocity(3), on(60), shift(1), off(60)]) == (
-        SHIFTS | ONS | VELOCITIES - {velocity(3)}
+    assert allowed(CODEC, [shift(100), vel(3), on(60), shift(1), off(60)]) == (
+        SHIFTS | ONS | VELOCITIES - {vel(3)}
     )
 
 
@@ -105,10 +90,10 @@ def test_silence_ends():
 
 
 def test_no_more_than_a_handful_of_notes_at_once():
-    chord = [velocity(9), *range(40, 40 + MAX_ONSETS)]
-    assert allowed(CODEC, chord[:-1]) == SHIFTS | ONS - set(chord[:-1]) | VELOCITIES - {velocity(9)}
+    chord = [vel(9), *range(40, 40 + MAX_ONSETS)]
+    assert allowed(CODEC, chord[:-1]) == SHIFTS | ONS - set(chord[:-1]) | VELOCITIES - {vel(9)}
     assert allowed(CODEC, chord) == SHIFTS
-    assert allowed(CODEC, [velocity(9), on(30), shift(1), *chord[1:]]) == SHIFTS | {off(30)}
+    assert allowed(CODEC, [vel(9), on(30), shift(1), *chord[1:]]) == SHIFTS | {off(30)}
 
 
 def after(codec, *events):
@@ -125,8 +110,8 @@ def after(codec, *events):
 
 
 def test_a_note_follows_its_velocity():
-    assert after(CODEC, velocity(5)) == ONS
-    assert after(CODEC, velocity(5), on(60), shift(3), velocity(6)) == ONS - {60}
+    assert after(CODEC, vel(5)) == ONS
+    assert after(CODEC, vel(5), on(60), shift(3), vel(6)) == ONS - {60}
 
 
 def test_shifts_follow_full_ones_only():
@@ -141,7 +126,7 @@ def test_all_keys_may_be_down():
     """Then no VELOCITY comes, for no NOTE_ON could follow."""
     primer = []
     for first in range(0, 128, 16):
-        primer += [velocity(4 + first // 16), *range(first, first + 16), shift(1)]
+        primer += [vel(4 + first // 16), *range(first, first + 16), shift(1)]
     assert allowed(CODEC, primer) == SHIFTS | OFFS
 
 
@@ -161,7 +146,7 @@ def test_releases_of_silent_pitches_count_for_sounding_ones():
 
 def test_without_legal_events_only_time_must_go_on():
     everything = ONS | OFFS | SHIFTS | VELOCITIES
-    stalled = [shift(100), *[off(60), velocity(3)] * 128]
+    stalled = [shift(100), *[off(60), vel(3)] * 128]
     assert allowed(CODEC, stalled[:-1], legal=False) == everything
     assert allowed(CODEC, stalled, legal=False) == SHIFTS
     assert allowed(CODEC, [*stalled, shift(3)], legal=False) == everything
@@ -306,7 +291,7 @@ def test_rows_are_kept_and_copied():
 
 @pytest.mark.parametrize("gap", [700, 744, 745, 10_000])
 def test_releases_however_improbable_keep_the_logits_finite(gap):
-    rules = CODEC.rules(np.array([velocity(9), on(60), shift(5)]), 1, True)
+    rules = CODEC.rules(np.array([vel(9), on(60), shift(5)]), 1, True)
     logits = np.zeros((1, CODEC.num_classes))
     logits[0, off(60)] = -gap
     rules.forbid(logits, np.array([5]))

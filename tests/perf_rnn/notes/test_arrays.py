@@ -209,6 +209,21 @@ def test_columns_that_do_not_fit(columns, message):
         NoteArrays(**columns)
 
 
+def test_instruments_are_zeros_where_they_are_not_given():
+    arrays = NoteArrays(
+        start_time=[0, 1],
+        end_time=[1, 2],
+        pitch=[60, 62],
+        velocity=[80, 80],
+        program=[4, 5],
+        bend_time=[0.5],
+        bend_value=[9],
+    )
+    assert (arrays.instrument.tolist(), arrays.program.tolist()) == ([0, 0], [4, 5])
+    assert (arrays.is_drum.tolist(), arrays.bend_is_drum.tolist()) == ([False, False], [False])
+    assert (arrays.instrument.dtype, arrays.is_drum.dtype) == (np.int32, np.bool_)
+
+
 def test_pickles():
     arrays = pickle.loads(pickle.dumps(from_note_sequence(full_sequence())))
     assert to_note_sequence(arrays) == full_sequence()

@@ -98,6 +98,9 @@ def test_programs_that_share_instrument_0_get_a_track_each():
         {"end_time": [1.0, float("nan")]},
         {"end_time": [1.0, 1e9]},
         {"tempo_time": [0.0], "tempo_qpm": [0.0]},
+        {"tempo_time": [0.0, float("inf")], "tempo_qpm": [120.0, 120.0]},
+        {"tempo_time": [float("nan")], "tempo_qpm": [120.0]},
+        {"tempo_time": [0.0, 1e300], "tempo_qpm": [120.0, 120.0]},
         {"ticks_per_quarter": 40000},
     ],
 )

@@ -9,7 +9,6 @@ from note_seq import midi_io
 from note_seq.protobuf import music_pb2
 
 from perf_rnn.analysis.music_statistics import UNITS
-from perf_rnn.data.json_files import write_json
 
 TOOL = "perf_rnn.tools.performance_rnn_statistics"
 
@@ -231,16 +230,3 @@ def test_bad_input(run_tool, pieces, tmp_path, arguments, message):
     ended = run_tool(TOOL, *(argument.format(**names) for argument in arguments))
     assert ended.status == 1
     assert message.format(**names) in ended.error
-
-
-def test_json_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "x.json"
-    write_json(str(path), {"a": [1, None]})
-    assert json.loads(path.read_text()) == {"a": [1, None]}
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(str(path), {"a": float("nan")})
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError, match="taken"):
-        write_json(str(tmp_path / "taken"), {})
-    assert json.loads(path.read_text()) == {"a": [1, None]}
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["taken", "x.json"]
