@@ -50,8 +50,8 @@ class MusicFile:
     collection_name: str
     member: zipfile.ZipInfo | None = None
 
-    def content(self, limit: int = midi.MAX_BYTES) -> bytes:
-        """Reads and unpacks it; `limit` is the most bytes that it may have.
+    def content(self, limit: int) -> bytes:
+        """Reads and unpacks it; `limit` is the largest size allowed, in bytes.
 
         Raises:
           PerfRnnError: it is no regular file, cannot be unpacked, or is too large.
@@ -80,7 +80,7 @@ class MusicFile:
           PerfRnnError: it is no MIDI file, or a damaged or too large one.
           OSError: it cannot be read.
         """
-        content = self.content()
+        content = self.content(midi.MAX_BYTES)
         try:
             notes = midi.parse_midi(content)
         except PerfRnnError as error:

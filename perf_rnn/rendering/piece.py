@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import NoteArrays, as_arrays
+from perf_rnn.notes.midi import MAX_BYTES
 from perf_rnn.notes.midi_writer import to_midi
 from perf_rnn.notes.music_files import MusicFile, find_music_files
 from perf_rnn.rendering import audio, piano_roll
@@ -114,7 +115,7 @@ def read_piece(
     if not isinstance(file, MusicFile):
         file = MusicFile(os.fspath(file), os.path.basename(file), "")
     notes = file.notes()
-    content = file.content()
+    content = file.content(MAX_BYTES)
     midi = content[content.index(b"MThd") :]  # A RIFF header may come before it.
     return Piece(notes, name or _without_suffix(file.name), facts or {}, 0.0, midi, file.path)
 

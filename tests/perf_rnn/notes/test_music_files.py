@@ -67,7 +67,11 @@ def test_an_archive_is_what_unpacking_it_gives(folder, tmp_path):
         found, unpacked = (find_music_files(str(p), recursive) for p in (path, folder))
         assert [file.notes().id for file in found] == [file.notes().id for file in unpacked]
     file = pickle.loads(pickle.dumps(find_music_files(path)[0]))
-    assert (file.name, file.content(), file.notes().filename) == ("b/A.MIDI", MIDI, "b/A.MIDI")
+    assert (file.name, file.content(1000), file.notes().filename) == (
+        "b/A.MIDI",
+        MIDI,
+        "b/A.MIDI",
+    )
 
 
 def test_an_archive_without_a_top_folder(tmp_path):
@@ -84,12 +88,16 @@ def test_an_archive_without_a_top_folder(tmp_path):
         ("a.mid", "my songs"),
         ("b/c.mid", "my songs"),
     ]
-    assert [file.content() for file in files] == [MIDI, MIDI]
+    assert [file.content(1000) for file in files] == [MIDI, MIDI]
 
 
 def test_one_file(folder):
     (file,) = find_music_files(str(folder / "b" / "text.txt"))
-    assert (file.name, file.collection_name, file.content()) == ("text.txt", "b", MIDI)
+    assert (file.name, file.collection_name, file.content(1000)) == (
+        "text.txt",
+        "b",
+        MIDI,
+    )
     assert read_midi_file(folder / "b" / "packed.mid.gz").filename == "packed.mid.gz"
     assert [is_music(name) for name in ("a.KAR", "a.rmi.gz", "a.zip", "a.tfrecord")] == [1, 1, 1, 0]
 
@@ -110,7 +118,7 @@ def test_a_pipe_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "x.mid")
     (file,) = find_music_files(str(tmp_path))
     with pytest.raises(PerfRnnError, match=r"x\.mid: not a regular file"):
-        file.content()
+        file.content(1000)
 
 
 def refused(path):
