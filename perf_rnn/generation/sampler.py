@@ -68,8 +68,7 @@ class Sampler:
         self.controls = controls or ControlSchedule(config.conditioning)
         self._codec = codec
         self._num_steps = num_steps
-        self._options = options
-        self._set_temperatures()
+        self._set_options(options)
         self._heads = _head_slices(config)
         self._random = RandomNumbers(seeds, len(self._heads))
         self._rules = codec.rules(opening.events, len(seeds), options.legal_events)
@@ -97,13 +96,13 @@ class Sampler:
     def options(self, options: SamplingOptions) -> None:
         if options.legal_events != self._options.legal_events:
             raise PerfRnnError("legal_events cannot change within a piece")
-        self._options = options
-        self._set_temperatures()
+        self._set_options(options)
 
-    def _set_temperatures(self) -> None:
-        self._temperatures = np.array(self._options.temperatures, np.float64)
-        # An impossible list is refused at once.
-        _temperature_at(np.zeros(0, np.int64), self._temperatures, self._num_steps)
+    def _set_options(self, options: SamplingOptions) -> None:
+        temperatures = np.array(options.temperatures, np.float64)
+        # A list that cannot be spread raises here already, before anything is changed.
+        _temperature_at(np.zeros(0, np.int64), temperatures, self._num_steps)
+        self._options, self._temperatures = options, temperatures
 
     def step(self) -> NDArray[np.int64]:
         """Draws the next event of every row, [B, *event_shape]; see `all_cores`."""

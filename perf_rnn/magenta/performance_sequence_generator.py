@@ -159,16 +159,15 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
         model, codec = self._model.model, self._config.codec
         seeds, options, controls = [request.seed], request.sampling, request.controls
         if self.fill_generate_section:
-            return pieces.extend(model, opening, num_steps, seeds, options, request.beam, controls)[
-                0
-            ]
-        # As in Magenta, a lead-in counts as part of the piece while events are drawn.
-        opening_with_lead_in = dataclasses.replace(opening, events=opening.read, lead_in=None)
-        missing = num_steps - int(codec.event_steps(opening.read).sum())
-        num_events = len(opening.read) + events_to_ask_for(missing, request.density)
+            (events,) = pieces.extend(
+                model, opening, num_steps, seeds, options, request.beam, controls
+            )
+            return events
+        missing = num_steps - codec.num_steps(opening.events)
+        num_events = len(opening.events) + events_to_ask_for(missing, request.density)
         ((events, _),) = beam_search(
             model,
-            opening_with_lead_in,
+            opening,
             seeds,
             request.beam,
             options,
@@ -176,7 +175,7 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
             num_events=num_events,
             num_steps=num_steps,
         )
-        return codec.set_length(events, num_steps)[len(opening.read) - len(opening.events) :]
+        return codec.set_length(events, num_steps)
 
     def _sections(
         self,

@@ -13,6 +13,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 import perf_rnn
+from bundles.atomic_files import make_directory
 from bundles.errors import PerfRnnError
 
 LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
@@ -95,6 +96,32 @@ def _is_closed(stream: TextIO) -> bool:
 def _fail(error: Exception) -> NoReturn:
     print(f"ERROR: {_one_line(error)}", file=sys.stderr)
     sys.exit(1)
+
+
+def check_not_empty(*names: str) -> None:
+    """Raises PerfRnnError if one of these flags is given without a value."""
+    for name in names:
+        if flags.FLAGS[name].value == "":
+            raise PerfRnnError(f"--{name} is empty")
+
+
+def output_file() -> str | None:
+    """Returns the path that --output_file gives, None if it is not given; makes its directory.
+
+    Tools call it first, so that a file that cannot be written is reported before the work.
+
+    Raises:
+      PerfRnnError: the flag is empty.
+      OSError: the path is a directory, or its directory cannot be made.
+    """
+    check_not_empty("output_file")
+    if flags.FLAGS.output_file is None:
+        return None
+    path = os.path.expanduser(flags.FLAGS.output_file)
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path}: is a directory, not a file")
+    make_directory(os.path.dirname(os.path.abspath(path)))
+    return path
 
 
 def load_tensorflow() -> None:

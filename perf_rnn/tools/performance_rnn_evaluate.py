@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from bundles.atomic_files import atomic_write_json
 from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
@@ -58,20 +59,11 @@ def main() -> None:
             "--input is needed: a directory of MIDI files, one MIDI file, or a TFRecord of "
             "NoteSequences"
         )
-    for name in ("split_csv", "output_file"):
-        if FLAGS[name].value == "":
-            raise PerfRnnError(f"--{name} is empty")
-    from bundles import atomic_files
-
-    output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
-    if output_file:
-        # A file that cannot be written is reported before the work.
-        if os.path.isdir(output_file):
-            raise IsADirectoryError(f"{output_file}: is a directory, not a file")
-        atomic_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
+    cli.check_not_empty("split_csv")
+    output_file = cli.output_file()
     result = _evaluate()
     if output_file:
-        atomic_files.atomic_write_json(output_file, result)
+        atomic_write_json(output_file, result)
     _show(result)
     if output_file:
         print(f"Wrote {output_file}")

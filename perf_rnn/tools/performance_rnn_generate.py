@@ -171,19 +171,14 @@ def _model() -> "Model":
 def _primer() -> "NoteArrays | None":
     from perf_rnn.generation import primers
 
+    primer: Any = None
     if FLAGS.primer_pitches:
         primer = primers.from_pitches(FLAGS.primer_pitches)
     elif FLAGS.primer_melody:
         primer = primers.from_melody(FLAGS.primer_melody)
     elif FLAGS.primer_midi:
-        primer = primers.from_midi(os.path.expanduser(FLAGS.primer_midi))
-    elif FLAGS.max_primer_seconds is not None:
-        raise PerfRnnError("--max_primer_seconds is given, but no primer")
-    else:
-        return None
-    if FLAGS.max_primer_seconds is not None:
-        primer = primers.cut(primer, FLAGS.max_primer_seconds)
-    return primer
+        primer = os.path.expanduser(FLAGS.primer_midi)
+    return primers.from_arguments(primer, None, FLAGS.max_primer_seconds)
 
 
 def _options(model: "Model") -> "GenerationOptions":
@@ -240,8 +235,7 @@ def _generate(model: "Model") -> None:
 
     options = _options(model)
     formats = rendering.parse_formats(FLAGS.render)
-    if not FLAGS.output_dir:
-        raise PerfRnnError("--output_dir is empty")
+    cli.check_not_empty("output_dir", "soundfont")
     output_dir = os.path.expanduser(FLAGS.output_dir)
     renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
     steps = options.num_steps

@@ -33,9 +33,7 @@ flags.DEFINE_string(
 def main() -> None:
     if not FLAGS.input:
         raise PerfRnnError("--input is needed")
-    for name in ("output_dir", "soundfont"):
-        if FLAGS[name].value == "":
-            raise PerfRnnError(f"--{name} is empty")
+    cli.check_not_empty("output_dir", "soundfont")
     source = os.path.expanduser(FLAGS.input)
     directory = source if os.path.isdir(source) else os.path.dirname(source)
     output_dir = os.path.expanduser(FLAGS.output_dir or directory)

@@ -5,6 +5,7 @@ from typing import Any
 
 from absl import flags
 
+from bundles.atomic_files import atomic_write_json
 from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
@@ -47,22 +48,13 @@ def main() -> None:
         raise PerfRnnError("--input is needed: a directory of MIDI files, one, or a TFRecord")
     if FLAGS.segment_seconds is not None and not 1 <= FLAGS.segment_seconds < float("inf"):
         raise PerfRnnError(f"--segment_seconds={FLAGS.segment_seconds} must be 1 or more")
-    for name in ("reference", "training", "split_csv", "output_file"):
-        if FLAGS[name].value == "":
-            raise PerfRnnError(f"--{name} is empty")
+    cli.check_not_empty("reference", "training", "split_csv")
     if FLAGS.split_csv and not (FLAGS.reference or FLAGS.training):
         raise PerfRnnError("--split_csv divides --reference and --training; neither is given")
-    output_file = FLAGS.output_file and os.path.expanduser(FLAGS.output_file)
-    # note_seq is all that is needed here; TensorFlow would take seconds and half a gigabyte.
-    from bundles import atomic_files
+    output_file = cli.output_file()
     from perf_rnn.analysis import music_report
     from perf_rnn.data import splits
 
-    if output_file:
-        # An output file that cannot be written is reported before the work, not after it.
-        if os.path.isdir(output_file):
-            raise IsADirectoryError(f"{output_file}: is a directory, not a file")
-        atomic_files.make_directory(os.path.dirname(os.path.abspath(output_file)))
     # Of each set the splits that it consists of, and the names of their files.
     set_splits = (
         {"reference": splits.HELD_OUT, "training": (splits.TRAIN,)} if FLAGS.split_csv else {}
@@ -85,7 +77,7 @@ def main() -> None:
     for name, found in set_splits.items():
         result["sets"][name]["splits"] = f"{', '.join(found)} of {FLAGS.split_csv}"
     if output_file:
-        atomic_files.atomic_write_json(output_file, result)
+        atomic_write_json(output_file, result)
     _show(result)
     if output_file:
         print(f"Wrote {output_file}")

@@ -120,8 +120,7 @@ def main() -> None:
     if not FLAGS.sequence_example_file:
         use = "evaluate" if FLAGS.eval else "train on"
         raise PerfRnnError(f"--sequence_example_file is needed, the file to {use}")
-    if not FLAGS.run_dir:
-        raise PerfRnnError("--run_dir is needed")
+    cli.check_not_empty("run_dir", "eval_sequence_example_file", "warm_start_bundle_file")
     run = RunDir(FLAGS.run_dir)
     settings = _settings(run)
     if FLAGS.eval:

@@ -243,6 +243,7 @@ def test_what_is_asked_for_may_change_between_events():
         sampler.options = FREE
     with pytest.raises(ValueError, match="a list of 2 values needs a piece of known length"):
         sampler.options = SamplingOptions([1.0, 2.0])
+    assert sampler.options.temperature == 1e-6  # What is refused changes nothing.
 
 
 @pytest.mark.parametrize("legal", [True, False])

@@ -241,18 +241,21 @@ def test_max_note_duration():
     assert (0.0, 60, 3.0) in notes_of(made)
 
 
+@pytest.mark.parametrize("primer", [THREE, EMPTY])
 @pytest.mark.parametrize("key", [DYNAMICS, NOTES])
-def test_without_fill_it_generates_once(key):
+def test_without_fill_it_generates_once(key, primer, monkeypatch):
     options = options_of(2.0, 40.0)
-    full = generator_of(key).generate(THREE, options)
-    generator = generator_of(key, fill_generate_section=False)
-    asked = performance_sequence_generator.events_to_ask_for
-    try:
-        # Few events for the time there is: the rest is silence.
-        performance_sequence_generator.events_to_ask_for = lambda steps, density: 60
-        part = generator.generate(THREE, options)
-    finally:
-        performance_sequence_generator.events_to_ask_for = asked
+    full = generator_of(key).generate(primer, options)
+    asked = []
+
+    def ask_for_few(steps, density):
+        """The rest of the section is silence."""
+        asked.append(steps)
+        return 60
+
+    monkeypatch.setattr(performance_sequence_generator, "events_to_ask_for", ask_for_few)
+    part = generator_of(key, fill_generate_section=False).generate(primer, options)
+    assert asked == [3800]
     assert part.total_time == full.total_time == 40.0
     notes = notes_of(part)
     assert 3 < len(notes) <= 63

@@ -1,6 +1,9 @@
 """performance_rnn_generate, run as its console script runs it."""
 
+import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 from note_seq import midi_io
@@ -131,6 +134,24 @@ def test_all_pieces_are_there_when_rendering_is_interrupted(generate, tmp_path, 
     assert len(midi) == 3
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert all(path.name in page and path.stat().st_size for path in midi)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_closed_standard_output(tmp_path, unbuffered):
+    """As of `performance_rnn_generate ... | head -1`, once `head` has ended."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    source, out = f"--bundle_file={MAGENTA / DYNAMICS}.mag", f"--output_dir={tmp_path}"
+    ended = subprocess.run(
+        [sys.executable, "-m", GENERATE, source, out, "--num_outputs=3", "--num_steps=200"],
+        check=False,
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(write_end)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert [path.stat().st_size > 0 for path in tmp_path.glob("*.mid")] == [True] * 3
 
 
 def test_what_cannot_be_rendered_is_found_before_anything_is_made(generate, tmp_path):
