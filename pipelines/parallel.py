@@ -183,6 +183,8 @@ def _pool(function: Callable[[Any], Any], num_workers: int) -> ProcessPoolExecut
     if method == "forkserver":
         # Workers fork from a server that has imported the slow modules once.
         context.set_forkserver_preload(["pipelines.performance_pipeline"])
+    if sys.platform == "win32":
+        num_workers = min(num_workers, 61)  # ProcessPoolExecutor takes no more there.
     return ProcessPoolExecutor(num_workers, context, _start, (function,))
 
 

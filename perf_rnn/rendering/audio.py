@@ -38,6 +38,9 @@ LOWEST_VELOCITY = 12
 # A struck string falls silent within a second of its release, the room soon after.
 TAIL_SECONDS = 2.0
 BLOCK_SECONDS = 120.0
+# Longer notes are cut, since a block is played to the end of its last note. A struck string is
+# silent by then.
+LONGEST_NOTE_SECONDS = 240.0
 
 # Of 32768; FluidSynth's silence is not quite zero.
 _AUDIBLE = 10
@@ -204,10 +207,11 @@ def _notes_between(notes: NoteArrays, start: float, end: float) -> NoteArrays:
     Pedals are left out: the notes already last as long as the pedal holds them.
     """
     block = notes.take_notes((notes.start_time >= start) & (notes.start_time < end))
-    total = block.end_time.max(initial=start) - start
+    ends = np.minimum(block.end_time, block.start_time + LONGEST_NOTE_SECONDS)
+    total = ends.max(initial=start) - start
     columns: dict[str, Any] = {
         "start_time": block.start_time - start,
-        "end_time": block.end_time - start,
+        "end_time": ends - start,
         "velocity": np.maximum(block.velocity, LOWEST_VELOCITY),
         # Times are in seconds; one tempo keeps them exact to the MIDI tick.
         "tempo_time": np.zeros(0),

@@ -49,7 +49,7 @@ class Entry:
         end in seconds.
       midi: base64 of its MIDI file.
       wav: the URL of its WAV file relative to the page; None if there was none.
-      file: the path of its MIDI file relative to the page; None if there is none.
+      file: the path of its MIDI file, relative to the page if it can be; None if there is none.
     """
 
     name: str
@@ -144,8 +144,15 @@ def make_entry(piece: Piece, directory: str | os.PathLike[str]) -> Entry:
         wav=urllib.parse.quote(os.fsencode(wav))
         if os.path.exists(os.path.join(directory, wav))
         else None,
-        file=os.path.relpath(piece.path, directory or ".") if piece.path else None,
+        file=_relative(piece.path, directory or ".") if piece.path else None,
     )
+
+
+def _relative(path: str, directory: str | os.PathLike[str]) -> str:
+    try:
+        return os.path.relpath(path, directory)
+    except ValueError:  # They are on different drives of Windows.
+        return os.path.abspath(path)
 
 
 def _pack_notes(piece: Piece) -> str:

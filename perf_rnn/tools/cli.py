@@ -117,7 +117,7 @@ def output_file() -> str | None:
     check_not_empty("output_file")
     if flags.FLAGS.output_file is None:
         return None
-    path = os.path.expanduser(flags.FLAGS.output_file)
+    path: str = os.path.expanduser(flags.FLAGS.output_file)
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path}: is a directory, not a file")
     make_directory(os.path.dirname(os.path.abspath(path)))

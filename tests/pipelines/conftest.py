@@ -4,6 +4,7 @@ import collections
 import pathlib
 
 import pytest
+from absl import logging
 from note_seq import NoteSequence
 
 from pipelines import note_sequence_files
@@ -21,6 +22,15 @@ def sequences(tmp_path_factory):
         sequence.filename.rpartition("/")[2]: sequence
         for sequence in tf_record_iterator(path, NoteSequence)
     }
+
+
+@pytest.fixture
+def log_everything():
+    """Logs messages down to level DEBUG."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.DEBUG)
+    yield
+    logging.set_verbosity(before)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import shutil
 
 import pytest
-from absl import logging
 from note_seq import NoteSequence
 
 from perf_rnn.configs import default_configs
@@ -17,12 +16,7 @@ from pipelines.pipeline import Pipeline, run_pipeline_serial
 DYNAMIC = default_configs["performance_with_dynamics"]
 
 
-@pytest.fixture(autouse=True)
-def _log_everything():
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.DEBUG)
-    yield
-    logging.set_verbosity(before)
+pytestmark = pytest.mark.usefixtures("log_everything")
 
 
 class Poison(Pipeline):

@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from absl import logging
 
 from bundles.tensorflow_protos import SequenceExample
 from perf_rnn.configs import default_configs
@@ -22,12 +21,13 @@ PLAIN = default_configs["performance"]
 HEADER = "canonical_composer,split,year,midi_filename\n"
 
 
-@pytest.fixture(autouse=True)
-def _log_everything():
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.INFO)
-    yield
-    logging.set_verbosity(before)
+pytestmark = pytest.mark.usefixtures("log_everything")
+
+
+def create(source, output_dir, eval_ratio=0.5, **options):
+    return create_dataset(
+        str(source), str(output_dir), PLAIN, 32, None, eval_ratio, num_workers=1, **options
+    )
 
 
 def write(path, *rows):
@@ -89,9 +89,7 @@ def test_duplicates_across_the_sides_of_a_table_are_for_evaluation(asap_dir, tmp
     rows = ("train", "a.mid"), ("test", "b.mid"), ("train", "c.mid"), ("train", "e.mid")
     table = write(tmp_path / "m.csv", *rows)
     out = tmp_path / "out"
-    create_dataset(
-        str(tmp_path / "in"), str(out), PLAIN, 32, None, 0.1, split_csv=table, num_workers=1
-    )
+    create(tmp_path / "in", out, split_csv=table)
     assert [len(sources(out, side)) for side in ("eval", "training")] == [3, 1]
     assert read_splits(str(out / "split.csv")) == {
         **dict.fromkeys(("a.mid", "b.mid", "c.mid"), "validation"),
@@ -112,16 +110,7 @@ def test_duplicates_stay_on_one_side(asap_dir, tmp_path, seed, caplog):
     for number in range(4):
         (tmp_path / "in" / str(number)).mkdir(parents=True)
         shutil.copy(good, tmp_path / "in" / str(number) / "x.mid")
-    written = create_dataset(
-        str(tmp_path / "in"),
-        str(tmp_path / "out"),
-        PLAIN,
-        32,
-        None,
-        0.5,
-        seed=seed,
-        num_workers=1,
-    )
+    written = create(tmp_path / "in", tmp_path / "out", seed=seed)
     assert sorted(written.values()) == [0, 16]
     assert len(set(read_splits(str(tmp_path / "out" / "split.csv")).values())) == 1
     assert len(sources(tmp_path / "out", "eval") | sources(tmp_path / "out", "training")) == 4
@@ -131,16 +120,7 @@ def test_duplicates_stay_on_one_side(asap_dir, tmp_path, seed, caplog):
 def test_a_csv_divides_a_directory(asap_dir, tmp_path, caplog):
     names = sorted(str(path.relative_to(asap_dir)) for path in asap_dir.rglob("*.mid"))
     table = write(tmp_path / "m.csv", ("train", names[0]), ("test", names[1]))
-    written = create_dataset(
-        str(asap_dir),
-        str(tmp_path / "out"),
-        PLAIN,
-        32,
-        None,
-        0.1,
-        split_csv=table,
-        num_workers=1,
-    )
+    written = create(asap_dir, tmp_path / "out", split_csv=table)
     assert [os.path.basename(path) for path in written] == [
         "eval_performances.tfrecord",
         "training_performances.tfrecord",
@@ -149,26 +129,16 @@ def test_a_csv_divides_a_directory(asap_dir, tmp_path, caplog):
     assert "dropped performances that the CSV does not use: 1" in caplog.messages
     written_splits = read_splits(str(tmp_path / "out" / "split.csv"))
     assert written_splits == {names[0]: "train", names[1]: "validation"}
+    table = write(tmp_path / "m.csv", ("train", "no.mid"))
     with pytest.raises(ValueError, match=r"m.csv: no.mid .* is not among the MIDI files"):
-        create_dataset(
-            str(asap_dir),
-            str(tmp_path / "out"),
-            PLAIN,
-            32,
-            None,
-            0.1,
-            split_csv=write(tmp_path / "m.csv", ("train", "no.mid")),
-            num_workers=1,
-        )
+        create(asap_dir, tmp_path / "out", split_csv=table)
 
 
 @pytest.mark.parametrize("partition_by", ["sequence", "folder"])
 def test_a_written_split_divides_as_before(asap_dir, tmp_path, partition_by):
     def make(name, **options):
         directory = tmp_path / name
-        create_dataset(
-            str(asap_dir), str(directory), PLAIN, 32, None, 0.5, num_workers=1, **options
-        )
+        create(asap_dir, directory, **options)
         return [(directory / file).read_bytes() for file in sorted(os.listdir(directory))]
 
     first = make("a", seed=4, partition_by=partition_by)
@@ -187,9 +157,7 @@ def test_note_sequences_of_one_name_are_on_one_side(asap_dir, tmp_path, caplog):
         sequence.notes[0].velocity = 1 + number  # None is a duplicate of another.
         with open_writers([str(tmp_path / f"{number}.tfrecord")]) as (writer,):
             writer.write(sequence.SerializeToString())
-    create_dataset(
-        str(tmp_path / "?.tfrecord"), str(tmp_path), PLAIN, 32, None, 0.5, seed=10, num_workers=1
-    )
+    create(tmp_path / "?.tfrecord", tmp_path, seed=10)
     assert read_splits(str(tmp_path / "split.csv")) == {
         "same.mid": "validation",
         "other.mid": "train",
@@ -205,17 +173,7 @@ def test_the_name_and_place_of_the_input_folder_do_not_matter(asap_dir, tmp_path
     divisions = []
     for name in ("one", "below/another"):
         shutil.copytree(asap_dir, tmp_path / name)
-        create_dataset(
-            str(tmp_path / name),
-            str(tmp_path / "out"),
-            PLAIN,
-            32,
-            None,
-            0.5,
-            seed=3,
-            partition_by=partition_by,
-            num_workers=1,
-        )
+        create(tmp_path / name, tmp_path / "out", seed=3, partition_by=partition_by)
         divisions.append(read_splits(str(tmp_path / "out" / "split.csv")))
     assert divisions[0] == divisions[1]
     assert set(divisions[0].values()) == {"train", "validation"}

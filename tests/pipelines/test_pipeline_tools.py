@@ -155,6 +155,7 @@ def test_convert_on_bad_input(run_tool, asap_dir, tmp_path, flags, message):
         ),
         (["--output_dir={tmp}/text"], "{tmp}/text: is a file, not a directory"),
         (["--output_dir=/proc/none"], "/proc/none: No such file"),
+        (["--split_csv="], "--split_csv is empty"),
         (["--split_csv={tmp}/old/split.csv"], "{tmp}/old/split.csv: would be overwritten; move it"),
         (
             ["--split_csv={tmp}/other.csv"],

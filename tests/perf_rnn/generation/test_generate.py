@@ -11,7 +11,7 @@ from note_seq.protobuf import music_pb2
 import perf_rnn
 from bundles import BundleError
 from perf_rnn import models
-from perf_rnn.configs import default_configs, get_config
+from perf_rnn.configs import get_config
 from perf_rnn.generation import generate as generation
 from perf_rnn.generation import openings, primers
 from perf_rnn.generation.openings import Opening
@@ -47,16 +47,6 @@ def test_pieces():
     assert [notes_of(p) for p in again] == [notes_of(p) for p in pieces[:2]]
     (other,) = perf_rnn.generate(fixture(), 7, seed=5)
     assert notes_of(other) != notes_of(pieces[0])
-
-
-@pytest.mark.parametrize("key", default_configs)
-def test_every_config_plays_from_magentas_bundle(key):
-    pieces = perf_rnn.generate(fixture(key), 20, seed=1, num_outputs=2)
-    for piece in pieces:
-        assert piece.total_time == 20.0
-        assert min(n.start_time for n in piece.notes) >= 0
-        assert max(n.start_time for n in piece.notes) > 15
-        assert max(n.end_time for n in piece.notes) <= 20.0
 
 
 @pytest.mark.parametrize("name", ["attention", "residual", "attention_residual"])
@@ -102,25 +92,6 @@ def test_primer_is_played_first(key):
         (60, 0.0, 0.25, 97),
         (64, 0.25, 0.38, 97),
     ]
-
-
-def test_primers_of_every_kind(asap_dir):
-    midi = asap_dir / "Bach" / "Fugue" / "bwv_875" / "CaoJ01M.mid"
-    sequence = music_pb2.NoteSequence(total_time=0.5)
-    for pitch in (60, 64):
-        sequence.notes.add(pitch=pitch, velocity=100, start_time=0, end_time=0.5)
-    chord = primers.from_pitches([60, 64])
-    by_kind = [
-        notes_of(perf_rnn.generate(fixture(), 4, primer=primer, seed=1)[0])
-        for primer in (chord, [60, 64], sequence)
-    ]
-    assert by_kind[0] == by_kind[1] == by_kind[2]
-    with pytest.raises(
-        ValueError, match=r"the primer lasts \d+ steps of 10 ms, the piece only 400"
-    ):
-        perf_rnn.generate(fixture(), 4, primer=str(midi))
-    with pytest.raises(ValueError, match="a set is no primer; give a NoteSequence"):
-        perf_rnn.generate(fixture(), 4, primer={60})
 
 
 def test_arguments_are_what_the_flags_are(asap_dir):
@@ -260,11 +231,7 @@ def test_a_config_that_no_bundle_is_shipped_for():
         ({"config_or_bundle": 5}, "a int is no model; give a config's key"),
         ({"num_outputs": 0}, "num_outputs 0 is not a whole number of at least 1"),
         ({"temperature": 0.0}, "temperature 0.0 is not a number above 0"),
-        ({"temperature": []}, "temperature is an empty list"),
-        ({"top_p": 2}, "top_p 2 is not a number above 0 and at most 1"),
         ({"beam_size": 0}, "beam_size 0 is not a whole number of at least 1"),
-        ({"branch_factor": 0}, "branch_factor 0 is not a whole number of at least 1"),
-        ({"steps_per_iteration": 0}, "steps_per_iteration 0 is not a whole number of at least 1"),
         ({"seconds": 0.4, "primer": [60]}, "the primer lasts 50 steps"),
         ({"notes_per_second": 4}, "has no notes_per_second; those of these configs have: density_"),
         (
@@ -273,9 +240,6 @@ def test_a_config_that_no_bundle_is_shipped_for():
         ),
         ({"tempo": 4}, "there is no control 'tempo'; known: notes_per_second, pitch_class_histogr"),
         ({"config_or_bundle": MULTI, "notes_per_second": -5}, "notes_per_second -5 is not a numbe"),
-        ({"config_or_bundle": MULTI, "notes_per_second": []}, "notes_per_second is an empty list"),
-        ({"config_or_bundle": MULTI, "pitch_class_histogram": [1] * 11}, "is neither 12 numbers"),
-        ({"config_or_bundle": MULTI, "pitch_class_histogram": [0] * 12}, "is neither 12 numbers"),
     ],
 )
 def test_bad_values(values, message):
@@ -332,13 +296,3 @@ def test_import_is_light():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         perf_rnn.nothing  # noqa: B018
-
-
-def test_a_bundle_plays_without_slow_libraries():
-    code = (
-        "import sys, perf_rnn; "
-        f"(piece,) = perf_rnn.generate({str(fixture())!r}, 2, primer=[60, 64], seed=1); "
-        "assert len(piece.notes) >= 2; "
-        "assert not {'tensorflow.python', 'keras', 'pandas', 'scipy'} & sys.modules.keys()"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -504,26 +504,15 @@ def test_sections_that_make_no_sense(sequence, sections, message):
     ("key", "args", "message"),
     [
         (MULTI, {"pitch_class_histogram": str([1] * 11)}, "is neither 12 numbers of at least 0"),
-        (
-            MULTI,
-            {"pitch_class_histogram": str([-1] + [1] * 11)},
-            "is neither 12 numbers of at least 0",
-        ),
-        (MULTI, {"pitch_class_histogram": str([0] * 12)}, "is neither 12 numbers of at least 0"),
         (MULTI, {"notes_per_second": "-5"}, "notes_per_second -5 is not a number of at least 0"),
-        (MULTI, {"notes_per_second": "[]"}, "notes_per_second is an empty list"),
-        (MULTI, {"notes_per_second": "'fast'"}, "notes_per_second 'fast' is not a number"),
         (MULTI, {"notes_per_second": "__import__('os')"}, "is not a number of at least 0"),
         (MULTI, {"disable_conditioning": "True"}, "has no disable_conditioning; those of these"),
         (OPTIONAL, {"disable_conditioning": "1"}, "disable_conditioning 1 is not True or False"),
         (DYNAMICS, {"notes_per_second": "4"}, "has no notes_per_second; those of these configs"),
         (DYNAMICS, {"beam_size": 0}, "beam_size 0 is not a whole number of at least 1"),
-        (DYNAMICS, {"temperature": 0.0}, "temperature 0.0 is not a number above 0"),
         (DYNAMICS, {"temperature": "warm"}, "temperature 'warm' is neither a number nor a list"),
-        (DYNAMICS, {"top_p": 2.0}, "top_p 2.0 is not a number above 0 and at most 1"),
         (DYNAMICS, {"seed": -1}, "seed -1 is not"),
         (DYNAMICS, {"seed": "a"}, "seed 'a' is not"),
-        (DYNAMICS, {"beam_size": 2.5}, "beam_size 2.5 is not"),
     ],
 )
 def test_args_that_make_no_sense(key, args, message):

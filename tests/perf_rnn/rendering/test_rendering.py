@@ -142,7 +142,7 @@ def test_blocks_make_one_piece(etude, etude_samples, monkeypatch):
 
 def test_a_block_has_the_controls_of_its_time():
     made = sequence(
-        (0, 1, 60, 5), (5, 7, 62, 90), (9, 10, 64, 80),
+        (0, 1, 60, 5), (5, 7, 62, 90), (9, 9000, 64, 80),
         volume=[(0, 90), (2, 50), (5.5, 70)], pedal=[(0, 127)],
     )  # fmt: skip
     block = audio._notes_between(from_note_sequence(made), 4.0, 8.0)
@@ -152,6 +152,7 @@ def test_a_block_has_the_controls_of_its_time():
     assert block.control_value.tolist() == [50, 70]
     assert block.control_time.tolist() == [0.0, 1.5]
     assert audio._notes_between(from_note_sequence(made), 0, 4).velocity.tolist() == [12]
+    assert audio._notes_between(from_note_sequence(made), 8.0, 12.0).end_time.tolist() == [241.0]
 
 
 def test_a_loud_soundfont_is_played_softer_and_raised_again(monkeypatch):

@@ -225,16 +225,12 @@ def test_control_flags_change_what_is_played(play):
     ("arguments", "message"),
     [
         (["--output_dir="], "--output_dir is empty"),
+        (["--soundfont="], "--soundfont is empty"),
+        (["--max_primer_seconds=5"], "--max_primer_seconds is given, but no primer"),
         (["--temperature=0"], "--temperature 0.0 is not a number above 0"),
-        (["--temperature=-1"], "temperature -1.0 is not a number above 0"),
-        (["--temperature=[]"], "temperature is an empty list"),
         (["--temperature=nan"], "temperature 'nan' is neither a number nor a list"),
         (["--top_k=0"], "--top_k 0 is not a whole number of at least 1"),
-        (["--top_p=2"], "top_p 2.0 is not a number above 0 and at most 1"),
-        (["--min_p=-1"], "min_p -1.0 is not a number"),
         (["--beam_size=0"], "flag --beam_size=0"),
-        (["--branch_factor=-1"], "flag --branch_factor=-1"),
-        (["--steps_per_iteration=0"], "flag --steps_per_iteration=0"),
         (["--primer_pitches=sixty"], "--primer_pitches 'sixty' is not a list of integers"),
         (["--primer_melody=[60,500]"], "--primer_melody: 500 is outside -2 to 127"),
         (["--primer_midi=/nowhere/a.mid"], "/nowhere/a.mid: No such file or directory"),
@@ -281,18 +277,8 @@ def test_bad_input(generate, tmp_path, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["--pitch_class_histogram=[1,1,1,1,1,1,1,1,1,1,1]"],
-            "is neither 12 numbers of at least 0",
-        ),
-        (["--pitch_class_histogram=[-1,1,1,1,1,1,1,1,1,1,1,1]"], "is neither 12 numbers of at lea"),
-        (["--pitch_class_histogram=[0,0,0,0,0,0,0,0,0,0,0,0]"], "at least 0, not all of them 0"),
         (["--pitch_class_histogram=h_major"], "pitch_class_histogram 'h_major' is neither 12"),
-        (["--pitch_class_histogram=[]"], "pitch_class_histogram is an empty list"),
         (["--notes_per_second=-5"], "--notes_per_second -5 is not a number of at least 0"),
-        (["--notes_per_second=[]"], "notes_per_second is an empty list"),
-        (["--notes_per_second=fast"], "notes_per_second 'fast' is not a number of at least 0"),
-        (["--notes_per_second=[1"], "notes_per_second '[1' is not a number of at least 0"),
         (["--disable_conditioning=maybe"], "disable_conditioning 'maybe' is not True or False"),
     ],
 )
