@@ -10,18 +10,20 @@ import warnings
 
 import pdoc
 
+import bundles
 import perf_rnn
 
 ROOT = pathlib.Path(__file__).parent.parent
 
 
 def main(directory: pathlib.Path) -> None:
-    # The package imports these only when they are asked for; pdoc looks for what is there.
-    vars(perf_rnn).update({name: getattr(perf_rnn, name) for name in perf_rnn.__all__})
+    # Both import these names only when they are asked for; pdoc looks for what is there.
+    for package in (bundles, perf_rnn):
+        vars(package).update({name: getattr(package, name) for name in package.__all__})
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for package in ("perf_rnn", "pipelines", "bundles")
-        for path in sorted((ROOT / package).rglob("*.py"))
+        for room in ("perf_rnn", "pipelines", "bundles")
+        for path in sorted((ROOT / room).rglob("*.py"))
         if "tools" not in path.parts
     ]
     # pdoc warns, and goes on, where a module or a name in __all__ cannot be imported.
@@ -31,7 +33,7 @@ def main(directory: pathlib.Path) -> None:
     # A package brings its modules along, unless it has an __all__.
     warnings.filterwarnings("ignore", "The module specification .* has already been added")
     pdoc.render.configure(docformat="google", search=False)
-    pdoc.pdoc(*modules, output_directory=directory)
+    pdoc.pdoc(*modules, r"!\w+\.tools.*", output_directory=directory)
     print(f"Wrote {directory / 'index.html'}, with {len(modules)} modules.")
 
 

@@ -64,7 +64,7 @@ def test_it_runs(notebook, asap_dir, tmp_path, monkeypatch):
         shown = output_of(notebook, cell_id)
         assert "data:audio/wav;base64," in shown
         assert "data:image/png;base64," in shown
-    assert output_of(notebook, "stream").count("Note(pitch=") == 5
+    assert output_of(notebook, "stream").count("NoteMessage(time=") == 5
     assert re.search(
         r"training_performances\.tfrecord: \d+ examples", output_of(notebook, "dataset")
     )
