@@ -1,4 +1,4 @@
-"""Checks that what is fast computes what is not: the sampler's network, and the LSTM layer.
+"""Checks the fast implementations, the sampler's network and the LSTM layer, against Keras.
 
     python -m benchmarks.checks [--seeds=3] [--steps=300] [--layers=128,128] [--output=RESULT.json]
 

@@ -176,12 +176,12 @@ def report(counts: Counts, stopwatch: Stopwatch) -> dict[str, Any]:
             if key.split("/")[0] == name
         }
         speeds[name] = {
-            who: {f"{unit}/s": speed, "ratio": speed / per_second["note_seq"]}
-            for who, speed in per_second.items()
+            peer: {f"{unit}/s": speed, "ratio": speed / per_second["note_seq"]}
+            for peer, speed in per_second.items()
         }
         figures = (
-            f"{who} {speed:,.0f} ({speed / per_second['note_seq']:.1f}x)"
-            for who, speed in per_second.items()
+            f"{peer} {speed:,.0f} ({speed / per_second['note_seq']:.1f}x)"
+            for peer, speed in per_second.items()
         )
         print(f"{name}, {unit}/s: {', '.join(figures)}")
     for name in sorted(counts):

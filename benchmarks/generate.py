@@ -5,7 +5,7 @@
 
 Every peer runs in a process of its own; they take turns, so that whatever else the machine does
 slows all of them down alike. Magenta and PyTorch are left out where the given Python, or this one,
-has not got them. Where other programs keep cores busy, give --busy: the threads of NumPy and
+does not have them. Where other programs keep cores busy, give --busy: the threads of NumPy and
 PyTorch wait for each other by spinning, and come to a halt there. Prints medians of the rounds, and
 ratios that are medians of each round's. The sampler is measured late in a long piece too.
 """

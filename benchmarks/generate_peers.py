@@ -1,4 +1,4 @@
-"""Those who generate in `benchmarks.generate`: events of 3 layers of 512 units, 388 classes.
+"""The peers of `benchmarks.generate`: events of 3 layers of 512 units, 388 classes.
 
 Weights are random: what is measured does not depend on them.
 """

@@ -1,4 +1,4 @@
-r"""From MIDI files to closed TFRecords of training examples: ours and Magenta's, side by side.
+r"""From MIDI files to finished TFRecords of training examples: ours and Magenta's, side by side.
 
     python -m benchmarks.pipeline --input_dir DIR --magenta_python PYTHON --magenta_tool TOOL \
       [--num_files 60] [--rounds 1] [--dense] [--whole] [--output RESULT.json]

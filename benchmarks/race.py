@@ -1,7 +1,7 @@
 """Peers side by side: each in its own process, taking turns, so that all see the same machine.
 
-A peer is a function that gets ready and returns what measures one job; `serve` runs it in a process
-of whichever Python has it. `Peer` is the other end. Shared by the programs of this folder.
+A peer is a function that prepares and then returns the function that measures one job. `serve` runs
+it in a process of the Python that has its libraries; `Peer` sends the jobs to that process.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def ratio(ours: Sequence[Result], theirs: Sequence[Result], clock: str = "second
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Returns a Markdown table; numbers are rounded as they are large."""
+    """Returns a Markdown table; numbers are rounded to about three digits."""
 
     def text(value: Any) -> str:
         if not isinstance(value, float):

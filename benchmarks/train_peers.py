@@ -1,4 +1,4 @@
-"""Those who train in `benchmarks.train`: 3 layers of 512 units, 388 classes, Adam.
+"""The peers of `benchmarks.train`: 3 layers of 512 units, 388 classes, Adam.
 
 Gradients are clipped for each variable. Names end with the precision of matrix products, such as
 `perf_rnn_bfloat16`. The events are random: what is measured does not depend on them.

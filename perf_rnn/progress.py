@@ -10,7 +10,7 @@ from absl import logging
 
 SECONDS_BETWEEN_LINES = 10.0
 
-# Time left says what the rate would: there is room for `status` on 80 columns.
+# Without the rate, which the time left implies, so that `status` fits in 80 columns.
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 T = TypeVar("T")

@@ -113,7 +113,7 @@ def beam_search(
 
 
 class _Trace:
-    """The events that rows have drawn, of rows that are copied and dropped: a tree."""
+    """The events drawn by rows that are copied and dropped, stored as a tree."""
 
     def __init__(self, num_rows: int):
         """Starts with rows without events."""
@@ -132,11 +132,11 @@ class _Trace:
         self._rows = np.arange(len(events))
 
     def take(self, rows: NDArray[np.int64]) -> None:
-        """Goes on with these rows, which may repeat."""
+        """Keeps these rows; indices may repeat."""
         self._rows = self._rows[rows]
 
     def events(self, row: int) -> NDArray[np.int64]:
-        """Returns what a row has drawn, before `take` if that came after it."""
+        """Returns the events of a row, by its index when `extend` was last called."""
         drawn = []
         for events, parents in zip(reversed(self._events), reversed(self._parents), strict=True):
             drawn.append(events[row])

@@ -68,7 +68,7 @@ def generate(
     ([60, 64, 67], 2.0)
 
     Args:
-      config_or_bundle: what plays: a config's key, whose shipped bundle it is; the path of a
+      config_or_bundle: the model: a config's key, for the bundle shipped with it; the path of a
         bundle or of a training run's directory; or what `bundles.read_bundle`,
         `bundles.read_bundle_file` or `perf_rnn.models.load_model` returns.
       seconds: length of each piece, primer included; 30 if not given.
@@ -84,8 +84,8 @@ def generate(
       top_k: if given, only this many most probable events are drawn from.
       top_p: if given, only the most probable events that make up this much of the probability.
       min_p: if given, only events at least this many times as probable as the most probable.
-      legal_events: whether events that make no sense where they stand are left out, such as
-        releasing a key that is not down.
+      legal_events: whether illegal events, such as releasing a key that is not down, are never
+        drawn.
       pitch_min_p: with legal events, only pitches at least this many times as probable as the most
         probable one are struck; 0: all. See `SamplingOptions`.
       beam_size, branch_factor, steps_per_iteration: as `BeamOptions` has them; all 1: no search.
@@ -146,8 +146,8 @@ def stream(
     """Plays without end: returns an iterator of the starts and ends of notes, in order of time.
 
     Arguments are those of `generate`, without lists, since there is no end to spread them over.
-    The notes are those of the piece that `generate` makes, for as long as nothing is changed;
-    everything can be, while it plays, and its state can be saved, see `Stream`.
+    The notes are those of the piece that `generate` makes, until options or controls are changed,
+    which can be done at any time. The state can be saved, see `Stream`.
 
     >>> import perf_rnn
     >>> messages = perf_rnn.stream(primer=[60, 64, 67], seed=1)
@@ -172,7 +172,7 @@ def stream(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GenerationOptions:
-    """What pieces are to be generated.
+    """Which pieces are generated, and how.
 
     Attributes:
       num_steps: length of each, primer included (10 ms each).
@@ -182,7 +182,7 @@ class GenerationOptions:
       sampling: how events are drawn.
       beam: how wide a beam search is.
       controls: values or lists of them for the control signals, by name.
-      disable_conditioning: whether they are disabled, for a model that allows it.
+      disable_conditioning: whether the controls are disabled, for a model that allows it.
 
     Raises:
       ValueError: a number is not a whole one, or too small.
@@ -228,8 +228,8 @@ def generate_pieces(
     """Generates pieces as note arrays.
 
     Args:
-      model: what plays.
-      options: what is to be generated.
+      model: the model.
+      options: which pieces are generated, and how.
       on_progress: called now and then with the steps that the slowest piece has.
       with_nll: whether to evaluate the pieces, which takes about as long as to sample them.
 
@@ -287,10 +287,10 @@ def parse_temperature(text: str) -> float | list[float]:
 
 
 def parse_controls(conditioning: Conditioning, args: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns those of named values that are for control signals, read where they are text.
+    """Returns the values of control signals among named values; texts are parsed.
 
-    What a conditioned model has that this one has not is left as it is, for `ControlSchedule` to
-    refuse.
+    Values for control signals of other configs are returned as they are: `ControlSchedule` refuses
+    them.
 
     Raises:
       ValueError: a text is not what its signal takes.

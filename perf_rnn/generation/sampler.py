@@ -29,16 +29,16 @@ Controls = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
 class Sampler:
-    """A batch of rows, a piece each, drawn event by event for ever.
+    """Draws a batch of pieces event by event, without end; each row of the batch is a piece.
 
-    A row's random numbers come from its own seed alone, and its piece is the same whatever the
-    others are. The one exception: where `tiled_matmul.has_small_kernels` is False, products of more
-    than `tiled_matmul.MAX_INDEPENDENT_ROWS` rows are rounded differently with their number, which
-    now and then changes a draw.
+    A row depends on its own seed alone, not on the other rows. The one exception: where
+    `tiled_matmul.has_small_kernels` is False, products of more than
+    `tiled_matmul.MAX_INDEPENDENT_ROWS` rows are rounded differently with their number, which now
+    and then changes a draw.
 
     Attributes:
-      options: may be replaced at any time, but for legal_events.
-      controls: for a conditioned model, the control vectors at given steps; may be replaced.
+      options: may be replaced at any time, except for legal_events.
+      controls: for a conditioned model, a function from steps to control vectors; may be replaced.
       clock: int64 [B], the steps that each row has.
     """
 
@@ -55,10 +55,10 @@ class Sampler:
 
         Args:
           model: whose network it is.
-          opening: what every row begins with.
+          opening: the beginning of every row.
           seeds: one for each row.
           options: how events are drawn.
-          controls: at a step, those of the events that follow it. None: the signals' defaults.
+          controls: at a step, the controls of the events that follow it. None: the defaults.
           num_steps: length of the piece that a list of temperatures is spread over.
 
         Raises:
@@ -136,7 +136,7 @@ class Sampler:
         self._random.keep(rows)
 
     def copy(self, rows: NDArray[np.int64]) -> None:
-        """Lets row i go on from where row rows[i] is, with its own random numbers; int [B]."""
+        """Makes row i a copy of row rows[i] that keeps its own random numbers; int [B]."""
         self._take(rows)
 
     def _take(self, rows: NDArray[Any]) -> None:
@@ -146,7 +146,7 @@ class Sampler:
         self.clock = self.clock[rows]
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Returns all that the next events depend on, but for `options` and `controls`.
+        """Returns all that the next events depend on, except for `options` and `controls`.
 
         Only plain arrays: `numpy.savez(path, **sampler.state())` saves them.
         """
@@ -162,7 +162,7 @@ class Sampler:
         """Continues from a state that a sampler of the same model gave.
 
         Raises:
-          ValueError: it is a state of something else.
+          ValueError: the state is of another model, or of other legal_events.
         """
         own = self.state()
         if state.keys() != own.keys() or any(

@@ -30,15 +30,16 @@ class Stream(Iterator[NoteMessage]):
             time.sleep(max(0.0, begin + message.time - time.monotonic()))
             port.send(mido.Message("note_on", note=message.pitch, velocity=message.velocity))
 
-    An event is drawn when a message is asked for, so what is changed while it plays has an effect
-    from the next message on. The notes are those of the piece that `sample_events` makes of the
-    same seed, the opening's included. Memory does not grow.
+    An event is drawn when the next message is asked for, so a change of options or controls holds
+    from that message on. The notes are those of the piece that `sample_events` makes of the same
+    seed, the opening's included. Memory does not grow.
 
     A Stream holds locks of worker threads, so it cannot be pickled or copied; `state` can.
 
     Attributes:
-      options: how events are drawn; may be replaced at any time, but for legal_events.
-      controls: what a conditioned model is asked for; may be replaced at any time.
+      options: how events are drawn; may be replaced at any time, except for legal_events.
+      controls: for a conditioned model, a function from steps to control vectors; may be replaced
+        at any time.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Stream(Iterator[NoteMessage]):
 
     @property
     def controls(self) -> Controls:
-        """What a conditioned model is asked for."""
+        """A function from steps to control vectors."""
         return self._sampler.controls
 
     @controls.setter
@@ -92,7 +93,7 @@ class Stream(Iterator[NoteMessage]):
         self._sampler.controls = controls
 
     def ask(self, *, disable_conditioning: bool | list[bool] | None = None, **values: Any) -> None:
-        """Replaces `controls` by what is asked for: `stream.ask(notes_per_second=4)`.
+        """Sets `controls` to constant values: `stream.ask(notes_per_second=4)`.
 
         Raises:
           ValueError: as `ControlSchedule` has it.
@@ -113,7 +114,7 @@ class Stream(Iterator[NoteMessage]):
         )
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Returns all that the next messages depend on, but for `options` and `controls`.
+        """Returns all that the next messages depend on, except for `options` and `controls`.
 
         Only plain arrays: `numpy.savez(path, **stream.state())` saves them.
         """
@@ -127,7 +128,7 @@ class Stream(Iterator[NoteMessage]):
         """Continues from a state that a stream of the same model gave.
 
         Raises:
-          ValueError: it is a state of something else.
+          ValueError: the state is of another model, or of other legal_events.
         """
         if state.keys() != self.state().keys():
             raise PerfRnnError("the state is that of another model, or of other legal_events")

@@ -172,7 +172,7 @@ class PerformanceRnnModel:
     """A network that plays and judges note_seq Performances.
 
     Attributes:
-      config: what it reads and writes.
+      config: the config of its events and controls.
     """
 
     def __init__(self, config: MagentaConfig):
@@ -247,9 +247,9 @@ class PerformanceRnnModel:
           primer_sequence: a note_seq Performance, or NotePerformance for note events.
           temperature: above 0; below 1 safer, above 1 wilder.
           beam_size, branch_factor, steps_per_iteration: as `BeamOptions` has them.
-          control_signal_fns: for each control signal, what gives its value at a step (10 ms) of
-            the performance.
-          disable_conditioning_fn: what says whether the controls are disabled at a step.
+          control_signal_fns: for each control signal, a function that returns its value at a
+            step (10 ms) of the performance.
+          disable_conditioning_fn: returns whether the controls are disabled at a step.
           legal_events: as `SamplingOptions` has it; False is what Magenta does.
           seed: the same one gives the same performance; None: a new one.
 

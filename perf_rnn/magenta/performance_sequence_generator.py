@@ -1,8 +1,8 @@
 """Generation driven by Magenta's GeneratorOptions, with its names and arguments.
 
-It keeps Magenta 2.1.4's meaning of sections and options, but for what was wrong there: a section
-from 0 has its notes at 0, primers sound as they do with their pedal, drums and several programs
-do not change what is played, and options that make no sense are errors.
+Sections and options mean what they do in Magenta 2.1.4, except for its faults: here a section from
+0 has its notes at 0 and begins without silence, primers are read with their pedal, drums and
+several programs do not change what is played, and impossible options are errors.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _STEP_TOLERANCE = 1e-6
 
 
 class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
-    """Plays on from a NoteSequence, in one section of time.
+    """Continues a NoteSequence over one section of time.
 
-    `generate` takes GeneratorOptions with at most one input section (the part of the input to go
-    on from; all of it if not given) and exactly one generate section. Their `args`:
+    `generate` takes GeneratorOptions with at most one input section (the part of the input to
+    continue; by default all of it) and exactly one generate section. Their `args`:
 
     - temperature (float_value, or string_value as '[0.9, 1.1]'); top_k, top_p, min_p, legal_events,
       pitch_min_p and seed, which Magenta does not have;
@@ -61,14 +61,14 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
     Args:
       model: a PerformanceRnnModel.
       details: the GeneratorDetails proto of this generator.
-      steps_per_second: as the model has it, as all arguments here that a config has too.
+      steps_per_second: must be the model's, like all arguments here that a config has too.
       num_velocity_bins: 0: the model's.
       control_signals: None: the model's.
       optional_conditioning: False: as the model has it.
-      max_note_duration: seconds after which a note that is not released ends. Note events say
-        themselves how long a note is, and are not cut.
-      fill_generate_section: whether to go on until the section is full, or to generate once as
-        many events as it is expected to take.
+      max_note_duration: seconds after which a note that is not released ends. Note events hold
+        their durations themselves and are not cut.
+      fill_generate_section: whether to generate until the section is full, or just once as many
+        events as it is expected to take.
       checkpoint, bundle: as BaseSequenceGenerator has them.
       note_performance: False: as the model has it.
 
@@ -132,9 +132,9 @@ class PerformanceRnnSequenceGenerator(BaseSequenceGenerator):
     ) -> Stream:
         """Continues without end: returns an iterator of the starts and ends of notes, see `Stream`.
 
-        Options are those of `generate`, but for the end of the generate section, which does not
-        matter, lists, which have no end to be spread over, and a beam search. The notes are those
-        of `generate`, as long as what is asked for is not changed, see `Stream`.
+        Options are those of `generate`, without lists, since there is no end to spread them over,
+        and without a beam search; the end of the generate section is not used. The notes are those
+        of `generate`, until options or controls are changed, see `Stream`.
 
         Raises:
           SequenceGeneratorError: the options make no sense, or the weights cannot be found.

@@ -1,4 +1,4 @@
-"""What all generators of NoteSequences share: where their model's weights come from.
+"""The base class of generators of NoteSequences, which loads their model's weights.
 
 Names and behaviour are Magenta 2.1.4's, so that its users' code needs another import only.
 """
@@ -69,7 +69,7 @@ class BaseSequenceGenerator(abc.ABC):
 
     @property
     def bundle_details(self) -> generator_pb2.GeneratorBundle.BundleDetails | None:
-        """What the bundle says of itself; None where the weights are a checkpoint's."""
+        """The description of the bundle; None where the weights are a checkpoint's."""
         if isinstance(self._bundle, Bundle):
             description = self._bundle.bundle_description
             return generator_pb2.GeneratorBundle.BundleDetails(description=description)

@@ -98,7 +98,7 @@ class Synthesizer:
             raise PerfRnnError(f"{self._soundfont}: has no piano, or cannot be read")
 
     def play(self, notes: NoteArrays) -> np.ndarray:
-        """Returns the sound of notes and what follows their end, int32[frames, 2]."""
+        """Returns the sound of notes and of its decay after them, int32[frames, 2]."""
         # Soundfonts differ in loudness. Where one is cut off at 16 bits, it is played again with
         # half of every MIDI volume, which is a quarter of the amplitude (General MIDI's 40 log).
         for scale in (1, 4, 16, 64):
@@ -140,11 +140,10 @@ def to_wav(music: Any, soundfont: str | os.PathLike[str] | None = None) -> bytes
     """Returns a NoteSequence as the bytes of a WAV file, see `write_wav`.
 
     Args:
-      music: as of `write_wav`.
-      soundfont: as of `Synthesizer`.
+      music, soundfont: see `write_wav` and `Synthesizer`.
 
     Raises:
-      OSError, ValueError: as of `Synthesizer` and `write_wav`.
+      OSError, ValueError: see there.
     """
     file = io.BytesIO()
     write_wav(file, music, Synthesizer(soundfont))
@@ -155,7 +154,8 @@ def write_wav(file: BinaryIO, music: Any, synthesizer: Synthesizer) -> None:
     """Plays a NoteSequence into an open binary file as WAV.
 
     It lasts as long as the sequence, or its last note, and two seconds more, in which the sound
-    dies away. The loudest sample is at -1 dBFS. A sequence without notes is silence.
+    dies away. The loudest sample is at -1 dBFS. Notes are cut after four minutes. Without notes it
+    is silence.
 
     Raises:
       ValueError: the sequence is quantised relative to its tempo, or too long for a WAV file.

@@ -45,7 +45,7 @@ class Renderer:
         Args:
           output_dir: the directory; it is made if missing.
           formats: some of FORMATS.
-          soundfont: as of `audio.Synthesizer`.
+          soundfont: see `audio.Synthesizer`.
 
         Raises:
           OSError: the directory cannot be made, or the soundfont not be read.
@@ -62,7 +62,7 @@ class Renderer:
             page.read_entries(self._page)
 
     def add(self, piece: Piece) -> list[str]:
-        """Writes a piece's WAV and PNG and notes it for the page; returns the files' paths.
+        """Writes a piece's WAV and PNG and keeps it for the page; returns the files' paths.
 
         Raises:
           OSError: a file cannot be written.

@@ -18,7 +18,7 @@ Fact = str | int | float | Sequence[float]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Piece:
-    """Music and its facts; as the last value of a notebook cell, sound and picture.
+    """A piece of music and facts about it; a notebook shows it with its sound and piano roll.
 
     Attributes:
       notes: NoteArrays; a NoteSequence, not quantised relative to a tempo, is converted.

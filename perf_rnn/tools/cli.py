@@ -1,4 +1,4 @@
-"""What every command-line tool shares: start, logging, and errors as one line."""
+"""What the command-line tools share: start, logging, errors as one line, checks of flags."""
 
 import contextlib
 import io

@@ -20,8 +20,8 @@ flags.DEFINE_string("run_dir", None, "Training run whose newest checkpoint is me
 flags.DEFINE_string(
     "config",
     None,
-    "Config of the model. A bundle or run says it itself; it is checked if given here. Of the "
-    "shipped bundles, performance_with_dynamics is measured if not given.",
+    "Config of the model. A bundle or run holds its own, which is checked against this flag. By "
+    "default the shipped bundle of performance_with_dynamics is measured.",
 )
 flags.DEFINE_string(
     "input",
@@ -39,15 +39,15 @@ flags.DEFINE_enum(
     "resample_by",
     "sequence",
     ["sequence", "folder"],
-    "What the 95 % interval is taken over: with folder, the pieces of a folder are drawn as one, "
-    "since the recordings of a composition are alike, and all of them say less than as many "
-    "compositions.",
+    "What the 95 % interval resamples: single pieces, or whole folders. Take folder where each "
+    "holds recordings of one composition: they are alike, and single pieces would give too narrow "
+    "an interval.",
 )
 flags.DEFINE_string("output_file", None, "JSON file to write, with every piece's figures.")
 
 SEED = 0  # Of the intervals' bootstrap.
 
-# What is measured of a model -> how it is told about the music.
+# The names of the measurements, by how the model is conditioned.
 UNCONDITIONED = "unconditioned"
 WITH_CONTROLS = "with extracted controls"
 WITHOUT_CONTROLS = "conditioning off"
@@ -88,12 +88,12 @@ def _evaluate() -> dict[str, Any]:
     from perf_rnn.training import piece_evaluation
 
     network = network_from_model(model)
-    told = {WITH_CONTROLS: False} if config.control_size else {UNCONDITIONED: False}
+    disabled_by_name = {WITH_CONTROLS if config.control_size else UNCONDITIONED: False}
     if config.conditioning.optional:
-        told[WITHOUT_CONTROLS] = True
+        disabled_by_name[WITHOUT_CONTROLS] = True
     results = {}
     start = time.monotonic()
-    for what, disabled in told.items():
+    for what, disabled in disabled_by_name.items():
         sums = piece_evaluation.measure_pieces(network, config, whole.pieces, disabled=disabled)
         results[what] = piece_evaluation.figures(sums, SEED, groups)
     return {

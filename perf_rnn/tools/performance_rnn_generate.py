@@ -35,8 +35,8 @@ flags.DEFINE_string("bundle_description", "", "A sentence to put into the saved 
 flags.DEFINE_string(
     "config",
     None,
-    "Config of the model. A bundle or run says it itself; it is checked if given here. Of the "
-    "shipped bundles, performance_with_dynamics plays if not given.",
+    "Config of the model. A bundle or run holds its own, which is checked against this flag. By "
+    "default the shipped bundle of performance_with_dynamics plays.",
 )
 flags.DEFINE_string("output_dir", "/tmp/performance_rnn/generated", "Where the MIDI files go.")
 flags.DEFINE_integer("num_outputs", 10, "Pieces to generate.", lower_bound=1)
@@ -65,9 +65,11 @@ flags.DEFINE_string(
     "Above 0: below 1 plays safer, above 1 wilder. Or a list spread over the piece, such as "
     "'[0.8,1.2]': 0.8 in its first half, 1.2 in its second.",
 )
-flags.DEFINE_integer("top_k", None, "Draw from this many most probable events only, such as 50.")
+flags.DEFINE_integer("top_k", None, "Draw only from this many most probable events, such as 50.")
 flags.DEFINE_float(
-    "top_p", None, "Draw from the most probable events that make up this much, such as 0.95, only."
+    "top_p",
+    None,
+    "Draw only from the most probable events whose probabilities add up to this, such as 0.95.",
 )
 flags.DEFINE_float(
     "min_p",

@@ -49,8 +49,8 @@ flags.DEFINE_enum(
     "augmentation",
     "auto",
     ["auto", "on", "off"],
-    "Whether training segments are stretched and transposed, anew in each pass; auto: where the "
-    "data says that it is not augmented yet. Evaluation never does it.",
+    "Whether training segments are stretched and transposed, differently in each pass; auto: if "
+    "the data is marked as not augmented yet. Evaluation never does it.",
 )
 flags.DEFINE_integer(
     "num_training_steps",
