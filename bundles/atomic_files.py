@@ -37,7 +37,7 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; what was written there is renamed to `path` at the end.
+    """Yields a temporary path beside `path`; the file or directory there becomes `path` at the end.
 
     A file replaces the file that was there, a directory only an empty one; a link is followed.
     What was written is on the disk (fsync) before it is renamed. After an error, `path` is what it

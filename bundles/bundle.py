@@ -10,7 +10,7 @@ import numpy as np
 
 from bundles.errors import PerfRnnError
 
-# Far above any in use (40 in Magenta 2.1.4): a state of so many outputs of 512 units is 32 MiB.
+# Magenta 2.1.4 uses 40. A state of so many outputs of 512 units is 32 MiB.
 _MAX_ATTENTION_LENGTH = 1 << 14
 
 
@@ -49,7 +49,7 @@ class Projection:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Attention:
-    """What lets an LSTM of u units, whose own input is `in` wide, look back at its last outputs.
+    """The weights with which an LSTM of u units and `in` inputs attends to its last outputs.
 
     It is the attention of TensorFlow 1's AttentionCellWrapper. At each step, with the layer's
     input x, the context a of the step before, the LSTM's new state c and h, and the `length` last
@@ -187,7 +187,7 @@ class LstmLayer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bundle:
-    """A trained network and what is to be known of it.
+    """A trained network and its metadata.
 
     The network is a stack of LSTM layers and a dense output layer. As in Magenta 2.1.4, only the
     first layer may have attention, and either every layer is residual or none; of residual ones,
@@ -299,7 +299,7 @@ class Bundle:
 
 
 def printable(text: str, limit: int = 100) -> str:
-    """Returns a stranger's text fit for an error line: escaped to ASCII, and cut if long."""
+    """Returns text from a file fit for an error line: escaped to ASCII, and cut if long."""
     escaped = ascii(text[:limit])[1:-1]
     return f"{escaped}..." if len(text) > limit else escaped
 

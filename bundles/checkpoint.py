@@ -1,9 +1,9 @@
 """TensorFlow's V1 checkpoints, the one-file kind that a bundle holds, as bytes.
 
-Reading trusts nothing: structure and checksums are checked, and sizes are held against the number
-of bytes there are before any array is made. What is laid out simply, as all that is written here,
-is read without TensorFlow, whose import takes seconds. Everything else, and whatever is damaged, is
-left to TensorFlow's own reader.
+Files may be hostile: structure and checksums are checked, and sizes are compared with the number of
+bytes before any array is made. Checkpoints of the simple layout that this package writes are read
+without TensorFlow, whose import takes seconds. All others, damaged ones included, are passed to
+TensorFlow's own reader.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bundles.bundle import BundleError, printable
 _TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 _FOOTER_BYTES, _TRAILER_BYTES = 48, 5
 _MAX_AXES = 8  # Of a variable; NumPy has no more than 64.
-# Snappy, which packs the checkpoint's blocks, makes at most 64 bytes of 3.
+# Snappy, which compresses the checkpoint's blocks, expands 3 bytes to at most 64.
 _MAX_EXPANSION = 64 / 3
 
 
@@ -68,17 +68,17 @@ def _read_with_tensorflow(data: bytes) -> dict[str, np.ndarray]:
 
 
 class _NotSimpleError(Exception):
-    """A checkpoint is damaged, or not of the kind that is read here."""
+    """A checkpoint is damaged, or not of the simple layout."""
 
 
 def _read_simple(data: bytes) -> dict[str, np.ndarray]:
-    """Reads a checkpoint of unpacked blocks and whole float32 variables.
+    """Reads a checkpoint of uncompressed blocks and unpartitioned float32 variables.
 
     It is a table of LevelDB's format: sorted keys in blocks, a block of the blocks' ends, a footer.
-    The first value lists names and shapes, each of the others holds a variable; all are protos.
+    The values are protos: the first lists names and shapes, each of the others holds a variable.
 
     Raises:
-        _NotSimpleError: it is not so.
+        _NotSimpleError: it has another layout, or is damaged.
     """
     from google.protobuf.message import DecodeError
 
@@ -88,7 +88,8 @@ def _read_simple(data: bytes) -> dict[str, np.ndarray]:
         _, at = _read_handle(data, len(data) - _FOOTER_BYTES)
         index, _ = _read_handle(data, at)
         handles = [_read_handle(value, 0)[0] for value in _values(_block(data, index))]
-        # No block is read twice: many names for one would be a small file that fills the memory.
+        # No block is read twice, or a small file could list one block under many names and fill the
+        # memory.
         for (offset, size), (following, _) in itertools.pairwise(handles):
             if offset + size > following:
                 raise _NotSimpleError

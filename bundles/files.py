@@ -1,13 +1,13 @@
 """Bundle files: GeneratorBundle protos (``.mag``), read and written.
 
 Magenta's proto holds the generator's id and description, the bundle's description, one V1
-checkpoint with the weights, and a metagraph: the network as a TensorFlow 1 graph. Reading never
-loads the metagraph, since it is a program: names and shapes of the weights tell what the network
-is, and the metagraph is looked at for a few shapes only, as data.
+checkpoint with the weights, and a metagraph: the network as a TensorFlow 1 graph. The metagraph is
+a program and is never loaded: the network follows from the names and shapes of the weights, and
+only a few shapes are read from the metagraph, as data.
 
-Our own facts (`Bundle.extra`) ride in a field that Magenta's proto does not declare, as JSON.
-Protobuf skips a field it does not know, and copies it when a proto is parsed and written again,
-so Magenta neither sees nor loses it, and the checkpoint stays exactly what Magenta would write.
+Our own metadata (`Bundle.extra`) is JSON in a field that Magenta's proto does not declare. Protobuf
+skips unknown fields and keeps them when a proto is parsed and written again, so Magenta is not
+affected, and the checkpoint is exactly what Magenta would write.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _EXTRA_FIELD = 1000
 _LENGTH_DELIMITED = 2
 # Three layers of 512 units make 25 MB; a proto cannot exceed 2 GiB.
 _MAX_FILE_BYTES = 1 << 30
-# The first bytes of files that are mistaken for bundles.
+# The first bytes of files that users may take for bundles.
 _LOOKALIKES = {
     b"<": "a web page, perhaps an error page that was saved in its place",
     b"MThd": "a MIDI file",
@@ -66,15 +66,17 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
         BundleError: the file cannot be read, is not a bundle (GeneratorBundleParseError), or its
             network is damaged or not an LSTM stack.
     """
-    proto = read_bundle_file(path)
-    try:
-        return bundle_from_proto(proto)
-    except BundleError as error:
-        raise BundleError(f"{path}: {error}") from error
+    return bundle_from_proto(read_bundle_file(path), path)
 
 
-def bundle_from_proto(proto: generator_pb2.GeneratorBundle) -> Bundle:
+def bundle_from_proto(
+    proto: generator_pb2.GeneratorBundle, path: str | os.PathLike[str] = ""
+) -> Bundle:
     """Returns the bundle in a GeneratorBundle proto.
+
+    Args:
+        proto: the proto.
+        path: its file, for messages; "" if it comes from none.
 
     Raises:
         BundleError: its network is damaged or not an LSTM stack.
@@ -110,7 +112,8 @@ def bundle_from_proto(proto: generator_pb2.GeneratorBundle) -> Bundle:
             index_input=index_input,
         )
     except BundleError as error:
-        raise BundleError(f"a bundle of '{shown_id}': {error}") from error
+        place = f"{path}: " if path else ""
+        raise BundleError(f"{place}a bundle of '{shown_id}': {error}") from error
 
 
 def read_bundle_file(path: str | os.PathLike[str]) -> generator_pb2.GeneratorBundle:
@@ -163,8 +166,8 @@ def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
 def _attn_length(layer_sizes: Sequence[int], graph: GraphFacts, extra: Mapping[str, Any]) -> int:
     """Returns how many outputs the first layer's attention looks back at.
 
-    No variable's shape tells. The size of the states does: each layer has a cell and a hidden one,
-    and attention a context and those outputs.
+    No variable's shape depends on it, but the size of all states does: each layer has a cell and a
+    hidden state, and attention a context and the last outputs.
     """
     units = layer_sizes[0]
     if graph.state_size:
@@ -176,12 +179,12 @@ def _attn_length(layer_sizes: Sequence[int], graph: GraphFacts, extra: Mapping[s
     if isinstance(said, int) and said > 0:
         return said
     raise BundleError(
-        "it has attention, but neither its metagraph nor its hparams tell the attention's length"
+        "it has attention, but neither its metagraph nor its hparams hold the attention's length"
     )
 
 
 def _describe(data: bytes) -> str:
-    """Says what a file is that is not a bundle."""
+    """Returns what a file is that is not a bundle, for a message."""
     if not data:
         return "the file is empty"
     start = data[:64].lstrip()
@@ -204,7 +207,7 @@ def _encode_extra(extra: Mapping[str, Any]) -> bytes:
 
 
 def extra_of(proto: generator_pb2.GeneratorBundle) -> dict[str, Any]:
-    """Returns our own facts that ride in a proto.
+    """Returns our own metadata in a proto.
 
     Raises:
         BundleError: they are damaged.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bundles.atomic_files import atomic_path
-from bundles.bundle import Bundle, BundleError, printable
+from bundles.bundle import printable
 from bundles.checkpoint import read_checkpoint
 from bundles.files import bundle_from_proto, extra_of, read_bundle_file
 from bundles.metagraph import read_metagraph
@@ -59,7 +59,7 @@ def describe_network(path: str | os.PathLike[str]) -> dict[str, str]:
         BundleError: the file cannot be read, is not a bundle, or its network cannot be read.
     """
     proto = read_bundle_file(path)
-    bundle = _bundle(proto, path)
+    bundle = bundle_from_proto(proto, path)
     cells = cell_kinds(read_checkpoint(proto.checkpoint_file[0]))
     attention = residual = "none"
     if bundle.attn_length:
@@ -93,7 +93,7 @@ def unpack_bundle(path: str | os.PathLike[str], directory: str | os.PathLike[str
     from google.protobuf import text_format
 
     proto = read_bundle_file(path)
-    bundle = _bundle(proto, path)
+    bundle = bundle_from_proto(proto, path)
     weights: dict[str, Any] = dict(variables_from_weights(bundle))
     with atomic_path(directory) as temporary:
         temporary.mkdir()
@@ -109,13 +109,6 @@ def unpack_bundle(path: str | os.PathLike[str], directory: str | os.PathLike[str
             text = json.dumps(dict(bundle.extra), indent=2) + "\n"
             (temporary / "extra.json").write_text(text)
     return sorted(os.listdir(directory))
-
-
-def _bundle(proto: Any, path: str | os.PathLike[str]) -> Bundle:
-    try:
-        return bundle_from_proto(proto)
-    except BundleError as error:
-        raise BundleError(f"{path}: {error}") from error
 
 
 def _as_text(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Metagraphs: the network as a TensorFlow 1 graph, which Magenta runs.
 
-One is written for Magenta's sake; here it is never run. What is read from one are a few shapes
-that the weights do not tell, and where it is damaged or lacks them, nothing.
+It is written so that Magenta can run the bundle, and never run here. From a metagraph a few shapes
+are read that do not follow from the weights; if it is damaged or lacks them, they are unknown.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _SOFTMAX_NAME = re.compile(r"Softmax(_\d+)?")
 
 @dataclasses.dataclass(frozen=True)
 class GraphFacts:
-    """What a metagraph tells of its network.
+    """What is known of a network from its metagraph.
 
     Attributes:
-        input_width: of what the graph takes at each step; may be ANY_WIDTH; None if not known.
+        input_width: of the input at each step; may be ANY_WIDTH; None if not known.
         state_size: width of all states together; None if not known.
         head_sizes: classes of each softmax; () if not known.
-        tensorflow_version: of its maker; "" if not known.
+        tensorflow_version: the version that wrote it; "" if not known.
     """
 
     input_width: int | None = None

@@ -1,9 +1,8 @@
 """note_seq's protocol buffer messages, without `import note_seq`, which takes two seconds.
 
-The modules that protoc generated for note_seq need protobuf alone. They are executed here from
-where note_seq is installed, and stay out of `sys.modules`. Protobuf has one class for each message
-of its default pool, however often it is described there: these are note_seq's own classes, whether
-note_seq is imported before, after or never.
+The modules that protoc generated for note_seq need protobuf alone. They are executed from where
+note_seq is installed, without an entry in `sys.modules`. Protobuf has one class for each message of
+its default pool, so these are note_seq's own classes, even if note_seq is imported before or later.
 """
 
 from __future__ import annotations

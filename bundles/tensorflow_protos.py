@@ -3,8 +3,8 @@
 Their descriptors, in `tensorflow_protos.binpb`, are a FileDescriptorSet of TensorFlow's public
 .proto files (https://github.com/tensorflow/tensorflow/tree/master/tensorflow/core, Apache-2.0),
 made by `python -m bundles.tensorflow_protos` from the TensorFlow that is installed. They are in a
-descriptor pool of their own, so these are other classes than TensorFlow's, with the same bytes, and
-nothing here meets what TensorFlow registers in the default pool.
+descriptor pool of their own, so these classes are not TensorFlow's, but read and write the same
+bytes, and do not conflict with what TensorFlow registers in the default pool.
 """
 
 import pathlib

@@ -1,4 +1,4 @@
-"""How TensorFlow 1 and Magenta, over the years, named the variables of a network."""
+"""The names that the versions of TensorFlow 1 and Magenta gave to the variables of a network."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence, Set
 
 from bundles.bundle import BundleError, LstmLayer, printable
 
-# Cells we read -> the forget bias that each adds without storing it. We write the first.
+# Cells that are read -> the forget bias that each adds without storing it. The first is written.
 _FORGET_BIAS = {
     "basic_lstm_cell": 1.0,
     "lstm_cell": 1.0,
     "lstm_block_cell": 1.0,
     "cudnn_compatible_lstm_cell": 0.0,
 }
-# Where the variables of layer 0 and of layer n are. We write the first. Magenta trained with cuDNN
-# (2018 to 2020) used the second for layers of one size, and the third for others and residual ones.
+# Prefixes of the variables of layer 0 and of layer n. The first pair is written. Magenta trained
+# with cuDNN (2018 to 2020) used the second for layers of one size, and the third for layers of
+# different sizes and for residual layers.
 _LAYER_PREFIXES = (
     ("rnn/multi_rnn_cell/cell_0/", "rnn/multi_rnn_cell/cell_{n}/"),
     ("cudnn_lstm/rnn/multi_rnn_cell/cell_0/", "cudnn_lstm/rnn/multi_rnn_cell/cell_{n}/"),
@@ -108,7 +109,7 @@ def todays_name(name: str) -> str:
 
 
 def find_names(names: Set[str]) -> NetworkNames:
-    """Returns which variable is what, given all names of a network, as they are today.
+    """Sorts the names of all variables of a network, those of TensorFlow 1.2 and later, by role.
 
     Raises:
         BundleError: variables of an LSTM stack are missing, or there are others.
@@ -173,7 +174,8 @@ def _count(pattern: tuple[str, str], names: Set[str]) -> int:
 def _find_prefixes(names: Set[str]) -> list[str]:
     """Returns the prefix of every layer's variables.
 
-    There is always a layer 0, so that a checkpoint without any is told what it lacks.
+    There is always a layer 0, so that the error for a checkpoint without layers names what is
+    missing.
     """
     counts = [_count(pattern, names) for pattern in _LAYER_PREFIXES]
     most = max(counts)
@@ -182,7 +184,7 @@ def _find_prefixes(names: Set[str]) -> list[str]:
 
 
 def _find_layer(prefix: str, names: Set[str]) -> LayerNames:
-    """Returns the names of the kind of layer that has the most of its names among `names`."""
+    """Returns the names of the kind of layer whose names match `names` best."""
     kinds = [
         _layer_names(prefix, cell, attention, input_projection)
         for cell in _FORGET_BIAS
@@ -199,6 +201,6 @@ def _find_layer(prefix: str, names: Set[str]) -> LayerNames:
 
 
 def _shorten(names: Set[str]) -> str:
-    """Returns a few of the names: a stranger's file may hold any number of them."""
+    """Returns a few of the names, since a file may hold any number of them."""
     shown = ", ".join(printable(name) for name in sorted(names)[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -4,7 +4,7 @@ The method is that of L.-C. Yang and A. Lerch, "On the evaluation of generative 
 Neural Computing and Applications 32 (2020): not the values themselves are compared but the
 distances between them, those between the pieces of one set (intra-set) with those between the
 pieces of one set and the pieces of the other (inter-set), each as a density that Gaussian kernels
-make of them. Two sets that differ in nothing give an overlap near 1 and a divergence near 0.
+make of them. Two sets from one distribution give an overlap near 1 and a divergence near 0.
 
 Unlike the authors' program mgeval, a distance between two pieces counts once, both densities are
 taken at the same points, and the tails beyond the outermost distances count: so equal densities
@@ -22,7 +22,7 @@ from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import Floats
 
 GRID_POINTS = 4096
-# The kernels' share beyond so many bandwidths, 6e-5, is left out.
+# Kernels are cut off after so many bandwidths; that leaves out 6e-5 of their area.
 TAIL_BANDWIDTHS = 4.0
 
 

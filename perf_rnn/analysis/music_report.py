@@ -141,14 +141,14 @@ def measure(
 def report(
     measured: MeasuredSet, reference: MeasuredSet | None, training: TrainingSet | None
 ) -> dict[str, Any]:
-    """Returns everything as one dictionary for JSON; a figure that does not exist is None.
+    """Returns all figures as one dictionary for JSON, with None in place of NaN.
 
     Returns:
       `sets`: of `input`, `reference` and `training` their path and counts. `figures`: by name the
-      unit, a summary per set and, with a reference, the fields of `FeatureOverlap` or
-      `not_compared`, why they do not exist. `minutes`: per set the mean figures of each minute.
-      `parts`: per set every part. `suspicious`: with training pieces and a reference, the places in
-      `parts` of the input's that copy more than 95 % of the reference's do.
+      unit, a summary per set and, with a reference, the fields of `FeatureOverlap` or the reason
+      why they cannot be computed, `not_compared`. `minutes`: per set the mean figures of each
+      minute. `parts`: per set every part. `suspicious`: with training pieces and a reference, the
+      places in `parts` of the input's that copy more than 95 % of the reference's do.
     """
     sets = {"input": measured} | ({"reference": reference} if reference else {})
     units = music_statistics.UNITS | (ORIGINALITY_UNITS if training else {})

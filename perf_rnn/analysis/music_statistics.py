@@ -1,6 +1,6 @@
-"""What a piece of music is like, in numbers: density, dynamics, polyphony, rhythm, pitch, silence.
+"""Statistics of a piece of music: density, dynamics, polyphony, rhythm, pitch, silence.
 
-Notes are measured in steps of 10 ms, as a model hears and plays them.
+Times are rounded to steps of 10 ms, the resolution of a model's events.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from perf_rnn.notes.arrays import Int32s, Int64s, NoteArrays
 from perf_rnn.notes.transforms import quantize, split
 
 SECONDS_PER_MINUTE = 60.0
-# Pianists spread the notes of a chord; onsets that follow within so many steps are one chord.
+# Pianists spread the notes of a chord; onsets at most so many steps apart are one chord.
 CHORD_STEPS = 3
-# So many notes in a row count as a repetition when they have been played before.
+# The length of the runs of notes that are searched for repetitions.
 NGRAM_NOTES = 4
 
 
@@ -29,14 +29,14 @@ def _statistic(unit: str) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class MusicStatistics:
-    """Statistics of one piece, or of a part of one; NaN where there are too few notes for one.
+    """Statistics of a piece or of a part of one; NaN if there are too few notes for a statistic.
 
-    Spreads are standard deviations (of the notes there are, not estimates of a population's).
+    Spreads are standard deviations with the divisor n.
 
     Attributes:
       note_density: notes per second.
       velocity_mean, velocity_spread: of the notes' velocities.
-      velocity_range: loudest less softest.
+      velocity_range: the highest velocity minus the lowest.
       polyphony: notes sounding at once, on average over the time when any does.
       note_length_mean, note_length_spread, longest_note: how long notes sound, the pedal included.
       onset_interval_mean, onset_interval_spread: time from one onset to the next; notes of one

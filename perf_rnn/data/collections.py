@@ -1,4 +1,4 @@
-"""Sets of pieces as they sound, from MIDI files or a TFRecord of NoteSequences."""
+"""Sets of pieces with the pedal applied, from MIDI files or a TFRecord of NoteSequences."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class PieceSet:
     """
 
     def __init__(self, path: str, names: Collection[str] | None = None) -> None:
-        """Finds the pieces; those of a directory or archive to its depths, in sorted order.
+        """Finds the pieces; in a directory or archive also those of subdirectories, sorted by name.
 
         Args:
           path: of a directory, a zip archive, a MIDI file or a TFRecord.
-          names: pieces of other names are passed over; None: all are there.
+          names: only pieces of these names are read; None: all pieces.
 
         Raises:
           OSError: `path` cannot be read.

@@ -1,4 +1,4 @@
-"""Which performances are trained on and which are held out: CSV files like MAESTRO's."""
+"""The division of performances into training and held-out data: CSV files like MAESTRO's."""
 
 from __future__ import annotations
 

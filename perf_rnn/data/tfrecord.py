@@ -1,8 +1,8 @@
 """TFRecord files: read with faults named, and written atomically.
 
-A record is a uint64 length, its masked CRC32C, the data, and the data's, little-endian. That
-is read and written here without TensorFlow, whose errors are not OSErrors and whose runtime is
-slow to start and prints much.
+A record is a uint64 length, the length's masked CRC32C, the data, and the data's masked CRC32C, all
+little-endian. TensorFlow is not used, since its errors are not OSErrors and its runtime is slow to
+start and prints much.
 """
 
 import contextlib
@@ -94,7 +94,7 @@ class RecordWriter:
         )
 
     def write_framed(self, records: bytes) -> None:
-        """Writes records that another writer has already put into their frames."""
+        """Writes complete records, with lengths and checksums, that another writer has made."""
         self._file.write(records)
 
 

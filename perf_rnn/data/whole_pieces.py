@@ -36,7 +36,7 @@ class WholePieces:
       path: where they are.
       kind: what is there: 'MIDI' or 'NoteSequences'.
       pieces: one or more.
-      left_out: why pieces are left out -> how many.
+      left_out: {reason: how many pieces were left out for it}.
     """
 
     path: str

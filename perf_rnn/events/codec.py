@@ -1,9 +1,9 @@
-"""What every representation of performances as events offers: `Codec`, and what codecs share.
+"""`Codec`, the interface of every representation of performances as events, and what codecs share.
 
-A codec knows all about its events: how notes become events and events notes, how events are
-transposed and stretched, which may follow, and what each of the network's classes means. The rest
-of the package handles events through these methods alone, so a new representation is a subclass of
-`Codec` and a config that uses it.
+A codec encodes notes as events and decodes events to notes, transposes and stretches events, and
+defines which events may follow and what each of the network's classes means. The rest of the
+package handles events through these methods alone, so a new representation is a subclass of `Codec`
+and a config that uses it.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Codec(abc.ABC):
     L events are int32 [L, *event_shape]: one class index each, or one for each head of the network.
 
     Attributes:
-      num_velocity_bins: how many velocities are told apart; 0: the events have no velocities.
+      num_velocity_bins: number of different velocities; 0: the events have no velocities.
       event_shape: () for one index, (heads,) for one a head.
-      whole_notes: whether an event is a whole note, with its duration: note_seq calls such a
-        sequence a NotePerformance. Otherwise notes end by events of their own.
+      whole_notes: whether an event is a whole note with its duration, as in note_seq's
+        NotePerformance. Otherwise separate events end the notes.
     """
 
     num_velocity_bins: int
@@ -141,11 +141,11 @@ class Codec(abc.ABC):
 
     @abc.abstractmethod
     def cut_long_notes(self, notes: NoteArrays) -> NoteArrays:
-        """Returns quantised notes, those cut that last longer than events can express."""
+        """Returns the quantised notes, cut to the longest duration that events can express."""
 
     @abc.abstractmethod
     def reader(self, max_note_seconds: float, start_step: int) -> NoteReader:
-        """Returns what decodes events one by one, as they are drawn."""
+        """Returns a decoder of events one by one, as they are drawn."""
 
     @abc.abstractmethod
     def to_performance(
@@ -180,7 +180,7 @@ class Codec(abc.ABC):
 
     @abc.abstractmethod
     def event_steps(self, events: Any) -> NDArray[np.int64]:
-        """Returns the steps that events [..., *event_shape] move time on by, int64 [...]."""
+        """Returns by how many steps events [..., *event_shape] move time on, int64 [...]."""
 
     @abc.abstractmethod
     def num_steps(self, events: Any) -> int:
@@ -188,7 +188,7 @@ class Codec(abc.ABC):
 
     @abc.abstractmethod
     def set_length(self, events: Any, steps: int) -> EventIndices:
-        """Returns events [L, *event_shape] cut or lengthened to `steps`, as far as they can be.
+        """Returns events [L, *event_shape] cut or, if possible, lengthened to `steps`.
 
         Raises:
           PerfRnnError: `steps` is negative.
@@ -209,17 +209,17 @@ class Codec(abc.ABC):
 
     @abc.abstractmethod
     def max_stretch(self, events: EventIndices) -> float:
-        """Returns the largest factor that `stretch` can express; infinity: there is no limit."""
+        """Returns the largest factor for which `stretch` works; infinity if there is no limit."""
 
     # Pitch.
 
     @abc.abstractmethod
     def pitches(self, events: EventIndices) -> NDArray[np.int32]:
-        """Returns the pitches that occur in events [L, *event_shape], int32 [n], any times over."""
+        """Returns the pitches in events [L, *event_shape], int32 [n], with repetitions."""
 
     @abc.abstractmethod
     def transpose(self, events: EventIndices, semitones: int) -> EventIndices:
-        """Returns the events with all pitches moved by `semitones`, which keep to 0 to 127."""
+        """Returns the events with all pitches moved by `semitones`; all must stay in 0 to 127."""
 
     @abc.abstractmethod
     def note_changes(
@@ -253,7 +253,7 @@ class Codec(abc.ABC):
 
     @abc.abstractmethod
     def values(self, events: Any) -> dict[str, NDArray[Any]]:
-        """Returns what events [L, *event_shape] hold, by name, each in the order of the events."""
+        """Returns the values in events [L, *event_shape] by name, in the order of the events."""
 
     @abc.abstractmethod
     def class_names(self) -> list[Hashable]:
@@ -262,14 +262,14 @@ class Codec(abc.ABC):
     @property
     @abc.abstractmethod
     def timeless_classes(self) -> NDArray[np.bool_]:
-        """Bool [classes]: without them, the next event moves time on."""
+        """Bool [classes], the classes to forbid so that the next event moves time on."""
 
     def rules(self, primer: NDArray[np.int32], batch_size: int, legal_events: bool) -> EventRules:
         """Returns the rules that `batch_size` rows follow after `primer` [L, *event_shape].
 
         Args:
-          legal_events: whether only events may follow that a player could have played; otherwise
-            any may, as long as time moves on.
+          legal_events: whether to allow only what a pianist can play; otherwise any event is
+            allowed as long as time moves on.
         """
         if legal_events:
             return self.legal_rules(primer, batch_size)
@@ -290,7 +290,7 @@ def check_values(what: str, values: NDArray[Any], low: int, high: int) -> None:
 
 
 def stretch_steps(steps: NDArray[Any], factor: float) -> NDArray[np.int64]:
-    """Returns where steps come to lie when all times are multiplied by `factor`."""
+    """Returns the steps after all times are multiplied by `factor`."""
     # The floating point operations of decoding, stretching and quantising, so the same steps.
     return to_steps(steps * (1.0 / STEPS_PER_SECOND) * factor, STEPS_PER_SECOND)
 

@@ -1,4 +1,4 @@
-"""Control signals: quantities of the music to come that a model is conditioned on.
+"""Control signals: quantities of the following seconds of music that a model is conditioned on.
 
 Values, windows and encodings are those of note-seq 0.0.5's `performance_controls`, with the
 settings of Magenta 2.1.4's configs. A signal is extracted from a whole performance at once, in
@@ -51,7 +51,7 @@ class ControlSignal(abc.ABC):
     """One quantity that conditions a model.
 
     Attributes:
-      name: as flags and GeneratorOptions name it.
+      name: its name in flags and GeneratorOptions.
       size: length of its encoded vector.
       default: the value where none is asked for.
     """
@@ -62,10 +62,10 @@ class ControlSignal(abc.ABC):
 
     @abc.abstractmethod
     def validate(self, value: Any) -> Any:
-        """Returns one value that a user asks for, as this signal holds it.
+        """Returns a value that a user asks for, converted to this signal's type.
 
         Raises:
-          PerfRnnError: it is not one; the message names the signal, the value and what is wanted.
+          PerfRnnError: it is invalid; the message names the signal, the value and what is valid.
         """
 
     @abc.abstractmethod
@@ -74,10 +74,10 @@ class ControlSignal(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, values: Any) -> NDArray[np.float32]:
-        """Returns float32 [L, size], what the network is given for each of L values."""
+        """Returns the input of the network for each of L values, float32 [L, size]."""
 
     def encode_request(self, values: Any) -> NDArray[np.float32]:
-        """Returns float32 [L, size], what the network is given where a user asks for L values."""
+        """Returns the input of the network for L values that a user asks for, float32 [L, size]."""
         return self.encode(values)
 
     def values(self, request: Any) -> list[Any]:
@@ -189,7 +189,7 @@ class PitchHistogram(ControlSignal):
     name, size, default = "pitch_class_histogram", PITCH_CLASSES, (1.0,) * PITCH_CLASSES
 
     _window_steps = 5 * STEPS_PER_SECOND
-    # Seconds that each class is taken to sound beyond what it does.
+    # Seconds added to each class, as in note_seq.
     _prior = 0.01
 
     def validate(self, value: Any) -> tuple[float, ...]:
@@ -379,7 +379,7 @@ def _sounding_changes(
       int64 [L, 12].
     """
     changes = np.zeros((num_events, PITCH_CLASSES), np.int64)
-    # Pitch by pitch, each in order of time: what differs from the event before is a change.
+    # Sorted by pitch, then by time: an event that differs from the one before is a change.
     order = np.argsort(pitch, kind="stable")
     sorted_on, sorted_pitch = is_start[order], pitch[order]
     was_on = np.append(False, sorted_on[:-1]) & (np.diff(sorted_pitch, prepend=-1) == 0)

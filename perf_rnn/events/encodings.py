@@ -13,8 +13,8 @@ from bundles.errors import PerfRnnError
 from perf_rnn.events.codec import NUM_PITCHES, Codec, EventIndices
 from perf_rnn.events.one_hot import EventCodec
 
-# Dense inputs are float32; a vector that differs by more than this from every event's is refused.
-# The two closest modulo vectors are 0.04 apart.
+# A dense input, float32, that differs by more than this from every event's vector is an error. The
+# two closest modulo vectors are 0.04 apart.
 _DENSE_TOLERANCE = 1e-4
 
 

@@ -282,7 +282,7 @@ class NoteCodec(Codec):
 
     @functools.cached_property
     def timeless_classes(self) -> NDArray[np.bool_]:
-        """The first class of the fine shift: of the two heads of a shift, one not 0 is enough."""
+        """The first class of the fine shift; time moves on if either head of the shift is not 0."""
         timeless = np.zeros(sum(self.head_sizes), np.bool_)
         timeless[SHIFT_HEADS[0]] = True
         return timeless
@@ -351,7 +351,7 @@ class NoteEventReader(NoteReader):
     def __init__(self, codec: NoteCodec, max_note_seconds: float, start_step: int):
         super().__init__(1.0 / STEPS_PER_SECOND, max_note_seconds, start_step)
         self._codec = codec
-        # Of the notes that sound, when each ends, and its pitch; the next to end comes first.
+        # A heap of the sounding notes' (end in seconds, pitch).
         self._ends: list[tuple[float, int]] = []
 
     def read(self, event: NDArray[Any]) -> list[NoteMessage]:
@@ -376,9 +376,9 @@ class NoteEventReader(NoteReader):
 
 
 class LegalNotes(EventRules):
-    """Rules of legal note events, which hold whole notes, so that most of music's rules are kept.
+    """Rules of legal note events: few, since an event is a whole note and always playable.
 
-    No duration or shift is above some 5 s, and at most `MAX_ONSETS` notes start at one moment.
+    Durations and shifts are at most about 5 s, and at most `MAX_ONSETS` notes start at a time.
     """
 
     def __init__(self, codec: NoteCodec, primer: NDArray[np.int32], batch_size: int):

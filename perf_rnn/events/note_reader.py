@@ -44,11 +44,11 @@ class NoteReader(abc.ABC):
 
     @abc.abstractmethod
     def read(self, event: NDArray[Any]) -> list[NoteMessage]:
-        """Returns the messages that the next event makes certain."""
+        """Returns the messages that are certain once the next event is known."""
 
     @abc.abstractmethod
     def state(self) -> dict[str, NDArray[Any]]:
-        """Returns all that the next messages depend on besides the next events."""
+        """Returns the state, with which another reader can `restore` and continue."""
 
     @abc.abstractmethod
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:

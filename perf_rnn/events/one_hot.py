@@ -156,7 +156,7 @@ class EventCodec(EventClasses, Codec):
         return first_step[keep], last_step[keep], pitch[on[keep]], velocity[keep]
 
     def event_steps(self, events: Any) -> NDArray[np.int64]:
-        """The steps that each event takes, int64 of the events' shape: 0 unless it is a shift."""
+        """By how many steps each event moves time on, int64 of the events' shape."""
         steps: NDArray[np.int64] = self.class_steps[events]
         return steps
 

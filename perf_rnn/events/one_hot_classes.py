@@ -70,12 +70,12 @@ class EventClasses:
     # An event index is its base plus its value.
     @property
     def shift_base(self) -> int:
-        """What a TIME_SHIFT's index is above its steps."""
+        """A TIME_SHIFT's index minus its steps."""
         return 2 * NUM_PITCHES - 1
 
     @property
     def velocity_base(self) -> int:
-        """What a VELOCITY's index is above its bin."""
+        """A VELOCITY's index minus its bin."""
         return self.shift_base + self.max_shift_steps
 
     @functools.cached_property
@@ -131,5 +131,5 @@ class EventClasses:
 
     @functools.cached_property
     def class_steps(self) -> NDArray[np.int64]:
-        """int64 [num_classes]: the steps that each class takes."""
+        """int64 [num_classes]: by how many steps each class moves time on."""
         return np.where(self.class_types == EventType.TIME_SHIFT, self.class_values, 0)

@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 class EventReader(NoteReader):
     """Reads one-hot events, an index each.
 
-    A note's start is certain once time moves on: a note that is released at the moment at which it
-    was struck is none.
+    A note's start is certain once time moves on, since a note that is released at the time at which
+    it was struck is dropped.
     """
 
     def __init__(self, codec: EventCodec, max_note_seconds: float, start_step: int):
         super().__init__(1.0 / STEPS_PER_SECOND, max_note_seconds, start_step)
         self._codec = codec
         self._velocity = DEFAULT_VELOCITY
-        # Pitch and velocity of the notes struck at this moment, in order.
+        # Pitch and velocity of the notes struck at the current time, in order.
         self._struck: list[tuple[int, int]] = []
-        # Of each pitch the steps at which the sounding notes were struck, oldest first; and how
-        # many were cut before them, whose releases are still to come.
+        # For each pitch: the steps at which its sounding notes were struck, oldest first, and the
+        # number of notes that were cut before their NOTE_OFF came.
         self._sounding: list[collections.deque[int]] = [
             collections.deque() for _ in range(NUM_PITCHES)
         ]

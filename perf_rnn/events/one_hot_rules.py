@@ -1,22 +1,22 @@
 """Rules of legal one-hot events.
 
-With them a piece is one that `EventCodec.encode` could have written, the order of events at one
-moment apart:
+A legal piece is one that `EventCodec.encode` can return, except for the order of events at the same
+time:
 
 - A NOTE_ON is of a pitch that is silent, a NOTE_OFF of one that sounds and was struck earlier.
 - A VELOCITY changes the bin and a NOTE_ON follows at once. None sounds before the first VELOCITY.
 - A shift comes after another only if that one was of full length.
-- At most `MAX_ONSETS` notes start at one moment. NOTE_OFFs need no limit, since each leaves one
-  note less to end. So time cannot stand still.
-- A note is released after `MAX_NOTE_STEPS`: no shift goes past that moment, and then nothing but
-  the NOTE_OFFs of the notes due may come, one after another.
-- Silence lasts `MAX_SILENCE_STEPS` at most: no shift goes past that moment, and then a note is due.
-  Where nothing has sounded yet, one is due at once.
+- At most `MAX_ONSETS` notes start at the same time. NOTE_OFFs need no limit, since each ends a
+  sounding note. So time moves on.
+- A note lasts at most `MAX_NOTE_STEPS`: no shift goes past its end, and then only the NOTE_OFFs of
+  notes that have reached the limit are allowed.
+- Silence lasts at most `MAX_SILENCE_STEPS`: no shift goes past its end, and then a note must start.
+  At the beginning a note must start at once.
 
-In one case proportions are not kept: the probability of NOTE_OFFs of silent pitches goes to those
-of sounding ones. The network knows better that a note should end than which notes sound, and notes
-that are not ended pile up: in pieces of a minute at temperature 1 by the first shipped bundle, 6.1
-notes sounded at once instead of 9.3 (human: 3.8).
+In one case the ratios of probabilities change: the probability of NOTE_OFFs of silent pitches is
+given to those of sounding pitches. The network predicts better that a note should end than which
+notes sound, and notes without an end accumulate: in pieces of a minute at temperature 1 by the
+first shipped bundle, this reduced the notes that sound at once from 9.3 to 6.1 (human: 3.8).
 """
 
 from __future__ import annotations
@@ -152,9 +152,9 @@ class LegalEvents(EventRules):
 
 
 def _gather_releases(logits: NDArray[np.float64], forbidden: NDArray[np.bool_]) -> None:
-    """Raises the logits [B, 128] of NOTE_OFFs by what the forbidden ones among them had."""
+    """Adds the probability of forbidden NOTE_OFFs to the allowed ones; logits are [B, 128]."""
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     total = weights.sum(axis=1)
-    # Legal NOTE_OFFs may be so improbable that their weights vanish; the gain must stay finite.
+    # The weights of legal NOTE_OFFs may underflow to 0; the gain must stay finite.
     legal = np.maximum((weights * ~forbidden).sum(axis=1), _SMALLEST_WEIGHT)
     logits += np.log(total / legal)[:, np.newaxis]

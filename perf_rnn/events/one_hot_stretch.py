@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def stretch(events: EventIndices, codec: EventCodec, factor: float) -> EventIndices:
-    """Returns what `EventCodec.stretch` does, for events of these codec."""
+    """Returns what `EventCodec.stretch` does."""
     event_steps = codec.event_steps(events)
     time = np.cumsum(event_steps)
     length = stretch_steps(time[-1:], factor)
@@ -50,7 +50,7 @@ def _restored_order(
     on, off = notes[on[off >= 0]], notes[off[off >= 0]]
     step[off] = np.maximum(step[off], step[on] + (time[off] > time[on]))
 
-    # A VELOCITY goes with the next NOTE_ON; a NOTE_OFF without a note stays behind the last one.
+    # A VELOCITY stays before the next NOTE_ON, a NOTE_OFF without a note after the NOTE_ON before.
     number = np.cumsum(is_on)
     place = 2 * number + (events >= NUM_PITCHES)
     place[events >= 2 * NUM_PITCHES] += 1

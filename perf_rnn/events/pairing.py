@@ -15,8 +15,8 @@ def pair_notes(pitch: NDArray[Any], is_on: NDArray[np.bool_]) -> tuple[NDArray[A
       pitch, is_on: [n], the note events in order.
 
     Returns:
-      (on, off): indices into the note events, one entry per NOTE_ON, in the order in which the
-      notes come out; off is -1 for notes that are never ended.
+      (on, off): indices into the note events, one entry per NOTE_ON, in the order of the NOTE_OFFs;
+      off is -1 for notes that are never ended, which come last.
     """
     size = len(pitch)
     if not size:

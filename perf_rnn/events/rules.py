@@ -1,9 +1,9 @@
-"""Which events may come next: those that no piano could play are not drawn.
+"""Which events may come next, so that pieces can be played on a piano.
 
-Rules forbid events by setting their logits to minus infinity before anything is drawn, so what
-remains keeps its proportions. They follow a batch of rows, one piece each, and look only at the
-events of each row. `EventRules` holds for every representation; the rules of legal events stand
-with their codecs.
+Rules forbid events by setting their logits to minus infinity before an event is drawn; the ratios
+of the other probabilities stay. They apply to a batch of rows, one piece each, and depend only on
+each row's own events. `EventRules` applies to every representation; the rules of legal events are
+in the modules of their codecs.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from perf_rnn.events.codec import Codec
 
-# Of legal events. In 150 performances of ASAP, never more than 9 notes started at one moment.
+# Limits of legal events. In 150 performances of ASAP at most 9 notes start at the same time.
 MAX_ONSETS = 16
 MAX_NOTE_STEPS = 500
 
-# A network that repeats itself without moving time on would never fill its piece. After this many
-# events at one moment, time must move on, even where illegal events may be drawn.
+# After this many events at the same time, time must move on, even if illegal events are allowed;
+# otherwise a network that repeats itself would never finish its piece.
 MAX_EVENTS_AT_ONE_MOMENT = 256
 
 
 class EventRules:
-    """Any event may come, as long as time moves on. Also the base of the rules of legal events.
+    """Allows any event as long as time moves on; the base class of the rules of legal events.
 
     Attributes:
       arrays: the state of the rows, by name: [B, ...] each.
@@ -42,7 +42,7 @@ class EventRules:
         """Starts `batch_size` rows at the end of `primer`, events [L, *event_shape].
 
         Args:
-          limit: how many events in a row may leave time where it is.
+          limit: how many events in a row may be at the same time.
         """
         self._codec = codec
         self._limit = limit
@@ -51,7 +51,7 @@ class EventRules:
         self.arrays = {"stalled": np.full(batch_size, stalled)}
 
     def forbid(self, logits: NDArray[np.float64], clock: NDArray[np.int64]) -> None:
-        """Sets the logits [B, classes] of what may not come next to minus infinity.
+        """Sets the logits [B, classes] of forbidden events to minus infinity.
 
         Args:
           logits: all heads', one after another; changed in place.
@@ -67,5 +67,5 @@ class EventRules:
         self.arrays["stalled"] = np.where(self._codec.event_steps(events), 0, stalled + 1)
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> None:
-        """Goes on with these rows, in this order; they may repeat."""
+        """Continues with these rows, in this order; a row may be given several times."""
         self.arrays = {name: array[rows] for name, array in self.arrays.items()}

@@ -16,19 +16,20 @@ T = TypeVar("T")
 
 
 class BoundedProcess(Generic[P, T]):
-    """Calls a function in one other process; a context manager, which ends that process.
+    """Calls a function in another process; a context manager, which ends that process.
 
-    A call beyond the limits raises PerfRnnError, and so does one that crashes; the next call starts
-    a new process. `close` ends it.
+    A call that exceeds a limit or crashes raises PerfRnnError, and the next call starts a new
+    process.
     """
 
     def __init__(self, function: Callable[P, T], seconds: float, num_bytes: int):
         """Starts no process yet.
 
         Args:
-          function: of a module, as are its arguments and results; it raises PerfRnnError.
-          seconds: that one call may take.
-          num_bytes: of memory that the process may have, where the system limits it (Linux).
+          function: of a module, with arguments and results that can be pickled. The only exception
+            that it may raise is PerfRnnError.
+          seconds: limit on the time of one call.
+          num_bytes: limit on the memory of the process, where the system can limit it (Linux).
         """
         self._function, self._seconds, self._num_bytes = function, seconds, num_bytes
         self._process: BaseProcess | None = None
@@ -84,7 +85,7 @@ class BoundedProcess(Generic[P, T]):
 
 
 def _serve(connection: Connection, function: Callable[..., Any], num_bytes: int) -> None:
-    with contextlib.suppress(ImportError, ValueError, OSError):  # Not every system has it.
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Not every system has this limit.
         import resource
 
         _, most = resource.getrlimit(resource.RLIMIT_DATA)

@@ -1,16 +1,16 @@
 """Standard MIDI files as note arrays.
 
-Read is what MIDI 1.0 (RP-001) says and what programs that write MIDI mean. Where every channel
-keeps to one track and one program, notes and all that goes with them equal those of note-seq
-0.0.5's `midi_io`, times to the last bit.
+The rules are those of MIDI 1.0 (RP-001), extended to what common programs write. If every channel
+has one track and one program, the result equals that of note-seq 0.0.5's `midi_io`, times to the
+last bit.
 
 - Formats 0 and 1 have one tempo map, from all tracks. The tracks of format 2 follow one another,
   each with its own tempos.
-- The state of a channel (of a port) is common to all tracks: a channel is one instrument, and its
-  pedal holds the notes of every track. A note-off ends the open notes of its pitch in its own
-  track, or, where there are none, in the other tracks of the channel.
-- A note that nothing ends, or a pedal that nothing lifts, lasts to the end of the track.
-- Metadata that makes no sense is left out.
+- All tracks share the state of a channel (of a port): a channel is one instrument, and its pedal
+  holds the notes of every track. A note-off ends the open notes of its pitch in its own track; if
+  there are none, it ends those in the other tracks of the channel.
+- Notes without an end, and pedals that are still down, last to the end of the track.
+- Invalid metadata is left out.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ SOURCE_INFO = (0, 3, 2)
 
 _MODES_THAT_END_NOTES = (120, 123)  # All sound off, all notes off.
 _DRUM_CHANNEL = 9
-# Tables of note arrays and those of their columns that are read from messages.
+# The tables of note arrays, and their columns that are read from messages.
 _TABLES = {
     "": ("start_time", "end_time", "pitch", "velocity", "program"),
     "control_": ("time", "number", "value", "program"),
     "bend_": ("time", "value", "program"),
 }
-# A key and the place of a message in one number.
+# Keys and places of messages are packed into one integer, so that they can be sorted fast.
 _PLACE_BITS = 26
 _LAST_PLACE = (1 << _PLACE_BITS) - 1
 
@@ -65,11 +65,11 @@ _DEFAULT_TEMPO = 500_000  # Microseconds a quarter note.
 
 
 def parse_midi(data: bytes) -> NoteArrays:
-    """Reads the content of a MIDI file, which may begin anywhere in `data`, as in RIFF.
+    """Reads the content of a MIDI file; other bytes may come before it, as in RIFF files.
 
     Raises:
-      PerfRnnError: it is no MIDI file, or a damaged one, or goes beyond `MAX_SECONDS`, `MAX_NOTES`
-        or `MAX_BYTES`.
+      PerfRnnError: it is no MIDI file, is damaged, or exceeds `MAX_SECONDS`, `MAX_NOTES` or
+        `MAX_BYTES`.
     """
     if len(data) > MAX_BYTES:
         raise PerfRnnError(f"more than {MAX_BYTES} bytes")
@@ -85,18 +85,18 @@ def parse_midi(data: bytes) -> NoteArrays:
 
 
 class _Clock:
-    """Seconds of ticks, in the floating point steps of pretty_midi.
+    """Converts ticks to seconds, with the same floating point operations as pretty_midi.
 
     Attributes:
-      ticks_per_quarter: the resolution; where there are no quarter notes, ticks of half a second.
+      ticks_per_quarter: the resolution; for SMPTE time, the ticks in half a second.
       time, qpm: the tempos, in seconds and in quarter notes a minute.
     """
 
     def __init__(self, division: int, tracks: list[Track], begin_time: float):
-        """Takes the tempos of all tracks; they begin at `begin_time`.
+        """Reads the tempos of all tracks, whose tick 0 is at `begin_time` seconds.
 
         Raises:
-          PerfRnnError: the division of time makes no sense.
+          PerfRnnError: the division of time is invalid.
         """
         tempos = {0: _DEFAULT_TEMPO}
         frame_rate = _FRAME_RATES.get(256 - (division >> 8), 0.0)
@@ -109,7 +109,7 @@ class _Clock:
             self.ticks_per_quarter = round(ticks_per_second / 2)
             scales = [1 / ticks_per_second] if ticks_per_second else []
         if not scales:
-            raise PerfRnnError(f"damaged: {division:#06x} is no division of time")
+            raise PerfRnnError(f"damaged: {division:#06x} is an invalid division")
         changes = [0, *(i for i in range(1, len(scales)) if scales[i] != scales[i - 1])]
         self._ticks = np.array(list(tempos), np.int64)[changes]
         self._scales = np.array(scales)[changes]
@@ -123,7 +123,7 @@ class _Clock:
 
 
 def _metadata_of(tracks: list[Track], kind: int, decode: Callable[[bytes], Any]) -> dict[int, Any]:
-    """Returns {tick: value} of one type, in order of time; of several at one tick the last."""
+    """Returns {tick: value} of one type, in order of time; the last value at a tick counts."""
     found = [
         (tick, value)
         for track in tracks
@@ -162,19 +162,19 @@ def _name(content: bytes) -> str | None:
 
 
 def _play(tracks: list[Track], clock: _Clock) -> dict[str, NDArray[Any]]:
-    """Returns the columns of tracks that play together, with channels for instruments."""
+    """Returns the columns of tracks that play together, with channels instead of instruments."""
     columns = (np.concatenate(column) for column in zip(*(t.messages for t in tracks), strict=True))
     messages = Messages(*columns)
     order = np.argsort(messages.tick, kind="stable")
     messages = Messages(*(column[order] for column in messages))
     track, _, tick, channel, kind, first, second = messages
     on, end = _pair_notes(messages)
-    # In the shortest of tempos time can stand still.
+    # At extremely fast tempos, different ticks can be at the same time in floating point.
     lasts = clock(tick[on]) < clock(end)
     on, end = on[lasts], end[lasts]
     control, bend = np.flatnonzero(kind == CONTROL), np.flatnonzero(kind == BEND)
 
-    # The pedals that are down in the end are lifted when the last track of the channel ends.
+    # Pedals that are still down at the end are lifted when the channel's last track ends.
     pedal = control[first[control] == SUSTAIN_CONTROL][::-1]
     last = pedal[np.unique(channel[pedal], return_index=True)[1]]
     down = last[second[last] >= 64]
@@ -190,7 +190,7 @@ def _play(tracks: list[Track], clock: _Clock) -> dict[str, NDArray[Any]]:
     first_on[channel[by_start]] = by_start
 
     def program(place: Int64s) -> Int64s:
-        """The channel's at the place of a message; before its first note, that of this note."""
+        """The channel's program at a message; before its first note, the program of that note."""
         place = np.maximum(place, first_on[channel[place]])
         before = _LAST_PLACE - _next(
             channel[change],
@@ -241,10 +241,11 @@ def _tempo_and_signatures(tracks: list[Track], clock: _Clock) -> dict[str, NDArr
 def _pair_notes(messages: Messages) -> tuple[Int64s, Int64s]:
     """Finds the notes and where they end.
 
-    Within a track as pretty_midi does: a note-off ends all open notes of its pitch that began
-    before its tick. Those that began at its tick stay open if it ended others, else they are none.
-    A note-off that finds no open note in its track ends those of the channel's other tracks, and
-    all notes off or all sound off those of all, if they began before its tick.
+    Within a track it does what pretty_midi does: a note-off ends all open notes of its pitch that
+    began before its tick. Notes that began at its very tick stay open if it ended others, and are
+    dropped if not. A note-off without an open note in its track ends those of its pitch in the
+    channel's other tracks. All notes off and all sound off end all notes of the channel. Both end
+    only notes that began before their tick.
 
     Returns:
       The places of the note-ons, in order of the notes' ends, and the ticks of the ends.
@@ -263,7 +264,7 @@ def _pair_notes(messages: Messages) -> tuple[Int64s, Int64s]:
     if len(on) > MAX_NOTES:
         raise PerfRnnError(f"more than {MAX_NOTES} notes")
     by = np.searchsorted(off, on)  # The number of the next note-off.
-    # Behind the last note-off one of no key.
+    # A sentinel with a key that no note has comes after the last note-off.
     off_key, off_tick = np.append(key[off], -1), np.append(tick[note[off]], 0)
     on_key, on_tick = key[on], tick[note[on]]
 
@@ -271,8 +272,9 @@ def _pair_notes(messages: Messages) -> tuple[Int64s, Int64s]:
     is_at_once = (off_key[by] == on_key) & (off_tick[by] == on_tick)
     ends_some = np.bincount(by[is_ended], minlength=len(off_key)) > 0
     finds_new = np.bincount(by[is_at_once], minlength=len(off_key)) > 0
-    # Notes that one note-off leaves open the next one ends. So it ends some if the one before ends
-    # some and finds new ones, and so on, back to one that ends some others.
+    # Notes that a note-off leaves open are ended by the next note-off. So a note-off ends notes if
+    # the one before it ended notes and left new ones open, and so on, back to a note-off that ended
+    # notes which began before its tick.
     is_next = np.append(False, finds_new[:-1] & (off_key[1:] == off_key[:-1]))
     goes_on = is_next & (np.diff(off_tick, prepend=0) > 0)
     number = np.arange(len(off_key))
@@ -306,14 +308,14 @@ def _sort(key: Int64s, place: Int64s) -> tuple[Int64s, Int64s]:
 
 
 def _next(key: Int64s, place: Int64s, of_key: Int64s, of_place: Int64s, none: int) -> Int64s:
-    """The first place of each key at or after a place; `none` where there is none."""
+    """The first place of each key at or after a given place; `none` if there is no such place."""
     both = np.append(np.sort(key << _PLACE_BITS | place), -1)
     found = both[np.searchsorted(both[:-1], of_key << _PLACE_BITS | of_place)]
     return np.where(found >> _PLACE_BITS == of_key, found & _LAST_PLACE, none)
 
 
 def _note_arrays(columns: dict[str, Any], names: list[str], ticks_per_quarter: int) -> NoteArrays:
-    """Numbers the channels that have notes, in order of track and end, as instruments.
+    """Makes instruments of the channels that have notes, in order of track and of notes' ends.
 
     Args:
       columns: see `_play`.

@@ -1,8 +1,8 @@
 """The tracks of a Standard MIDI file (RP-001): from bytes to channel messages.
 
-What programs write is read, not only what the standard allows: the announced length of a track
-counts only where no end of track is found, running status goes on after metadata and SysEx, and
-numbers may be padded. An event that is cut off or impossible makes a file damaged.
+The reader accepts more than the standard allows, since some programs write it: a wrong length of a
+track whose end is marked, running status that continues after metadata and SysEx, and padded
+numbers. A file with a truncated or an invalid event counts as damaged.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ MAX_TRACKS = 4096
 _MAX_NUMBER = (1 << 28) - 1
 _MAX_NUMBER_BYTES = 16
 
-# How many bytes follow the delta time, by the first of them; 0: to be looked at one by one. A data
-# byte stands for a message of two data bytes under running status.
+# By the first byte after the delta time: how many bytes the event has, or 0 if that takes a closer
+# look. A data byte is taken for a message of two data bytes under running status.
 _MESSAGE_BYTES = np.repeat(np.array([2, 3, 0, 3, 0], np.uint8), [0x80, 0x40, 0x20, 0x10, 0x10])
 
 
@@ -73,14 +73,14 @@ class Track(NamedTuple):
 
 
 def read_tracks(data: bytes) -> tuple[int, int, list[Track]]:
-    """Reads the header and the tracks of a MIDI file, which may begin anywhere, as in RIFF.
+    """Reads the header and the tracks of a MIDI file; other bytes may come before it, as in RIFF.
 
     Returns:
-      The format, the division of time as the header has it, and as many tracks as are announced,
-      or, where that is none, all.
+      The format, the division of time, and as many tracks as the header announces; all tracks if
+      it announces none.
 
     Raises:
-      PerfRnnError: it is no MIDI file, or a damaged one.
+      PerfRnnError: it is no MIDI file, or is damaged.
     """
     if not data:
         raise PerfRnnError("empty")
@@ -132,7 +132,7 @@ def _read_track(number: int, chunk: bytes) -> Track:
         begins, metadata = _find_events(chunk)
     except IndexError:
         raise ValueError("an event that is cut off") from None
-    # Zeros behind the end, so that one may look ahead.
+    # Two zeros are appended, so that looking ahead stays within the array.
     content = np.frombuffer(chunk + bytes(2), np.uint8)
     delta, place = _read_numbers(content, begins)
     tick = np.cumsum(delta)
@@ -171,8 +171,8 @@ def _read_track(number: int, chunk: bytes) -> Track:
 def _find_events(chunk: bytes) -> tuple[Int64s, list[tuple[int, int, bytes]]]:
     """Finds where the events of a track begin, and the (beginning, type, content) of metadata.
 
-    What an event would be is worked out for every byte at once, as if one began there; then what
-    remains of the loop over the events is to leap from one to the next.
+    The length that an event would have is computed for every byte at once, as if an event began
+    there. The loop over the events then only adds up these lengths, which makes it fast.
 
     Raises:
       IndexError: the last event is cut off.
@@ -181,7 +181,7 @@ def _find_events(chunk: bytes) -> tuple[Int64s, list[tuple[int, int, bytes]]]:
     end = len(chunk)
     content = np.frombuffer(chunk + bytes(4), np.uint8)
     more = (content >= 0x80).view(np.uint8)
-    # Whether a number goes on after the byte, the next one, and so on.
+    # Whether a number continues after this byte, after the next one, and so on.
     more_0, more_1, more_2, more_3 = (more[ahead : end + ahead] for ahead in range(4))
     delta_bytes = 1 + more_0 * (1 + more_1 * (1 + more_2))
     message_bytes = _MESSAGE_BYTES[content[np.arange(end) + delta_bytes]]
@@ -236,7 +236,7 @@ def _find_events(chunk: bytes) -> tuple[Int64s, list[tuple[int, int, bytes]]]:
 
 
 def _read_numbers(content: NDArray[np.uint8], places: Int64s) -> tuple[Int64s, Int64s]:
-    """Reads the numbers of variable length at some places, and says where they end.
+    """Reads the numbers of variable length that begin at some places; returns them and their ends.
 
     Raises:
       ValueError: one is too large.

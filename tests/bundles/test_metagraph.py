@@ -200,7 +200,7 @@ def test_weights_are_read_without_a_metagraph_that_can_be(metagraph, make_bundle
 @pytest.mark.parametrize("metagraph", DAMAGED)
 def test_attentions_length_is_not_guessed(metagraph, make_bundle, tmp_path):
     path = write_proto(tmp_path / "x.mag", make_bundle(attn_length=4), metagraph)
-    with pytest.raises(bundles.BundleError, match="neither its metagraph nor its hparams tell"):
+    with pytest.raises(bundles.BundleError, match="neither its metagraph nor its hparams hold"):
         bundles.read_bundle(path)
 
 
@@ -252,7 +252,7 @@ def test_a_metagraph_without_the_states_shapes(change, fixtures, tmp_path):
     path = fixtures / "attention.mag"
     metagraph = damaged(metagraph_of(path), change)
     path = write_proto(tmp_path / "x.mag", bundles.read_bundle(path), metagraph)
-    with pytest.raises(bundles.BundleError, match="neither its metagraph nor its hparams tell"):
+    with pytest.raises(bundles.BundleError, match="neither its metagraph nor its hparams hold"):
         bundles.read_bundle(path)
 
 

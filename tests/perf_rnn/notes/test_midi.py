@@ -352,9 +352,9 @@ REFUSED = {
     "no tracks": (midi(), "damaged: it has no tracks"),
     "half a track header": (WHOLE[:20], "damaged: cut off in the header of a track"),
     "cut off": (WHOLE[:-7], "damaged: track 0 has an event that is cut off"),
-    "division of 0": (midi([*note(), END], resolution=0), "damaged: 0x0000 is no division of time"),
-    "no such frames": (midi([END], resolution=0x9028), "damaged: 0x9028 is no division of time"),
-    "frames of 0 ticks": (midi([END], resolution=0xE700), "damaged: 0xe700 is no division of time"),
+    "division of 0": (midi([*note(), END], resolution=0), "damaged: 0x0000 is an invalid division"),
+    "no such frames": (midi([END], resolution=0x9028), "damaged: 0x9028 is an invalid division"),
+    "frames of 0 ticks": (midi([END], resolution=0xE700), "damaged: 0xe700 is an invalid division"),
     "a data byte": (
         midi([END], [(0, [0xB0, 64, 200]), END]),
         "damaged: track 1 has a data byte above 127",
