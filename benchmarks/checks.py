@@ -27,7 +27,7 @@ from perf_rnn.generation.cpu import worker_threads
 from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.hparams import HParams
 from perf_rnn.models import load_model
-from perf_rnn.network import tensorflow_cpu
+from perf_rnn.network import recurrence
 from perf_rnn.network.network import network_from_model, zero_states
 from perf_rnn.notes import transforms as note_transforms
 from perf_rnn.notes.music_files import read_midi_file
@@ -51,7 +51,7 @@ def real_events(config: PerformanceRnnConfig) -> np.ndarray:
 
 def stock_layer() -> Any:
     """Returns a context in which keras.layers.LSTM computes, and events are one-hot vectors."""
-    return unittest.mock.patch.object(tensorflow_cpu, "is_used", return_value=False)
+    return unittest.mock.patch.object(recurrence, "module", return_value=None)
 
 
 def largest_difference(rows: int) -> float:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from perf_rnn.configs import PerformanceRnnConfig
-from perf_rnn.network import tensorflow_cpu
+from perf_rnn.network import recurrence
 
 
 class EventInput:
@@ -79,7 +79,8 @@ class EventInput:
         Returns:
           float32 [a, b, n].
         """
-        if not tensorflow_cpu.is_used():
+        own = recurrence.module()
+        if own is None:
             return product(self.vectors_of(inputs), kernel, dtype)
         events, controls = inputs
         table = keras.ops.convert_to_tensor(kernel)
@@ -87,7 +88,7 @@ class EventInput:
             control_kernel, table = table[: self.control_size], table[self.control_size :]
         if self.vectors is not None:
             table = keras.ops.matmul(self.vectors, table)
-        rows = [tensorflow_cpu.look_up(table, indices) for indices in self._places(events)]
+        rows = [own.look_up(table, indices) for indices in self._places(events)]
         if self.control_size:
             rows.append(keras.ops.matmul(controls, control_kernel))
         return functools.reduce(keras.ops.add, rows)

@@ -1,15 +1,14 @@
 """The layers of a plain or residual stack: the LSTM and the projection of its inputs.
 
-They keep Keras's weights and semantics. On a GPU (cuDNN), a TPU, and on Keras's JAX and torch
-backends, `keras.layers.LSTM` does the work; on TensorFlow's CPU a faster computation does, see
-`tensorflow_cpu`.
+They have Keras's weights and semantics. Where `recurrence.module` returns None, as on a GPU, the
+computation is that of `keras.layers.LSTM`, else a faster one of our own.
 """
 
 from typing import Any
 
 import keras
 
-from perf_rnn.network import tensorflow_cpu
+from perf_rnn.network import recurrence
 from perf_rnn.network.event_input import EventLayer
 
 
@@ -28,7 +27,8 @@ class LSTM(EventLayer):
             kernel_initializer=self.kernel_initializer,
             return_sequences=True,
             return_state=True,
-            dtype=self.matmul_policy,
+            # The cuDNN LSTM of JAX is of float32 alone.
+            dtype="float32" if keras.backend.backend() == "jax" else self.matmul_policy,
             name="lstm",
         )
 
@@ -41,24 +41,21 @@ class LSTM(EventLayer):
         self.lstm.build((None, None, self.features(input_shape)))
 
     def call(self, inputs: Any, hidden: Any, cell: Any) -> tuple[Any, Any, Any]:
-        if tensorflow_cpu.is_used():
-            return self._call_on_tensorflow_cpu(inputs, hidden, cell)
+        if own := recurrence.module():
+            weights = self.lstm.cell
+            inputs = keras.tree.map_structure(own.time_first, inputs)
+            outputs, hidden, cell = own.lstm_recurrence(
+                self.times(inputs, weights.kernel) + weights.bias,
+                hidden,
+                cell,
+                weights.recurrent_kernel,
+                keras.DTypePolicy(self.matmul_policy).compute_dtype,
+            )
+            return own.time_first(outputs), hidden, cell
         if self.event_input:
             inputs = self.event_input.vectors_of(inputs)
         results = self.lstm(inputs, initial_state=[hidden, cell])
         return tuple(keras.ops.cast(result, "float32") for result in results)
-
-    def _call_on_tensorflow_cpu(self, inputs: Any, hidden: Any, cell: Any) -> tuple[Any, Any, Any]:
-        weights = self.lstm.cell
-        inputs = keras.tree.map_structure(tensorflow_cpu.time_first, inputs)
-        outputs, hidden, cell = tensorflow_cpu.lstm_recurrence(
-            self.times(inputs, weights.kernel) + weights.bias,
-            hidden,
-            cell,
-            weights.recurrent_kernel,
-            self.lstm.compute_dtype,
-        )
-        return tensorflow_cpu.time_first(outputs), hidden, cell
 
     def compute_output_spec(self, inputs: Any, hidden: Any, cell: Any) -> tuple[Any, ...]:
         batch, time = keras.tree.flatten(inputs)[0].shape[:2]

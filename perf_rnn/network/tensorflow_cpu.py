@@ -6,17 +6,6 @@ computed in one product after it. TensorFlow is imported only within the functio
 
 from typing import Any
 
-import keras
-
-
-def is_used() -> bool:
-    """Whether Keras computes with TensorFlow on a CPU."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return not (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))
-
 
 def time_first(x: Any) -> Any:
     """Returns [time, batch, ...] of [batch, time, ...]."""

@@ -17,9 +17,11 @@ class Devices:
 
     Attributes:
       count: how many there are.
+      num_processes: how many processes they belong to: one.
       is_main_process: whether this process writes the run's files.
     """
 
+    num_processes = 1
     is_main_process = True
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None):

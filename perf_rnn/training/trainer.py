@@ -48,17 +48,16 @@ class Schedule:
     checkpoint_seconds: float = 300.0
 
 
-def make_optimizer(hparams: HParams) -> keras.optimizers.Optimizer:
-    """Adam, its learning rate rising linearly, then constant or falling along a cosine."""
+def learning_rate_schedule(hparams: HParams) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns a learning rate that rises linearly, then is constant or falls along a cosine."""
     rate, warmup_steps = hparams.learning_rate, hparams.warmup_steps
-    schedule = keras.optimizers.schedules.CosineDecay(
+    return keras.optimizers.schedules.CosineDecay(
         rate / max(warmup_steps, 1),
         max(hparams.decay_steps, 1),
         alpha=0.0 if hparams.decay_steps else 1.0,  # The share of the rate left at the end.
         warmup_target=rate if warmup_steps else None,
         warmup_steps=warmup_steps,
     )
-    return keras.optimizers.Adam(schedule, name="adam")
 
 
 class Trainer:
@@ -104,10 +103,12 @@ class Trainer:
             raise TrainingError(
                 f"batch_size={hparams.batch_size} is not divisible by {self.devices.count} devices"
             )
+        self._schedule = learning_rate_schedule(hparams)
         keras.utils.set_random_seed(settings.seed)
         with self.devices.scope():
             self.network = build_network(self._config, hparams, dtype_policy)
-            self._optimizer = make_optimizer(hparams)
+            # Named, so that a checkpoint's names do not depend on how many optimizers there were.
+            self._optimizer = keras.optimizers.Adam(self._schedule, name="adam")
             self._optimizer.build(self.network.trainable_variables)
             self._take_step = self.devices.compile_train_step(
                 self.network,
@@ -248,7 +249,7 @@ class Trainer:
                         rate = sums.num_events / (time.monotonic() - since)
                         sums.write_summaries(writer, step)
                         writer.scalar("events_per_second", rate, step)
-                        writer.scalar("learning_rate", float(self._optimizer.learning_rate), step)
+                        writer.scalar("learning_rate", float(self._schedule(step)), step)
                         status.update({"loss": f"{sums.loss:.3f}", "events/s": f"{rate:,.0f}"})
                         sums, since = Metrics(), time.monotonic()
                     interrupted = self.devices.any_process(interrupt.requested)

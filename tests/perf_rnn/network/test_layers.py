@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from perf_rnn.network import tensorflow_cpu
+from perf_rnn.network import recurrence, tensorflow_cpu
 from perf_rnn.network.event_input import EventInput
 from perf_rnn.network.layers import LSTM, InputProjection
 
@@ -63,9 +63,9 @@ def test_equals_keras(monkeypatch, kind, event_input):
     upstream = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
     layer(inputs, *state)
     randomize(layer, rng)
-    assert tensorflow_cpu.is_used()
+    assert recurrence.module() is tensorflow_cpu
     ours = run(layer, inputs, state, watched, upstream)
-    monkeypatch.setattr(tensorflow_cpu, "is_used", lambda: False)
+    monkeypatch.setattr(recurrence, "module", lambda: None)
     stock = run(layer, inputs, state, watched, upstream)
     assert len(ours) == (8 if kind is LSTM else 3) + len(watched)
     for a, b in zip(ours, stock, strict=True):
