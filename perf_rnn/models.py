@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 import bundles
 from bundles import Bundle
 from bundles.errors import PerfRnnError
+from bundles.variables import variables_from_weights, weights_from_variables
 from perf_rnn.configs import PerformanceRnnConfig, configs_of_id, default_configs, get_config
+from perf_rnn.data.npz_files import read_npz, write_npz
 
 if TYPE_CHECKING:
     from note_seq.protobuf import generator_pb2
@@ -17,7 +22,11 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = "performance_with_dynamics"
 
 # The newest checkpoint's network, in a training run's directory of checkpoints.
-RUN_BUNDLE_NAME = "model.mag"
+RUN_BUNDLE_NAME = "model.npz"
+_METADATA = (
+    *("id", "description", "bundle_description", "extra"),
+    *("head_sizes", "index_input", "attn_length"),
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,6 +149,24 @@ def _config_of(bundle: Bundle, key: str | None) -> PerformanceRnnConfig:
     return config
 
 
+def write_run_bundle(train_dir: str, bundle: Bundle) -> None:
+    """Writes the network of a training run's newest checkpoint, for `bundle_of_run`.
+
+    Unlike a .mag file, whose graph TensorFlow makes, this takes no library but NumPy.
+
+    Args:
+      train_dir: the run's directory of checkpoints.
+      bundle: the network.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    metadata = {name: getattr(bundle, name) for name in _METADATA}
+    arrays = variables_from_weights(bundle)
+    arrays["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    write_npz(os.path.join(train_dir, RUN_BUNDLE_NAME), arrays)
+
+
 def bundle_of_run(path: str) -> Bundle:
     """Returns the network of a training run's newest checkpoint.
 
@@ -156,4 +183,14 @@ def bundle_of_run(path: str) -> Bundle:
             f"{path}: no {os.path.join('train', RUN_BUNDLE_NAME)} of a training run here; training "
             "writes it with its first checkpoint"
         )
-    return bundles.read_bundle(file)
+    try:
+        arrays = read_npz(file)
+        metadata = json.loads(arrays.pop("metadata").tobytes())
+        length = metadata.pop("attn_length")
+        layers, kernel, bias = weights_from_variables(arrays, lambda layer_sizes: length)
+        metadata["head_sizes"] = tuple(metadata["head_sizes"])
+        return Bundle(layers=layers, output_kernel=kernel, output_bias=bias, **metadata)
+    except (PerfRnnError, ValueError, KeyError, TypeError) as error:
+        raise PerfRnnError(
+            f"{file}: damaged ({error}); the run's next checkpoint mends it"
+        ) from error

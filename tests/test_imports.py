@@ -45,7 +45,7 @@ DISTRIBUTIONS = {
 # They compute with TensorFlow, or are about note_seq's own objects.
 NEED_SLOW_LIBRARIES = {
     "bundles.note_seq_protos",
-    "perf_rnn.training.tensorflow_step",
+    *("perf_rnn.training.jax_step", "perf_rnn.training.tensorflow_step"),
     *(name for name in MODULES if name.startswith("perf_rnn.magenta.")),
     *("perf_rnn.performance_model", "perf_rnn.performance_sequence_generator"),
 }

@@ -142,8 +142,9 @@ def load_keras() -> None:
         try:
             import keras
         except ModuleNotFoundError as error:
+            package = str(error.name).partition(".")[0]
             raise PerfRnnError(
-                f"Keras needs {error.name}, which is not installed; install it, or set "
+                f"Keras needs {package}, which is not installed; install it, or set "
                 "KERAS_BACKEND to another backend: tensorflow or jax"
             ) from error
         if keras.backend.backend() == "tensorflow":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -91,9 +92,20 @@ flags.DEFINE_enum(
     "strategy",
     "one_device",
     ["one_device", "mirrored"],
-    "mirrored shares each batch over all GPUs.",
+    "mirrored shares each batch over all GPUs, on TensorFlow. On JAX all devices always share it.",
 )
 flags.DEFINE_string("tpu", None, "Name of a TPU to train on ('local' on a TPU virtual machine).")
+flags.DEFINE_string(
+    "coordinator_address",
+    None,
+    "On JAX, for a training on several hosts: host:port of process 0. Start the same command on "
+    "each of them, with a --run_dir that all can read.",
+)
+flags.DEFINE_integer("num_processes", None, "On JAX: how many processes train.", lower_bound=1)
+flags.DEFINE_integer("process_id", None, "On JAX: the number of this process.", lower_bound=0)
+
+_JAX_FLAGS = ("coordinator_address", "num_processes", "process_id")
+_TENSORFLOW_FLAGS = ("strategy", "tpu")
 
 
 def _settings(run: RunDir) -> RunSettings:
@@ -127,7 +139,9 @@ def main() -> None:
         _evaluate_checkpoints(run)
     else:
         run.check(settings)
-        with run.locked():
+        _join_processes()
+        # Process 0 alone writes.
+        with contextlib.nullcontext() if FLAGS.process_id else run.locked():
             _train(run, settings)
 
 
@@ -162,19 +176,45 @@ def _segments(pattern: str, config_key: str, limit: int = 0) -> Any:
 
 
 def _devices() -> Any:
-    import tensorflow as tf
+    """Returns what the flags say that each batch is shared over."""
+    import keras
 
-    from perf_rnn.training import tensorflow_step
+    from perf_rnn.training import backend
 
+    module = backend.load()
+    name = keras.backend.backend()
+    others = _TENSORFLOW_FLAGS if name == "jax" else _JAX_FLAGS
+    for flag in others:
+        if FLAGS[flag].present:
+            raise PerfRnnError(f"--{flag} is of another backend than {name}, on which Keras runs")
+    if name == "jax":
+        return module.Devices()
     if FLAGS.tpu is not None:
+        import tensorflow as tf
+
         try:
             resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(FLAGS.tpu)
         except (tf.errors.OpError, ValueError, OSError) as error:
             raise PerfRnnError(f"--tpu={FLAGS.tpu}: no such TPU ({error})") from error
-        return tensorflow_step.Devices(tf.distribute.TPUStrategy(resolver))
-    if FLAGS.strategy == "mirrored":
-        return tensorflow_step.Devices.mirrored()
-    return tensorflow_step.Devices()
+        return module.Devices(tf.distribute.TPUStrategy(resolver))
+    return module.Devices.mirrored() if FLAGS.strategy == "mirrored" else module.Devices()
+
+
+def _join_processes() -> None:
+    """Connects the processes of a training on several hosts; JAX must not have been used yet."""
+    given = {name: FLAGS[name].value for name in _JAX_FLAGS}
+    missing = [f"--{name}" for name, value in given.items() if value is None]
+    if len(missing) == len(given):
+        return
+    if missing:
+        raise PerfRnnError(f"{' and '.join(missing)} must be given too")
+    cli.load_keras()
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.distributed.initialize(**given)
 
 
 def _train(run: RunDir, settings: RunSettings) -> None:
@@ -192,6 +232,8 @@ def _train(run: RunDir, settings: RunSettings) -> None:
         warm_start = load_model(FLAGS.warm_start_bundle_file)
 
     cli.load_keras()  # Takes seconds: unreadable input has been reported before.
+    import keras
+
     from perf_rnn.configs import get_config
     from perf_rnn.network.warm_start import transfer_weights
     from perf_rnn.training import backend
@@ -199,28 +241,31 @@ def _train(run: RunDir, settings: RunSettings) -> None:
     from perf_rnn.training.checkpoints import list_checkpoints
 
     config = get_config(settings.config)
+    devices = _devices()
     dtype_policy = "float32"
     if FLAGS.mixed_precision == "auto":
         dtype_policy = backend.load().fast_dtype_policy()
     trainer = training.Trainer(
-        segments, settings, run.train_dir, FLAGS.num_checkpoints, dtype_policy, _devices()
+        segments, settings, run.train_dir, FLAGS.num_checkpoints, dtype_policy, devices
     )
     if warm_start and trainer.step == 0:
         transfer_weights(trainer.network, config, warm_start.bundle)
         logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
     samples = None
-    if FLAGS.sample_seconds:
+    if FLAGS.sample_seconds and trainer.devices.is_main_process:
         from perf_rnn.training.samples import SampleWriter
 
         samples = SampleWriter(run, config, segments, FLAGS.sample_seconds)
-    run.write(settings)
+    if trainer.devices.is_main_process:
+        run.write(settings)
     logging.info(
-        "Training %s, layers %s, %s weights, dtype policy %s, on %d device(s), from step %d, "
-        "%s augmentation.",
+        "Training %s, layers %s, %s weights, dtype policy %s, with %s on %d device(s), from step "
+        "%d, %s augmentation.",
         settings.config,
         list(settings.hparams.rnn_layer_sizes),
         f"{trainer.network.count_params():,}",
         dtype_policy,
+        keras.backend.backend(),
         trainer.devices.count,
         trainer.step,
         "with" if settings.augmentation else "without",

@@ -1,21 +1,20 @@
 """Training checkpoints: one file of NumPy arrays each, the same for every Keras backend.
 
-`ckpt-STEP.npz` is an uncompressed .npz file, whose members numpy.load reads too. Floats are stored
-as float32 and integers as int64.
+`ckpt-STEP.npz` is an uncompressed .npz file, which numpy.load reads too. Floats are stored as
+float32 and integers as int64.
 """
 
 import os
 import re
 import time
-import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundles.atomic_files import atomic_path
 from bundles.errors import PerfRnnError
+from perf_rnn.data.npz_files import read_npz, write_npz
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -76,11 +75,7 @@ def write_checkpoint(directory: str, step: int, arrays: Mapping[str, NDArray[Any
       OSError: it cannot be written.
     """
     path = os.path.join(directory, f"ckpt-{step}.npz")
-    stored: dict[str, Any] = {
-        name: array.astype(_stored_type(array)) for name, array in arrays.items()
-    }
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **stored)
+    write_npz(path, arrays)
     return path
 
 
@@ -99,13 +94,19 @@ def read_checkpoint(path: str, like: Mapping[str, NDArray[Any]]) -> Arrays:
       OSError: it cannot be read.
     """
     try:
-        with zipfile.ZipFile(path) as file:
-            return {name: _read(file, name, array) for name, array in like.items()}
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
-        reason = " ".join(str(error).split())[:200]
+        found = read_npz(path, like)
+        for name, array in found.items():
+            if array.shape != like[name].shape or (array.dtype == "f4") != (
+                like[name].dtype == "f4"
+            ):
+                raise PerfRnnError(
+                    f"{name} is {array.dtype} {list(array.shape)}, not {list(like[name].shape)}"
+                )
+    except PerfRnnError as error:
         raise CheckpointError(
-            f"{path}: damaged, or another network's checkpoint ({reason})"
+            f"{path}: damaged, or another network's checkpoint ({error})"
         ) from error
+    return {name: array.astype(like[name].dtype) for name, array in found.items()}
 
 
 def restore_weights(network: Any, path: str) -> int:
@@ -121,29 +122,6 @@ def restore_weights(network: Any, path: str) -> int:
     for name, weight in weights.items():
         weight.assign(arrays[name])
     return int(arrays["step"])
-
-
-def _read(file: zipfile.ZipFile, name: str, like: NDArray[Any]) -> NDArray[Any]:
-    info = file.getinfo(f"{name}.npy")
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-        raise ValueError(f"{name} is compressed or encrypted")
-    with file.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        if version != (1, 0):
-            raise ValueError(f"{name} is of format {version}")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-        # Looked at before any memory is taken for it.
-        if shape != like.shape or dtype != _stored_type(like):
-            raise ValueError(f"{name} is {dtype} {list(shape)}, not {list(like.shape)}")
-        size = like.size * dtype.itemsize
-        data = member.read(size + 1)  # Reading past the end verifies the checksum.
-    if len(data) != size:
-        raise ValueError(f"{name} has {len(data)} bytes, not {size}")
-    return np.frombuffer(data, dtype).reshape(shape).astype(like.dtype)
-
-
-def _stored_type(array: NDArray[Any]) -> np.dtype[Any]:
-    return np.dtype("<f4" if array.dtype.kind == "f" else "<i8")
 
 
 def prune_checkpoints(directory: str, keep: int) -> None:

@@ -1,18 +1,19 @@
 """Training: truncated back-propagation through time over windows that carry the LSTM's state."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
 import os
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from absl import logging
 
-import bundles
 from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.configs import get_config
@@ -20,7 +21,7 @@ from perf_rnn.data.augmentation import Augmentation
 from perf_rnn.data.batches import Batch, WindowBatches
 from perf_rnn.data.examples import EventSequence
 from perf_rnn.hparams import HParams
-from perf_rnn.models import RUN_BUNDLE_NAME
+from perf_rnn.models import write_run_bundle
 from perf_rnn.network.network import build_network, bundle_from_network, zero_states
 from perf_rnn.training import backend, checkpoints
 from perf_rnn.training.interrupts import DelayedInterrupt
@@ -58,6 +59,20 @@ def learning_rate_schedule(hparams: HParams) -> keras.optimizers.schedules.Learn
         warmup_target=rate if warmup_steps else None,
         warmup_steps=warmup_steps,
     )
+
+
+@contextlib.contextmanager
+def _python_random_seed(seed: int) -> Iterator[None]:
+    """Seeds Python's `random`, from which Keras draws the seeds of initial weights and dropout.
+
+    `keras.utils.set_random_seed` would seed NumPy too, import TensorFlow, and leave it so.
+    """
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 class Trainer:
@@ -104,8 +119,7 @@ class Trainer:
                 f"batch_size={hparams.batch_size} is not divisible by {self.devices.count} devices"
             )
         self._schedule = learning_rate_schedule(hparams)
-        keras.utils.set_random_seed(settings.seed)
-        with self.devices.scope():
+        with self.devices.scope(), _python_random_seed(settings.seed):
             self.network = build_network(self._config, hparams, dtype_policy)
             # Named, so that a checkpoint's names do not depend on how many optimizers there were.
             self._optimizer = keras.optimizers.Adam(self._schedule, name="adam")
@@ -134,10 +148,10 @@ class Trainer:
         # Keras counts the states of dropout's random numbers among variables but not weights, and
         # numbers their names through the process.
         weights = {id(weight) for weight in self.network.weights}
-        random = [variable for variable in self.network.variables if id(variable) not in weights]
+        seeds = [variable for variable in self.network.variables if id(variable) not in weights]
         return {
             **{f"network/{weight.path}": weight for weight in self.network.weights},
-            **{f"random/{number}": state for number, state in enumerate(random)},
+            **{f"random/{number}": state for number, state in enumerate(seeds)},
             **{f"optimizer/{variable.path}": variable for variable in self._optimizer.variables},
         }
 
@@ -191,7 +205,7 @@ class Trainer:
         bundle = bundle_from_network(self.network, self._config, "", facts)
         # Before the checkpoint: were it after it, a run stopped between the two might never
         # write the bundle of its last step.
-        bundles.write_bundle(os.path.join(self.train_dir, RUN_BUNDLE_NAME), bundle)
+        write_run_bundle(self.train_dir, bundle)
         checkpoints.write_checkpoint(self.train_dir, self.step, arrays)
         checkpoints.prune_checkpoints(self.train_dir, self._num_checkpoints)
 
@@ -207,6 +221,11 @@ class Trainer:
         self._position = self.batches.position
         self._in_step = False
         return Metrics.from_sums(sums)
+
+    def _summary_writer(self) -> contextlib.AbstractContextManager[SummaryWriter | None]:
+        if self.devices.is_main_process:
+            return SummaryWriter(self.train_dir)
+        return contextlib.nullcontext()
 
     def _diverged(self, what: str) -> TrainingError:
         newest = checkpoints.list_checkpoints(self.train_dir)[-1:]
@@ -239,13 +258,13 @@ class Trainer:
         sums, since = Metrics(), time.monotonic()
         interrupt = DelayedInterrupt()
         try:
-            with interrupt, SummaryWriter(self.train_dir) as writer:
+            with interrupt, self._summary_writer() as writer:
                 for step in progress.show(steps, "training", status, total or None, first, "steps"):
                     metrics = self.train_batch(next(self.batches))
                     if not math.isfinite(metrics.nll):
                         raise self._diverged("the loss")
                     sums += metrics
-                    if step % schedule.summary_frequency == 0:
+                    if writer and step % schedule.summary_frequency == 0:
                         rate = sums.num_events / (time.monotonic() - since)
                         sums.write_summaries(writer, step)
                         writer.scalar("events_per_second", rate, step)
@@ -269,7 +288,9 @@ class Trainer:
         except TrainingError:
             raise  # These weights are not worth keeping.
         except BaseException:
-            # Within a step the weights may be of one step and the position of another.
-            if self.step > saved_step and not (self._in_step or interrupt.requested):
+            # Within a step the weights may be of one step and the position of another; and several
+            # processes would have to save together.
+            is_complete = not self._in_step and self.devices.num_processes == 1
+            if is_complete and self.step > saved_step and not interrupt.requested:
                 self.save()
             raise

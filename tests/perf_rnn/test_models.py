@@ -64,7 +64,7 @@ def test_shipped_bundles_play_by_config():
         (fixture(), "performance", "config performance is asked for, but the model is of config p"),
         (fixture(), "nothing", "unknown config 'nothing'; known: performance, "),
         ("nothing", None, "nothing: no such file, nor a config; configs are performance, "),
-        (ROOT / "tests", None, "no train/model.mag of a training run here"),
+        (ROOT / "tests", None, "no train/model.npz of a training run here"),
         (ROOT / "setup.py", None, "not a bundle: it is something else"),
     ],
 )

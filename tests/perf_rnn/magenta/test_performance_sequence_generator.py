@@ -387,6 +387,7 @@ def test_note_encoding_bundles_can_be_loaded_again(tmp_path):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A training run of one step, and the notes that its network plays."""
+    from perf_rnn.models import write_run_bundle
     from perf_rnn.training.checkpoints import write_checkpoint
     from perf_rnn.training.run_dir import RunDir, RunSettings
 
@@ -399,7 +400,7 @@ def run(tmp_path_factory):
     arrays = {f"network/{weight.path}": np.asarray(weight) for weight in network.weights}
     write_checkpoint(run_dir.train_dir, 1, {"step": np.array(1), **arrays})
     bundle = bundle_from_network(network, config)
-    bundles.write_bundle(path / "train" / "model.mag", bundle)
+    write_run_bundle(run_dir.train_dir, bundle)
     (piece,) = perf_rnn.generate(bundle, 6, primer=THREE, seed=1)
     return path, piece
 

@@ -8,13 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
-from bundles import write_bundle
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import make_example
 from perf_rnn.data.tfrecord import open_writers
 from perf_rnn.data.whole_pieces import read_whole_pieces
 from perf_rnn.generation.sampler import log_likelihood
-from perf_rnn.models import RUN_BUNDLE_NAME, load_model
+from perf_rnn.models import load_model, write_run_bundle
 from perf_rnn.network.network import build_network, bundle_from_network
 from perf_rnn.training.run_dir import RunDir, RunSettings
 
@@ -98,7 +97,7 @@ def test_a_training_run(run_tool, fugue, tmp_path):
     network = build_network(config, hparams)
     run = RunDir(str(tmp_path / "run"))
     run.write(RunSettings("performance", hparams, window=160, carry_state=True, seed=0))
-    write_bundle(f"{run.train_dir}/{RUN_BUNDLE_NAME}", bundle_from_network(network, config))
+    write_run_bundle(run.train_dir, bundle_from_network(network, config))
     result, _ = figures_of(run_tool, tmp_path, f"--run_dir={run.path}", f"--input={fugue}")
     assert result["model"] == {"name": run.path, "config": "performance", "layers": [8]}
     # It has learnt nothing yet.
@@ -189,7 +188,7 @@ def bad(tmp_path):
         ),
         (["--input={midi}", "--bundle_file={bad}/noise"], "{bad}/noise"),
         (["--input={midi}", "--bundle_file="], "--bundle_file is empty"),
-        (["--input={midi}", "--run_dir={bad}/empty"], "no train/model.mag of a training run here"),
+        (["--input={midi}", "--run_dir={bad}/empty"], "no train/model.npz of a training run here"),
         (["--input={midi}", "--run_dir=/x", "--bundle_file=/y"], "not both"),
         (["--input={midi}", "--config=jazz"], "unknown config 'jazz'"),
         (["--input={midi}", "--config=performance", "--bundle_file={dynamics}"], "is asked for"),

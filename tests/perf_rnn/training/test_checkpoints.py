@@ -123,7 +123,7 @@ def test_compressed_arrays_are_refused(path):
 
 def test_checkpoints_are_listed_by_their_steps(tmp_path):
     assert list_checkpoints(str(tmp_path / "nowhere")) == []
-    for name in ("ckpt-10.npz", "ckpt-9.npz", ".0123456789abcdef.npz", "model.mag", "ckpt-x.npz"):
+    for name in ("ckpt-10.npz", "ckpt-9.npz", ".0123456789abcdef.npz", "model.npz", "ckpt-x.npz"):
         (tmp_path / name).touch()
     assert list_checkpoints(str(tmp_path)) == [
         str(tmp_path / name) for name in ("ckpt-9.npz", "ckpt-10.npz")

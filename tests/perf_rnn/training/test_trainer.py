@@ -399,7 +399,7 @@ def test_foreign_run_json(tmp_path, content):
 def test_no_run_to_load(tmp_path):
     with pytest.raises(ValueError, match="nowhere: no such directory"):
         bundle_of_run(str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match=r"no train/model\.mag of a training run here"):
+    with pytest.raises(ValueError, match=r"no train/model\.npz of a training run here"):
         bundle_of_run(str(tmp_path))
 
 
