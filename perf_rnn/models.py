@@ -12,9 +12,9 @@ import numpy as np
 import bundles
 from bundles import Bundle
 from bundles.errors import PerfRnnError
+from bundles.npz_files import read_npz, write_npz
 from bundles.variables import variables_from_weights, weights_from_variables
 from perf_rnn.configs import PerformanceRnnConfig, configs_of_id, default_configs, get_config
-from perf_rnn.data.npz_files import read_npz, write_npz
 
 if TYPE_CHECKING:
     from note_seq.protobuf import generator_pb2

@@ -70,7 +70,7 @@ def lstm_recurrence(
         d_weights = product(flat_outputs.T, d_projected.reshape(-1, d_projected.shape[-1]))
         return d_projected, d_hidden, d_cell, d_weights
 
-    @jax.custom_vjp  # type: ignore[untyped-decorator]  # JAX is not installed where mypy runs.
+    @jax.custom_vjp  # type: ignore[untyped-decorator]  # mypy skips JAX's types.
     def run(projected: Any, hidden: Any, cell: Any, weights: Any) -> Any:
         return forward(projected, hidden, cell, weights)[0]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
-from perf_rnn.data.npz_files import read_npz, write_npz
+from bundles.npz_files import read_npz, write_npz
 
 Arrays = dict[str, NDArray[Any]]
 

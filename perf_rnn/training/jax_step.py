@@ -140,7 +140,7 @@ class Devices:
 def compile_forward(network: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function of a network in inference mode, as in `tensorflow_step`."""
 
-    @jax.jit
+    @jax.jit  # type: ignore[untyped-decorator]  # mypy skips JAX's types.
     def compiled(weights: Any, others: Any, *arrays: Any) -> Any:
         def forward(inputs: Any) -> Any:
             return network.stateless_call(weights, others, inputs, training=False)[0]

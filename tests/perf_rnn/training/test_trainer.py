@@ -12,7 +12,7 @@ from perf_rnn.configs import get_config
 from perf_rnn.data.examples import EventSequence
 from perf_rnn.hparams import HParams
 from perf_rnn.models import Model, bundle_of_run
-from perf_rnn.network.network import network_from_model
+from perf_rnn.network.network import build_network, network_from_model
 from perf_rnn.training import trainer as training
 from perf_rnn.training.checkpoints import list_checkpoints
 from perf_rnn.training.evaluation import evaluate
@@ -148,6 +148,14 @@ def test_state_is_carried_and_reset(tmp_path, config, hparams):
     assert carried.nll == pytest.approx(whole.nll, rel=1e-5)
     assert carried.num_right == whole.num_right
     assert forgotten.nll > whole.nll + 1e-3
+
+
+def test_dropout_is_off_in_evaluation():
+    with_dropout = build_network(CONFIG, HParams(rnn_layer_sizes=(8,), dropout_keep_prob=0.5))
+    without = build_network(CONFIG, HParams(rnn_layer_sizes=(8,)))
+    without.set_weights(with_dropout.get_weights())
+    figures = [evaluate(each, CONFIG, make_segments(), 4, 16) for each in (with_dropout, without)]
+    assert figures[0].nll == figures[1].nll
 
 
 def test_controls_are_read_with_the_event_before_theirs(tmp_path):
