@@ -6,7 +6,7 @@ import ast
 import numbers
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -17,9 +17,6 @@ from perf_rnn.generation.options import is_number
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
 from perf_rnn.notes.music_files import read_midi_file
 from perf_rnn.notes.transforms import apply_sustain
-
-if TYPE_CHECKING:
-    from note_seq.protobuf import music_pb2
 
 PRIMER_VELOCITY = 100
 CHORD_SECONDS = 0.5
@@ -60,17 +57,18 @@ def from_any(primer: Any) -> NoteArrays | None:
     They are as they sound, see `playable`. NoteArrays, and None, are returned as they are.
 
     Raises:
-      ValueError: there is no note in it other than drums, or it is none of these.
+      ValueError: it is none of these; the file is not MIDI; the sequence is quantised by its tempo;
+        or there are no notes other than drums.
       OSError: the file cannot be read.
     """
     if primer is None or isinstance(primer, NoteArrays):
         return primer
     if isinstance(primer, str | os.PathLike):
-        return from_midi(primer)
+        return playable(read_midi_file(primer), str(primer))
     if isinstance(primer, list | tuple | np.ndarray):
         return from_pitches(primer, "primer")
     if hasattr(primer, "quantization_info"):
-        return from_sequence(primer)
+        return playable(from_note_sequence(primer), "the primer")
     raise PerfRnnError(
         f"a {type(primer).__name__} is no primer; give a NoteSequence, NoteArrays, the path of a "
         "MIDI file or a list of pitches"
@@ -112,25 +110,6 @@ def from_melody(melody: str | Sequence[int]) -> NoteArrays:
     step = MELODY_STEP_SECONDS
     notes_of_melody = _notes(pitches, np.array(starts) * step, np.array(stops) * step)
     return notes_of_melody.replace(total_time=len(events) * step)
-
-
-def from_midi(path: str | os.PathLike[str]) -> NoteArrays:
-    """Returns the notes of a MIDI file as they sound, see `playable`.
-
-    Raises:
-      ValueError: the file is not MIDI, or has no notes other than drums.
-      OSError: it cannot be read.
-    """
-    return playable(read_midi_file(path), str(path))
-
-
-def from_sequence(sequence: music_pb2.NoteSequence) -> NoteArrays:
-    """Returns the notes of a NoteSequence as they sound, see `playable`.
-
-    Raises:
-      ValueError: it is quantised by its tempo, or has no notes other than drums.
-    """
-    return playable(from_note_sequence(sequence), "the primer")
 
 
 def playable(notes: NoteArrays, name: str) -> NoteArrays:

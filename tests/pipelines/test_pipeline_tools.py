@@ -100,13 +100,6 @@ def test_flags_reach_the_pipeline(run_tool, note_sequences, tmp_path):
     assert (tmp_path / "eval_performances.tfrecord").read_bytes() == b""
 
 
-def test_the_same_seed_gives_the_same_files(run_tool, note_sequences, tmp_path):
-    for name in ("first", "second"):
-        run_tool(CREATE, f"--input={note_sequences}", f"--output_dir={tmp_path / name}", "--seed=3")
-    for file in ("training_performances.tfrecord", "eval_performances.tfrecord"):
-        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
-
-
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

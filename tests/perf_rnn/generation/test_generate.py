@@ -103,7 +103,7 @@ def test_arguments_are_what_the_flags_are(asap_dir):
             {"num_steps": np.int64(400), "primer_melody": [np.int64(60), -2, 62]},
         ),
         (
-            {"seconds": 4, "primer": primers.cut(primers.from_midi(midi), 2.5)},
+            {"seconds": 4, "primer": primers.cut(primers.from_any(midi), 2.5)},
             {"num_steps": 400, "primer": midi, "max_primer_seconds": 2.5},
         ),
     ):
