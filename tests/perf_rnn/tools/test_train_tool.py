@@ -22,6 +22,7 @@ TRAIN = "perf_rnn.tools.performance_rnn_train"
 GENERATE = "perf_rnn.tools.performance_rnn_generate"
 CONFIG = get_config("performance_with_dynamics")
 HPARAMS = "--hparams=batch_size=4,rnn_layer_sizes=[8]"
+NEW = ("--config=performance_with_dynamics", HPARAMS)
 
 
 def write_records(path, change=lambda example: None, **options):
@@ -68,9 +69,9 @@ def train(run_tool, records, tmp_path):
 @pytest.mark.slow
 def test_train_resume_evaluate_export_generate(train, run_tool, records, tmp_path, summaries):
     run_dir = tmp_path / "run"
-    new = ["--config=performance_with_dynamics", HPARAMS, "--summary_frequency=2"]
     evaluated = f"--eval_sequence_example_file={records}"
-    ended = train(*new, "--num_training_steps=4", evaluated, "--sample_seconds=1")
+    new = [*NEW, "--summary_frequency=2", evaluated, "--sample_seconds=1"]
+    ended = train(*new, "--num_training_steps=4")
     assert ended.status == 0, ended.err
     assert "oneDNN" not in ended.err
     assert "Evaluation at step 4: NLL" in ended.out
@@ -124,8 +125,7 @@ def test_train_resume_evaluate_export_generate(train, run_tool, records, tmp_pat
 
 def test_the_end_says_what_to_run_next(train, run_tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    new = ["--config=performance_with_dynamics", HPARAMS, "--run_dir=my runs/one"]
-    ended = train(*new, "--num_training_steps=1")
+    ended = train(*NEW, "--run_dir=my runs/one", "--num_training_steps=1")
     assert "tensorboard --logdir='my runs/one'" in ended.err
     commands = [shlex.split(line) for line in ended.out.splitlines() if line.startswith("  ")]
     assert [words[0] for words in commands] == ["performance_rnn_generate"] * 2
@@ -139,7 +139,7 @@ def test_the_end_says_what_to_run_next(train, run_tool, tmp_path, monkeypatch):
 
 def test_a_run_with_dropout_can_be_played_and_evaluated(train, run_tool, tmp_path):
     hparams = f"{HPARAMS},dropout_keep_prob=0.9"
-    ended = train("--config=performance_with_dynamics", hparams, "--num_training_steps=2")
+    ended = train(NEW[0], hparams, "--num_training_steps=2")
     assert ended.status == 0, ended.err
     ended = train("--eval", "--num_training_steps=2")
     assert "Evaluation at step 2: NLL" in ended.out, ended.err
@@ -149,8 +149,7 @@ def test_a_run_with_dropout_can_be_played_and_evaluated(train, run_tool, tmp_pat
 
 
 def test_train_on_two_devices(train):
-    new = ["--config=performance_with_dynamics", HPARAMS, "--strategy=mirrored"]
-    ended = train(*new, "--num_training_steps=2")
+    ended = train(*NEW, "--strategy=mirrored", "--num_training_steps=2")
     assert ended.status == 0, ended.err
     assert "on 2 device(s)" in ended.err
 
@@ -164,7 +163,7 @@ def test_a_start_that_fails_leaves_no_run(train, bundle_file, tmp_path):
 
 
 def test_eval_of_another_network(train):
-    train("--num_training_steps=1", "--config=performance_with_dynamics", HPARAMS)
+    train("--num_training_steps=1", *NEW)
     ended = train("--eval", "--num_training_steps=1", "--hparams=rnn_layer_sizes=[9]")
     assert ended.status == 1
     assert "made with" in ended.error
@@ -195,8 +194,8 @@ TWICE = "The data is augmented already, and is augmented once more"
 )
 def test_augmentation(train, tmp_path, data, arguments, augmentation, warnings):
     path = write_records(tmp_path / "data.tfrecord", **data)
-    new = [f"--sequence_example_file={path}", "--config=performance_with_dynamics", HPARAMS]
-    ended = train(*new, "--num_training_steps=1", *arguments)
+    data_file = f"--sequence_example_file={path}"
+    ended = train(*NEW, data_file, "--num_training_steps=1", *arguments)
     assert ended.status == 0, ended.err
     assert json.loads((tmp_path / "run/run.json").read_text())["augmentation"] is augmentation
     assert f"{'with' if augmentation else 'without'} augmentation" in ended.err
@@ -204,8 +203,7 @@ def test_augmentation(train, tmp_path, data, arguments, augmentation, warnings):
 
 
 def test_a_run_keeps_its_augmentation(train, tmp_path):
-    new = ["--config=performance_with_dynamics", HPARAMS]
-    assert train(*new, "--num_training_steps=1", "--augmentation=off").status == 0
+    assert train(*NEW, "--num_training_steps=1", "--augmentation=off").status == 0
     ended = train("--num_training_steps=2")
     assert "at step 2" in ended.out
     assert "without augmentation" in ended.err
@@ -219,8 +217,7 @@ def test_a_run_keeps_its_augmentation(train, tmp_path):
 
 
 def test_evaluation_of_an_augmenting_run_is_of_the_data_as_they_are(train, records, tmp_path):
-    new = ["--config=performance_with_dynamics", HPARAMS, "--num_training_steps=1"]
-    evaluated = train(*new, f"--eval_sequence_example_file={records}")
+    evaluated = train(*NEW, "--num_training_steps=1", f"--eval_sequence_example_file={records}")
     again = train("--eval", "--num_training_steps=1")
     lines = [re.search("Evaluation at step 1.*", ended.out)[0] for ended in (evaluated, again)]
     assert lines[0] == lines[1]
@@ -230,8 +227,7 @@ def test_evaluation_of_an_augmenting_run_is_of_the_data_as_they_are(train, recor
 
 def test_warm_start(train, bundle_file, tmp_path):
     ended = train(
-        "--config=performance_with_dynamics",
-        HPARAMS,
+        *NEW,
         "--num_training_steps=1",
         f"--warm_start_bundle_file={bundle_file}",
     )
@@ -256,21 +252,21 @@ def test_warm_start(train, bundle_file, tmp_path):
         ),
         (["--sequence_example_file=/nowhere/*.tfrecord"], "/nowhere/*.tfrecord: no such file"),
         (["--sequence_example_file="], "--sequence_example_file is needed"),
+        (["--run_dir="], "--run_dir is empty"),
+        (["--eval_sequence_example_file="], "--eval_sequence_example_file is empty"),
         (["--warm_start_bundle_file=/nowhere/a.mag"], "/nowhere/a.mag: "),
         (["--warm_start_bundle_file=performance"], "give --hparams=rnn_layer_sizes=[512,512,512]"),
         (["--run_dir=/proc/nothing"], "/proc/nothing"),
     ],
 )
 def test_train_bad_input(train, arguments, message):
-    ended = train(
-        "--num_training_steps=1", "--config=performance_with_dynamics", HPARAMS, *arguments
-    )
+    ended = train("--num_training_steps=1", *NEW, *arguments)
     assert ended.status == 1
     assert message in ended.error
 
 
 def test_run_made_with_other_hparams(train, tmp_path):
-    train("--num_training_steps=1", "--config=performance_with_dynamics", HPARAMS)
+    train("--num_training_steps=1", *NEW)
     made = sorted((tmp_path / "run" / "train").iterdir())
     ended = train("--num_training_steps=2", "--hparams=batch_size=4,rnn_layer_sizes=[9]")
     assert ended.status == 1
@@ -293,7 +289,7 @@ def test_interrupted(train, tmp_path, monkeypatch, number):
         return original(trainer, batch)
 
     monkeypatch.setattr(Trainer, "train_batch", interrupted)
-    ended = train("--config=performance_with_dynamics", HPARAMS)
+    ended = train(*NEW)
     assert ended.status == 130
     assert ended.error == "ERROR: interrupted"
     assert f"{tmp_path / 'run'}: at step 3" in ended.out
@@ -302,6 +298,6 @@ def test_interrupted(train, tmp_path, monkeypatch, number):
 
 def test_two_trainings_in_one_directory(train, tmp_path):
     with RunDir(str(tmp_path / "run")).locked():
-        ended = train("--config=performance_with_dynamics", HPARAMS)
+        ended = train(*NEW)
     assert ended.status == 1
     assert "another training is using this directory" in ended.error
