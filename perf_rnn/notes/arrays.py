@@ -185,15 +185,24 @@ class NoteArrays:
         """Whether the steps are set."""
         return self.steps_per_second is not None
 
-    def take_notes(self, which: NDArray[Any] | slice) -> NoteArrays:
-        """The same sequence with only the notes of a boolean mask, index array or slice."""
+    def take(self, **rows: NDArray[Any] | slice) -> NoteArrays:
+        """The same sequence with only some rows of some tables, such as `tempos=slice(1)`.
+
+        Args:
+          **rows: by the name of the proto's repeated field, a boolean mask, index array or slice.
+        """
         return self.replace(
             **{
                 name: getattr(self, name)[which]
-                for name, _, _ in _FIELDS_OF_TABLE["notes"]
+                for table, which in rows.items()
+                for name, _, _ in _FIELDS_OF_TABLE[table]
                 if getattr(self, name) is not None
             },
         )
+
+    def take_notes(self, which: NDArray[Any] | slice) -> NoteArrays:
+        """The same sequence with only the notes of a boolean mask, index array or slice."""
+        return self.take(notes=which)
 
     def unquantized(self) -> NoteArrays:
         """The same sequence without its steps; the times are as they were."""

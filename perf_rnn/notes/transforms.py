@@ -159,36 +159,28 @@ def split(arrays: NoteArrays, hop_seconds: float) -> list[NoteArrays]:
     segments = []
     for index in range(num_segments):
         first, last = float(bounds[index]), float(bounds[index + 1])
-        segment = arrays.take_notes(slice(note_bounds[index], note_bounds[index + 1]))
-        end_time = np.minimum(segment.end_time, last) - first
-        total_time = float(end_time.max(initial=0.0))
         tempos, tempo_time = tempo.between(first, last)
         times, time_signature_time = time_signature.between(first, last)
         keys, key_signature_time = key_signature.between(first, last)
         pedals, control_time = pedal.between(first, last)
+        segment = arrays.take(
+            notes=slice(note_bounds[index], note_bounds[index + 1]),
+            control_changes=pedals,
+            pitch_bends=slice(0),
+            tempos=tempos,
+            time_signatures=times,
+            key_signatures=keys,
+        )
+        end_time = np.minimum(segment.end_time, last) - first
+        total_time = float(end_time.max(initial=0.0))
         segments.append(
             segment.replace(
                 start_time=segment.start_time - first,
                 end_time=end_time,
-                tempo_time=tempo_time,
-                tempo_qpm=arrays.tempo_qpm[tempos],
-                time_signature_time=time_signature_time,
-                time_signature_numerator=arrays.time_signature_numerator[times],
-                time_signature_denominator=arrays.time_signature_denominator[times],
-                key_signature_time=key_signature_time,
-                key_signature_key=arrays.key_signature_key[keys],
-                key_signature_mode=arrays.key_signature_mode[keys],
                 control_time=control_time,
-                control_number=arrays.control_number[pedals],
-                control_value=arrays.control_value[pedals],
-                control_instrument=arrays.control_instrument[pedals],
-                control_program=arrays.control_program[pedals],
-                control_is_drum=arrays.control_is_drum[pedals],
-                bend_time=arrays.bend_time[:0],
-                bend_value=arrays.bend_value[:0],
-                bend_instrument=arrays.bend_instrument[:0],
-                bend_program=arrays.bend_program[:0],
-                bend_is_drum=arrays.bend_is_drum[:0],
+                tempo_time=tempo_time,
+                time_signature_time=time_signature_time,
+                key_signature_time=key_signature_time,
                 total_time=total_time,
                 segment_index=index,
                 num_segments=num_segments,

@@ -11,7 +11,7 @@ import pytest
 from note_seq.protobuf import generator_pb2
 
 import bundles
-from bundles.checkpoint import read_checkpoint, write_checkpoint
+from bundles.checkpoint import masked_crc, read_checkpoint, write_checkpoint
 
 FIXTURE = Path(__file__).parents[1] / "testdata" / "magenta_bundles" / "performance.mag"
 CELL = "rnn/multi_rnn_cell/cell_{}/basic_lstm_cell"
@@ -243,30 +243,10 @@ def test_attention_and_residual_connections_that_cannot_be(make_bundle):
 # Damaged and forged checkpoints
 
 
-def crc32c_table():
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-CRC32C_TABLE = crc32c_table()
-
-
-def masked_crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = CRC32C_TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
-    crc ^= 0xFFFFFFFF
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
 def seal(checkpoint, block_size):
     """Returns a checkpoint whose first block got the checksum that its content now has."""
     block = checkpoint[: block_size + 1]  # the last byte says how it is packed
-    return block + struct.pack("<I", masked_crc32c(block)) + checkpoint[len(block) + 4 :]
+    return block + struct.pack("<I", masked_crc(block)) + checkpoint[len(block) + 4 :]
 
 
 def first_block_size(checkpoint):

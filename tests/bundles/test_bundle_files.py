@@ -5,7 +5,6 @@ import struct
 import subprocess
 import sys
 
-import google_crc32c
 import numpy as np
 import pytest
 
@@ -232,8 +231,7 @@ def with_index(data, change):
     handles = change(list(checkpoint._values(checkpoint._block(data, index))))
     block = b"".join(b"\0\1" + number(len(handle)) + b"k" + handle for handle in handles)
     block += struct.pack("<II", 0, 1) + b"\0"
-    crc = google_crc32c.value(block)
-    block += struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+    block += struct.pack("<I", checkpoint.masked_crc(block))
     footer = b"".join(map(number, (*meta, index[0], len(block) - 5))).ljust(40, b"\0")
     return data[: index[0]] + block + footer + data[-8:]
 

@@ -66,6 +66,18 @@ class FlippedReader(NoteReader):
         self._reader.restore(state)
 
 
+def takes(name):
+    """A method of the codec that takes flipped events."""
+    return lambda self, events, *arguments, **options: getattr(ONE_HOT, name)(
+        flip(events), *arguments, **options
+    )
+
+
+def takes_and_returns(name):
+    """A method of the codec that takes and returns flipped events."""
+    return lambda self, *arguments: flip(takes(name)(self, *arguments))
+
+
 class FlippedCodec(Codec):
     """One-hot events with their classes in reversed order."""
 
@@ -78,11 +90,21 @@ class FlippedCodec(Codec):
     pitch_classes = slice(387 - 127, 388)
     timeless_classes = ONE_HOT.timeless_classes[::-1]
 
+    note_spans = takes("note_spans")
+    event_steps = takes("event_steps")
+    num_steps = takes("num_steps")
+    max_stretch = takes("max_stretch")
+    pitches = takes("pitches")
+    note_changes = takes("note_changes")
+    kind_numbers = takes("kind_numbers")
+    values = takes("values")
+    to_performance = takes("to_performance")
+    set_length = takes_and_returns("set_length")
+    stretch = takes_and_returns("stretch")
+    transpose = takes_and_returns("transpose")
+
     def encode(self, notes, start_step=0):
         return flip(ONE_HOT.encode(notes, start_step))
-
-    def note_spans(self, events):
-        return ONE_HOT.note_spans(flip(events))
 
     def cut_long_notes(self, notes):
         return notes
@@ -90,44 +112,11 @@ class FlippedCodec(Codec):
     def reader(self, max_note_seconds, start_step):
         return FlippedReader(max_note_seconds, start_step)
 
-    def to_performance(self, events, start_step=0, **options):
-        return ONE_HOT.to_performance(flip(events), start_step, **options)
-
     def from_performance(self, performance):
         return flip(ONE_HOT.from_performance(performance))
 
     def note_seq_encoder(self, *, modulo=False, index_input=False):
         raise NotImplementedError
-
-    def event_steps(self, events):
-        return ONE_HOT.event_steps(flip(events))
-
-    def num_steps(self, events):
-        return ONE_HOT.num_steps(flip(events))
-
-    def set_length(self, events, steps):
-        return flip(ONE_HOT.set_length(flip(events), steps))
-
-    def stretch(self, events, factor):
-        return flip(ONE_HOT.stretch(flip(events), factor))
-
-    def max_stretch(self, events):
-        return ONE_HOT.max_stretch(flip(events))
-
-    def pitches(self, events):
-        return ONE_HOT.pitches(flip(events))
-
-    def transpose(self, events, semitones):
-        return flip(ONE_HOT.transpose(flip(events), semitones))
-
-    def note_changes(self, events):
-        return ONE_HOT.note_changes(flip(events))
-
-    def kind_numbers(self, events):
-        return ONE_HOT.kind_numbers(flip(events))
-
-    def values(self, events):
-        return ONE_HOT.values(flip(events))
 
     def class_names(self):
         return ONE_HOT.class_names()[::-1]

@@ -6,7 +6,7 @@ from event_notation import off, on, played, quantized, shift, vel
 
 from bundles.errors import PerfRnnError
 from perf_rnn.events.one_hot import EventCodec
-from perf_rnn.events.one_hot_classes import Event, EventType
+from perf_rnn.events.one_hot_classes import EventType
 from perf_rnn.notes.arrays import NoteArrays
 from perf_rnn.notes.transforms import quantize
 
@@ -21,24 +21,6 @@ def test_classes():
     assert (PLAIN.num_classes, DYNAMIC.num_classes) == (356, 388)
     assert (PLAIN.default_label, DYNAMIC.default_label) == (355, 355)
     assert EventCodec(32, max_shift_steps=10).num_classes == 298
-
-
-@pytest.mark.parametrize(
-    ("index", "event"),
-    [
-        (0, (EventType.NOTE_ON, 0)),
-        (127, (EventType.NOTE_ON, 127)),
-        (128, (EventType.NOTE_OFF, 0)),
-        (255, (EventType.NOTE_OFF, 127)),
-        (256, (EventType.TIME_SHIFT, 1)),
-        (355, (EventType.TIME_SHIFT, 100)),
-        (356, (EventType.VELOCITY, 1)),
-        (387, (EventType.VELOCITY, 32)),
-    ],
-)
-def test_event_and_index(index, event):
-    assert DYNAMIC.event(index) == Event(*event)
-    assert DYNAMIC.event_index(*event) == index
 
 
 def test_every_class_is_note_seqs():
