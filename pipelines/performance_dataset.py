@@ -13,11 +13,10 @@ from typing import Any, BinaryIO, NamedTuple
 from absl import logging
 
 from bundles.errors import PerfRnnError
-from bundles.note_seq_protos import NoteSequence
 from perf_rnn import progress
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data import splits, tfrecord
-from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes.arrays import parse_note_sequence
 from perf_rnn.notes.music_files import MusicFile, find_music_files, is_music
 from pipelines import midi_reader, parallel, partitions, performance_pipeline, pipeline
 from pipelines.statistics import Counter, Statistic
@@ -68,25 +67,6 @@ class Performance(NamedTuple):
     filename: str
     group: str
     digest: str
-
-
-def read_note_sequence(record: Record) -> NoteArrays:
-    """Parses a record of a NoteSequence.
-
-    Raises:
-      PerfRnnError: it is something else.
-    """
-    from google.protobuf import message
-
-    try:
-        sequence = NoteSequence.FromString(record.data)
-    except message.DecodeError as error:
-        raise PerfRnnError(f"{record.name} is not a NoteSequence") from error
-    # Protos do not store their type: a tf.train example parses as a NoteSequence whose id or
-    # filename is the example's first message, which starts with the tag "\n".
-    if (sequence.id or sequence.filename).startswith("\n"):
-        raise PerfRnnError(f"{record.name} is not a NoteSequence")
-    return from_note_sequence(sequence)
 
 
 def create_dataset(
@@ -249,7 +229,7 @@ class _Read:
 
     def __call__(self, input_object: MusicFile | Record) -> tuple[Performance, bytes] | None:
         if isinstance(input_object, Record):
-            arrays = read_note_sequence(input_object)
+            arrays = parse_note_sequence(input_object.data, input_object.name)
         else:
             found = midi_reader.MidiReader().transform_arrays(input_object)
             if not found:

@@ -10,8 +10,8 @@ from absl import logging
 
 from bundles.errors import PerfRnnError
 from perf_rnn import progress
-from perf_rnn.data.tfrecord import RecordError, RecordFile
-from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
+from perf_rnn.data.tfrecord import RecordFile
+from perf_rnn.notes.arrays import NoteArrays, parse_note_sequence
 from perf_rnn.notes.music_files import find_music_files, is_music
 from perf_rnn.notes.transforms import MAX_SECONDS, apply_sustain
 
@@ -123,16 +123,4 @@ def _as_they_sound(notes: NoteArrays) -> NoteArrays:
 
 
 def _read_record(records: RecordFile, number: int) -> NoteArrays:
-    from google.protobuf.message import DecodeError
-
-    from bundles.note_seq_protos import NoteSequence
-
-    try:
-        sequence = NoteSequence.FromString(records[number])
-    except DecodeError as error:
-        raise RecordError(f"record {number} is not a NoteSequence ({error})") from error
-    # Protos carry no name of their type: a tf.train example parses as a NoteSequence, its first
-    # message, which starts with the tag "\n", as the id or the filename.
-    if (sequence.id or sequence.filename).startswith("\n"):
-        raise RecordError(f"record {number} is not a NoteSequence")
-    return from_note_sequence(sequence)
+    return parse_note_sequence(records[number], f"record {number}")

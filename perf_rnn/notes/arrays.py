@@ -291,6 +291,27 @@ def from_note_sequence(sequence: music_pb2.NoteSequence) -> NoteArrays:
     )
 
 
+def parse_note_sequence(data: bytes, name: str) -> NoteArrays:
+    """Reads a serialised NoteSequence; `name` is what messages call it.
+
+    Raises:
+      PerfRnnError: it is no NoteSequence, or is quantised relative to its tempo.
+    """
+    from google.protobuf.message import DecodeError
+
+    from bundles.note_seq_protos import NoteSequence
+
+    try:
+        sequence = NoteSequence.FromString(data)
+    except DecodeError as error:
+        raise PerfRnnError(f"{name} is not a NoteSequence") from error
+    # Protos do not store their type: a tf.train example parses as a NoteSequence whose id or
+    # filename is the example's first message, which starts with the tag "\n".
+    if (sequence.id or sequence.filename).startswith("\n"):
+        raise PerfRnnError(f"{name} is not a NoteSequence")
+    return from_note_sequence(sequence)
+
+
 def as_arrays(music: NoteArrays | music_pb2.NoteSequence) -> NoteArrays:
     """Returns note arrays as they are, and reads a NoteSequence as `from_note_sequence` does."""
     return music if isinstance(music, NoteArrays) else from_note_sequence(music)
