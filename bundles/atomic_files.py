@@ -23,7 +23,7 @@ def atomic_write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes `value` to the file `path` as JSON; see `atomic_path`.
 
     Raises:
-      ValueError: a number in it is not finite, which JSON cannot say.
+      ValueError: a number in it is not finite, which JSON cannot hold.
     """
     atomic_write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 

@@ -88,7 +88,7 @@ def unpack_bundle(path: str | os.PathLike[str], directory: str | os.PathLike[str
 
     Raises:
         BundleError: the bundle or its network cannot be read.
-        OSError: the directory cannot be written; there is none of that name then.
+        OSError: the directory cannot be written; it is not left behind half written.
     """
     from google.protobuf import text_format
 

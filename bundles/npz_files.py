@@ -1,4 +1,4 @@
-"""NumPy's .npz files, written atomically and read as data from strangers."""
+"""NumPy's .npz files, written atomically, and read without unpickling."""
 
 import zipfile
 from collections.abc import Iterable, Mapping

@@ -174,9 +174,9 @@ class EventRecords(Sequence[EventSequence]):
 
     @property
     def augmented(self) -> bool | None:
-        """Whether the data is augmented, as each file's first example has it.
+        """Whether the data is augmented, according to each file's first example.
 
-        True if any file is; None if none is and one does not say.
+        True if any file is augmented; otherwise None if it is unknown for a file.
         """
         found = []
         for file in self._files:

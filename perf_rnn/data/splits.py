@@ -58,7 +58,7 @@ def names_in(path: str, splits: Collection[str]) -> set[str]:
     """Returns the files that a CSV lists under some of `SPLITS`.
 
     Raises:
-      PerfRnnError: it lists none, or as `read_splits` has it.
+      PerfRnnError: it lists none; or see `read_splits`.
       OSError: the file cannot be read.
     """
     names = {name for name, split in read_splits(path).items() if split in splits}

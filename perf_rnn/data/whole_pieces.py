@@ -20,7 +20,7 @@ class WholePiece:
     """One performance from its beginning to its end.
 
     Attributes:
-      name: as `PieceSet` has it.
+      name: its name in the `PieceSet`.
       events: int32 [length, *event_shape], at least two.
     """
 

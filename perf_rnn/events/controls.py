@@ -81,7 +81,7 @@ class ControlSignal(abc.ABC):
         return self.encode(values)
 
     def values(self, request: Any) -> list[Any]:
-        """Returns the values asked for by a single one or by a list of them.
+        """Returns the values of a request, which is one value or a list of values.
 
         Raises:
           PerfRnnError: the list is empty, or a value is not one of this signal.
@@ -156,9 +156,9 @@ class NoteDensity(ControlSignal):
     def encode_request(self, values: Any) -> NDArray[np.float32]:
         """Returns float32 [L, size], a mix of the two classes whose middles a density lies between.
 
-        A class holds all densities between two powers of two: asked for the class of 4, a model
-        plays anything from 4 to 8, and 7 on average. The middle of 4 to 8, on a scale of ratios, is
-        5.7, and only that is asked for by the one class alone; 4 lies halfway to the class below.
+        A class holds all densities between two powers of two: given the class of 4, a model plays
+        anything from 4 to 8, and 7 on average. The geometric mean of 4 and 8 is 5.7, and only that
+        density is encoded as this class alone; 4 lies halfway between this class and the one below.
 
         >>> NoteDensity().encode_request([4.0, 2**2.5]).round(3).tolist()[0]
         [0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0]
@@ -293,7 +293,7 @@ class Conditioning:
         """Returns the control vectors, float32 [L, size], of each signal's, [L or 1, its size].
 
         Raises:
-          PerfRnnError: as `encode` has it.
+          PerfRnnError: see `encode`.
         """
         flags = np.atleast_1d(np.asarray(disabled, np.bool_))
         if flags.any() and not self.optional:
@@ -311,7 +311,7 @@ class Conditioning:
 
 
 def disabled_values(request: Any) -> list[bool]:
-    """Returns whether conditioning is to be disabled, as asked for by a bool or a list of bools.
+    """Returns the flags that disable conditioning, given as a bool or a list of bools.
 
     Raises:
       PerfRnnError: the list is empty, or holds anything but True and False.

@@ -215,7 +215,7 @@ class NoteCodec(Codec):
         return NoteEventReader(self, max_note_seconds, start_step)
 
     def note_seq_encoder(self, *, modulo: bool = False, index_input: bool = False) -> Any:
-        """The one encoder that note_seq has for note events, whatever is asked for."""
+        """The only encoder that note_seq has for note events; the arguments do not matter."""
         import note_seq
 
         return note_seq.NotePerformanceEventSequenceEncoderDecoder(self.num_velocity_bins)

@@ -271,8 +271,8 @@ class EventCodec(EventClasses, Codec):
     def stretch(self, events: EventIndices, factor: float) -> EventIndices:
         """The events of the same notes with all times multiplied by `factor`.
 
-        As `Codec.stretch` has it. A step's events have the order that `encode` gives them. Silence
-        at the end is stretched too, and notes that never end, in a segment that was cut, stay so.
+        See `Codec.stretch`. The events of a step are in the order of `encode`. Silence at the end
+        is stretched too, and notes without an end, as in a segment that was cut, stay without one.
         """
         return stretch(events, self, factor)
 
