@@ -27,6 +27,20 @@ assert NoteSequence is music_pb2.NoteSequence and GeneratorBundle is generator_p
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
+def test_note_seq_messages_where_it_is_not_installed(tmp_path):
+    """They read and write the same bytes."""
+    sequence = note_seq.NoteSequence(id="a", total_time=2.5)
+    sequence.notes.add(pitch=60, velocity=80, end_time=1.5, program=3)
+    bundle = generator_pb2.GeneratorBundle(checkpoint_file=[b"x"], metagraph_file=b"y")
+    bundle.generator_details.id = "b"
+    for name, message in (("NoteSequence", sequence), ("GeneratorBundle", bundle)):
+        data = message.SerializeToString()
+        again = note_seq_protos._described(name).FromString(data)
+        assert str(again) == str(message)
+        assert again.SerializeToString() == data
+    assert note_seq_protos._PATH.read_bytes() == note_seq_protos.installed_descriptors()
+
+
 def fields(described: descriptor_pb2.FileDescriptorSet) -> set[tuple[str, int, int, str]]:
     """(message, number, type, name of type) of every field, those of nested messages too."""
     found = set()
