@@ -39,9 +39,7 @@ class Augmentation:
         longest = min(MAX_STRETCH, codec.max_stretch(segment.events))
         events = codec.stretch(segment.events, float(rng.uniform(MIN_STRETCH, longest)))
         events = codec.transpose(events, _draw_semitones(events, codec, rng))
-        # Dense records do not hold the first control vector, so the last one is looked at.
-        disabled = config.conditioning.optional and bool(segment.controls[-1, 0])
-        return EventSequence.from_events(events, config, disabled)
+        return EventSequence.from_events(events, config, segment.disabled)
 
 
 def _draw_semitones(events: EventIndices, codec: Codec, rng: np.random.Generator) -> int:

@@ -68,7 +68,7 @@ class WindowBatches:
         self._taken = np.full(batch_size, -1, np.int64)
         self._start = np.zeros(batch_size, np.int64)
         first = segments[0]
-        self._nothing = EventSequence(first.events[:0], first.controls[:0])
+        self._nothing = EventSequence(first.events[:0], lambda: first.controls[:0])
         self._playing = [self._nothing] * batch_size
         self._shuffled: tuple[int, np.ndarray] = (-1, np.empty(0))
 

@@ -15,9 +15,10 @@ Magenta's reader ignores the context, and its own records have none.
 """
 
 import dataclasses
+import functools
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,23 @@ class EventSequence:
 
     Attributes:
       events: int32 [length, *event_shape].
-      controls: float32 [length, control_size], the control vector at every event; of width 0 for
-        an unconditioned config. No network reads the first row; dense records do not hold it, and
-        where a segment was read from one it is a row of zeros.
+      make_controls: returns `controls`; called when they are first asked for, since augmentation
+        needs only those of the augmented copy.
+      disabled: for optional conditioning: whether it is off.
     """
 
     events: np.ndarray
-    controls: np.ndarray
+    make_controls: Callable[[], np.ndarray]
+    disabled: bool = False
+
+    @functools.cached_property
+    def controls(self) -> np.ndarray:
+        """float32 [length, control_size], the control vector at every event.
+
+        Its width is 0 for an unconditioned config. No network reads the first row; dense records do
+        not hold it, and where a segment was read from one it is a row of zeros.
+        """
+        return self.make_controls()
 
     @classmethod
     def from_events(
@@ -55,7 +66,8 @@ class EventSequence:
           config: whose control signals are extracted.
           disabled: for optional conditioning: controls that say that conditioning is off.
         """
-        return cls(events, config.conditioning.extract(events, config.codec, disabled))
+        extract = config.conditioning.extract
+        return cls(events, functools.partial(extract, events, config.codec, disabled), disabled)
 
 
 def make_example(
@@ -220,7 +232,10 @@ def _parse_example(
             raise RecordError(f"{name}: does not say whether its conditioning is disabled")
         return "sparse_one_hot", EventSequence.from_events(events, config, disabled)
     if "inputs" in lists and "labels" in lists:
-        return "dense_one_hot", EventSequence(*_parse_dense(lists, config, name))
+        events, controls = _parse_dense(lists, config, name)
+        # The first row is not stored.
+        disabled = config.conditioning.optional and bool(controls[-1, 0])
+        return "dense_one_hot", EventSequence(events, lambda: controls, disabled)
     raise RecordError(f"{name}: has neither `events` nor `inputs` and `labels`")
 
 

@@ -268,7 +268,9 @@ def test_controls_are_those_of_the_augmented_events(performances):
     np.testing.assert_array_equal(disabled.events, changed.events)
     assert (disabled.controls[:, 0] == 1).all()
     assert not disabled.controls[:, 1:].any()
-    # As read from a dense record, which does not hold the first control vector.
-    controls = np.concatenate([np.zeros_like(stored.controls[:1]), disabled.controls[:1]])
-    dense = EventSequence(events, controls[[0] + [1] * (len(events) - 1)])
-    assert (augment(dense, 5).controls[:, 0] == 1).all()
+
+
+def test_controls_are_extracted_from_the_augmented_events_alone():
+    events = np.array([60, 300, 188], np.int32)
+    segment = EventSequence(events, pytest.fail, disabled=True)
+    assert (Augmentation(OPTIONAL)(segment, 5).controls[:, 0] == 1).all()

@@ -8,15 +8,17 @@ from perf_rnn.data.batches import WindowBatches
 from perf_rnn.data.examples import EventSequence
 
 
-def segments_of(*lengths):
-    """Segments whose events tell segment and place: 1000 * number + place.
+def segment_of(events):
+    """A segment whose controls are two columns: the event, and minus it."""
+    return EventSequence(events, lambda: np.stack([events, -events], axis=1).astype(np.float32))
 
-    Controls are two columns: the event, and minus it.
-    """
+
+def segments_of(*lengths):
+    """Segments whose events tell segment and place: 1000 * number + place."""
     events = [
         1000 * number + np.arange(length, dtype=np.int32) for number, length in enumerate(lengths)
     ]
-    return [EventSequence(e, np.stack([e, -e], axis=1).astype(np.float32)) for e in events]
+    return [segment_of(e) for e in events]
 
 
 def test_one_pass_literally():
@@ -76,7 +78,7 @@ def test_each_pass_has_every_segment_in_another_order():
 
 def test_events_of_several_heads_without_controls():
     events = np.arange(5 * 6, dtype=np.int32).reshape(5, 6)
-    segments = [EventSequence(events, np.zeros((5, 0), np.float32))]
+    segments = [EventSequence(events, lambda: np.zeros((5, 0), np.float32))]
     batches = list(WindowBatches(segments, batch_size=2, window=3))
     assert [batch.inputs.shape for batch in batches] == [(2, 3, 6)] * 2
     assert [batch.controls.shape for batch in batches] == [(2, 3, 0)] * 2
@@ -111,7 +113,7 @@ def named_by_seed(segment, seed):
     """Puts the seed's three numbers and the segment's own into each event."""
     run, epoch, number = seed
     events = segment.events // 1000 + 10 * number + 1000 * epoch + 100_000 * run
-    return EventSequence(events.astype(np.int32), segment.controls)
+    return EventSequence(events.astype(np.int32), segment.make_controls)
 
 
 def test_augmentation_goes_by_seed_pass_and_segment():
@@ -127,7 +129,7 @@ def augmented(segment, seed):
     """Another length and other events for each seed."""
     length = int(np.random.default_rng(seed).integers(5, 60))
     events = np.random.default_rng(seed).integers(1000, size=length).astype(np.int32)
-    return EventSequence(events, np.stack([events, -events], axis=1).astype(np.float32))
+    return segment_of(events)
 
 
 @pytest.mark.parametrize("augment", [None, augmented])

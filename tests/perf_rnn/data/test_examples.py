@@ -109,6 +109,7 @@ def test_round_trip_of_every_config(tmp_path, config, disabled, example_format):
     np.testing.assert_array_equal(sequence.controls[first:], expected.controls[first:])
     assert not sequence.controls[:first].any()
     assert sequence.controls.dtype == np.float32
+    assert sequence.disabled == disabled
 
 
 def test_dense_examples_hold_magentas_inputs_and_labels(any_config):

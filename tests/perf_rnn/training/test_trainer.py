@@ -166,7 +166,7 @@ def test_controls_are_read_with_the_event_before_theirs(tmp_path):
         events = rng.integers(2, size=50).astype(np.int32)
         controls = np.zeros((50, OPTIONAL.control_size), np.float32)
         controls[np.arange(50), events] = 1
-        segments.append(EventSequence(events, controls))
+        segments.append(EventSequence(events, lambda controls=controls: controls))
     settings = make_settings("learning_rate=0.1,rnn_layer_sizes=[16]", config=OPTIONAL)
     trainer = make_trainer(tmp_path, settings, segments)
     assert steps(trainer, 70)[-1] < 0.1  # log(2), 0.69, without them.
