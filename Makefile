@@ -17,6 +17,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 demo: $(INSTALLED)
 	$(BIN)/performance_rnn_generate --output_dir=generated --num_outputs=3 --num_steps=3000 \
 	  --render=wav,png,html
+	@echo "Open generated/index.html in a browser to hear them."
 
 test: $(INSTALLED_DEV)
 	$(BIN)/ruff check
@@ -32,7 +33,7 @@ $(INSTALLED): pyproject.toml
 	  "$(PYTHON) is not Python 3.10 to 3.13; choose another, as with: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo >&2 \
 	  "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@echo "Installing into $(VENV), which takes a few minutes and 3 GB."
+	@echo "Installing into $(VENV), which takes two to ten minutes and 3 GB."
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) --editable .
 	@touch $@
