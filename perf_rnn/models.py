@@ -127,8 +127,7 @@ def choose_model(config: str | None, bundle_file: str | None, run_dir: str | Non
     if run_dir:
         return dataclasses.replace(load_model(bundle_of_run(run_dir), config), name=run_dir)
     if bundle_file:
-        bundle = bundles.read_bundle(os.path.expanduser(bundle_file))
-        return dataclasses.replace(load_model(bundle, config), name=bundle_file)
+        return load_model(bundle_file, config)
     return load_model(config or DEFAULT_CONFIG, config)
 
 
@@ -181,7 +180,8 @@ def bundle_of_run(path: str) -> Bundle:
     if not os.path.exists(file):
         raise PerfRnnError(
             f"{path}: no {os.path.join('train', RUN_BUNDLE_NAME)} of a training run here; training "
-            "writes it with its first checkpoint"
+            "writes it with each checkpoint; save a run of an earlier version of perf_rnn as a "
+            "bundle with that version"
         )
     try:
         arrays = read_npz(file)

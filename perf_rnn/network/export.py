@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 import keras
+from absl import logging
 
 from bundles.atomic_files import atomic_path
 from bundles.errors import PerfRnnError
@@ -74,5 +75,12 @@ def save_saved_model(directory: str | os.PathLike[str], model: Model) -> None:
     module.network = network
     module.step = tf.function(step, input_signature=[signature])
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with atomic_path(directory) as temporary:
-        tf.saved_model.save(module, os.fspath(temporary), {"serving_default": module.step}, options)
+    signatures = {"serving_default": module.step}
+    verbosity = logging.get_verbosity()
+    # At INFO TensorFlow names files in the temporary directory.
+    logging.set_verbosity(min(verbosity, logging.WARNING))
+    try:
+        with atomic_path(directory) as temporary:
+            tf.saved_model.save(module, os.fspath(temporary), signatures, options)
+    finally:
+        logging.set_verbosity(verbosity)

@@ -125,10 +125,20 @@ def output_file() -> str | None:
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow without the messages that it prints; takes seconds."""
-    with _silent_stderr():
-        import tensorflow as tf
+    """Imports TensorFlow without the messages that it prints; takes seconds.
 
+    Raises:
+      PerfRnnError: it is not installed.
+    """
+    with _silent_stderr():
+        try:
+            import tensorflow as tf
+        except ModuleNotFoundError as error:
+            if error.name != "tensorflow":
+                raise
+            raise PerfRnnError(
+                "this needs TensorFlow, which is not installed: pip install tensorflow"
+            ) from error
         tf.config.list_physical_devices()
 
 

@@ -10,7 +10,9 @@ from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("bundle_file", None, "The bundle (.mag).")
+flags.DEFINE_string(
+    "bundle_file", None, "The bundle (.mag), or the config's name of a shipped one."
+)
 flags.DEFINE_bool(
     "inspect", False, "Print a summary. Done without this flag where nothing else is asked for."
 )
@@ -57,11 +59,12 @@ def _convert(path: str, kind: str, output: str) -> None:
     from perf_rnn import models
 
     bundle = bundles.read_bundle(path)
-    cli.load_tensorflow()
     if kind == "mag":
+        cli.load_tensorflow()
         extra: dict[str, Any] = {"perf_rnn_version": perf_rnn.__version__, **bundle.extra}
         bundles.write_bundle(output, dataclasses.replace(bundle, extra=extra))
     else:
+        cli.load_keras()
         from perf_rnn.network import export
 
         save = {
@@ -79,8 +82,11 @@ def main() -> None:
     if bool(FLAGS.convert_to) != bool(FLAGS.output_file):
         raise PerfRnnError("--convert_to and --output_file go together; give both or neither")
     import bundles
+    from perf_rnn.configs import default_configs
 
     path = os.path.expanduser(FLAGS.bundle_file)
+    if path in default_configs:
+        path = str(bundles.shipped_bundle_path(default_configs[path].id))
     if FLAGS.inspect or not (FLAGS.convert_to or FLAGS.output_dir):
         _inspect(path)
     if FLAGS.output_dir:

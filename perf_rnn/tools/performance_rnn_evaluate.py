@@ -14,7 +14,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "bundle_file",
     None,
-    "Bundle (.mag) to measure. Without this and --run_dir, the bundle shipped for --config.",
+    "Bundle (.mag) to measure, or the config's name of a shipped one. Without this and --run_dir, "
+    "the bundle shipped for --config.",
 )
 flags.DEFINE_string("run_dir", None, "Training run whose newest checkpoint is measured.")
 flags.DEFINE_string(

@@ -25,8 +25,9 @@ flags.DEFINE_string("run_dir", None, "Training run whose newest checkpoint plays
 flags.DEFINE_string(
     "bundle_file",
     None,
-    "Bundle (.mag) that plays; with --save_generator_bundle, the file to write. Without this and "
-    "--run_dir, the bundle shipped for --config plays.",
+    "Bundle (.mag) that plays, or the config's name of a shipped one; with "
+    "--save_generator_bundle, the file to write. Without this and --run_dir, the bundle shipped "
+    "for --config plays.",
 )
 flags.DEFINE_bool(
     "save_generator_bundle", False, "Save the run of --run_dir as --bundle_file instead of playing."
@@ -221,6 +222,7 @@ def main() -> None:
 def _save(model: "Model") -> None:
     import bundles
 
+    cli.load_tensorflow()
     path = os.path.expanduser(FLAGS.bundle_file)
     bundle = dataclasses.replace(model.bundle, bundle_description=FLAGS.bundle_description)
     bundles.write_bundle(path, bundle)

@@ -187,6 +187,7 @@ def test_convert_to_saved_model(run, tmp_path, name):
         f"--output_file={directory}",
     )
     assert (result.status, result.out) == (0, f"Wrote {directory}\n")
+    assert str(tmp_path) not in result.err
     assert list(tmp_path.iterdir()) == [directory]
     step = tf.saved_model.load(directory).signatures["serving_default"]
     config, events, controls, softmax = magentas(name)
@@ -214,6 +215,11 @@ def test_extra_facts_are_unpacked(run, tmp_path):
     bundles.write_bundle(tmp_path / "x.mag", bundle)
     run(f"--bundle_file={tmp_path}/x.mag", f"--output_dir={tmp_path}/parts")
     assert json.loads((tmp_path / "parts" / "extra.json").read_text()) == {"training_steps": 3}
+
+
+def test_a_shipped_bundle_by_its_config(run):
+    facts = facts_of(run("--bundle_file=performance_with_dynamics_compact").out)
+    assert facts["id"].strip() == "performance_with_dynamics"
 
 
 @pytest.mark.parametrize(

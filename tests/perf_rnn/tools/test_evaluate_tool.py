@@ -184,7 +184,7 @@ def bad(tmp_path):
         (["--input={bad}/nowhere", "--split_csv={bad}/other"], "{bad}/nowhere: No such file"),
         (
             ["--input={midi}", "--bundle_file={bad}/x.mag"],
-            "{bad}/x.mag: cannot read the bundle: No such file",
+            "{bad}/x.mag: no such file, nor a config",
         ),
         (["--input={midi}", "--bundle_file={bad}/noise"], "{bad}/noise"),
         (["--input={midi}", "--bundle_file="], "--bundle_file is empty"),

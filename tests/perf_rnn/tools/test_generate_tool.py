@@ -10,6 +10,7 @@ from note_seq import midi_io
 
 from bundles import read_bundle, write_bundle
 from perf_rnn.configs import default_configs
+from perf_rnn.models import write_run_bundle
 
 GENERATE = "perf_rnn.tools.performance_rnn_generate"
 MAGENTA = pathlib.Path(__file__).parent.parent.parent / "testdata" / "magenta_bundles"
@@ -67,8 +68,9 @@ def test_shipped_bundles(generate):
     for key in ("performance", "performance_with_dynamics_compact"):
         ended = generate(f"--config={key}", "--num_outputs=1", "--num_steps=200", key=None)
         assert f"Wrote 1 piece(s) by {key} (layers [512, 512, 512]" in ended.out, ended.err
-    ended = generate("--num_outputs=1", "--num_steps=200", key=None)
-    assert "Wrote 1 piece(s) by performance_with_dynamics (" in ended.out, ended.err
+    for source in ([], ["--bundle_file=performance_with_dynamics"]):
+        ended = generate("--num_outputs=1", "--num_steps=200", *source, key=None)
+        assert "Wrote 1 piece(s) by performance_with_dynamics (" in ended.out, ended.err
 
 
 @pytest.mark.parametrize(
@@ -296,6 +298,33 @@ def test_a_bundle_of_another_model(run_tool, tmp_path):
     ended = run_tool(GENERATE, f"--bundle_file={tmp_path / 'melody.mag'}")
     assert ended.status == 1
     assert "of generator 'attention_rnn', which is no Performance RNN; known are" in ended.error
+
+
+@pytest.fixture
+def save(tmp_path):
+    """The arguments that save a training run as a bundle."""
+    train_dir = tmp_path / "run" / "train"
+    train_dir.mkdir(parents=True)
+    write_run_bundle(str(train_dir), read_bundle(MAGENTA / f"{DYNAMICS}.mag"))
+    source = f"--run_dir={tmp_path / 'run'}"
+    return [source, "--save_generator_bundle", f"--bundle_file={tmp_path / 'saved.mag'}"]
+
+
+@pytest.mark.slow
+def test_saving_a_bundle_is_quiet(save):
+    """In a process of its own, in which TensorFlow starts."""
+    ended = subprocess.run([sys.executable, "-m", GENERATE, *save], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("Wrote ")
+
+
+def test_saving_a_bundle_without_tensorflow(run_tool, save, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    ended = run_tool(GENERATE, *save)
+    assert (
+        ended.err
+        == "ERROR: this needs TensorFlow, which is not installed: pip install tensorflow\n"
+    )
 
 
 def test_help(generate):
