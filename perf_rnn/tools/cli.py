@@ -105,6 +105,13 @@ def check_not_empty(*names: str) -> None:
             raise PerfRnnError(f"--{name} is empty")
 
 
+def check_given(**uses: str) -> None:
+    """Raises PerfRnnError if one of these flags has no value; `uses` says what each is."""
+    for name, use in uses.items():
+        if not flags.FLAGS[name].value:
+            raise PerfRnnError(f"--{name} is needed: {use}")
+
+
 def output_file() -> str | None:
     """Returns the path that --output_file gives, None if it is not given; makes its directory.
 

@@ -76,8 +76,7 @@ def _convert(path: str, kind: str, output: str) -> None:
 
 
 def main() -> None:
-    if not FLAGS.bundle_file:
-        raise PerfRnnError("--bundle_file is needed: the bundle (.mag) to look into")
+    cli.check_given(bundle_file="the bundle (.mag) to look into")
     cli.check_not_empty("output_dir")
     if bool(FLAGS.convert_to) != bool(FLAGS.output_file):
         raise PerfRnnError("--convert_to and --output_file go together; give both or neither")

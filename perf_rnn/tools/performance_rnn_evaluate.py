@@ -7,7 +7,6 @@ from typing import Any
 from absl import flags
 
 from bundles.atomic_files import atomic_write_json
-from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -55,11 +54,9 @@ WITHOUT_CONTROLS = "conditioning off"
 
 
 def main() -> None:
-    if not FLAGS.input:
-        raise PerfRnnError(
-            "--input is needed: a directory of MIDI files, one MIDI file, or a TFRecord of "
-            "NoteSequences"
-        )
+    cli.check_given(
+        input="a directory of MIDI files, one MIDI file, or a TFRecord of NoteSequences"
+    )
     cli.check_not_empty("split_csv")
     output_file = cli.output_file()
     result = _evaluate()

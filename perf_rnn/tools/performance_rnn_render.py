@@ -31,8 +31,7 @@ flags.DEFINE_string(
 
 
 def main() -> None:
-    if not FLAGS.input:
-        raise PerfRnnError("--input is needed")
+    cli.check_given(input="a MIDI file, or a directory or zip archive of them")
     cli.check_not_empty("output_dir", "soundfont")
     source = os.path.expanduser(FLAGS.input)
     directory = source if os.path.isdir(source) else os.path.dirname(source)

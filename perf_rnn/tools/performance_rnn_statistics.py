@@ -44,8 +44,9 @@ COMPARISONS = ("overlap", "divergence", "reference_overlap", "reference_divergen
 
 
 def main() -> None:
-    if not FLAGS.input:
-        raise PerfRnnError("--input is needed: a directory of MIDI files, one, or a TFRecord")
+    cli.check_given(
+        input="a directory of MIDI files, one MIDI file, or a TFRecord of NoteSequences"
+    )
     if FLAGS.segment_seconds is not None and not 1 <= FLAGS.segment_seconds < float("inf"):
         raise PerfRnnError(f"--segment_seconds={FLAGS.segment_seconds} must be 1 or more")
     cli.check_not_empty("reference", "training", "split_csv")

@@ -129,9 +129,8 @@ def _settings(run: RunDir) -> RunSettings:
 def main() -> None:
     from perf_rnn.training.run_dir import RunDir
 
-    if not FLAGS.sequence_example_file:
-        use = "evaluate" if FLAGS.eval else "train on"
-        raise PerfRnnError(f"--sequence_example_file is needed, the file to {use}")
+    use = "evaluate" if FLAGS.eval else "train on"
+    cli.check_given(sequence_example_file=f"the file to {use}")
     cli.check_not_empty("run_dir", "eval_sequence_example_file", "warm_start_bundle_file")
     run = RunDir(FLAGS.run_dir)
     settings = _settings(run)

@@ -4,7 +4,6 @@ import os
 
 from absl import flags
 
-from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -19,8 +18,10 @@ flags.DEFINE_bool("recursive", False, "Whether to convert subdirectories too.")
 
 
 def main() -> None:
-    if not FLAGS.input_dir or not FLAGS.output_file:
-        raise PerfRnnError("--input_dir and --output_file are both needed")
+    cli.check_given(
+        input_dir="the directory of the files to convert",
+        output_file="the TFRecord of NoteSequences to write",
+    )
 
     from pipelines import note_sequence_files
 

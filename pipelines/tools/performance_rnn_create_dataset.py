@@ -72,8 +72,11 @@ flags.DEFINE_enum(
 
 
 def main() -> None:
-    if not FLAGS.input or not FLAGS.output_dir:
-        raise PerfRnnError("--input and --output_dir are both needed")
+    cli.check_given(
+        input="a directory or zip archive of MIDI files, one MIDI file, or TFRecords of "
+        "NoteSequences",
+        output_dir="the directory for the examples",
+    )
     cli.check_not_empty("split_csv")
     if not 0 <= FLAGS.eval_ratio <= 1:
         raise PerfRnnError(f"--eval_ratio={FLAGS.eval_ratio} is not between 0 and 1")

@@ -1,6 +1,8 @@
 import json
 import os
+import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -129,6 +131,17 @@ def test_bad_tunes_are_left_out_of_their_file(tmp_path, caplog):
     assert [sequence.reference_number for sequence in sequences] == [1]
     assert (counts.files_read, counts.files_skipped, counts.abc_tunes_skipped) == (1, 0, 1)
     assert "tunes.abc: tune skipped: tune 2: more than" in caplog.text
+
+
+def test_scores_without_the_packages_that_read_them(songs, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "music21", None)
+    counts, sequences = convert(songs, tmp_path / "out", recursive=True)
+    assert [sequence.filename for sequence in sequences] == ["b/c/Prelude.MID", "etude.midi"]
+    assert (counts.files_read, counts.files_skipped) == (2, 4)
+    hint = "MusicXML and ABC files skipped: {}; to read them: pip install 'perf_rnn[scores]'"
+    assert [m for m in caplog.messages if "MusicXML" in m] == [hint.format(3)]
+    with pytest.raises(ValueError, match=re.escape(f"a.xml: {hint.format(1)}")):
+        convert_directory(str(songs / "a.xml"), str(tmp_path / "out"))
 
 
 def test_files_without_notes_are_counted(tmp_path):

@@ -103,8 +103,8 @@ def test_flags_reach_the_pipeline(run_tool, note_sequences, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "--input_dir and --output_file are both needed"),
-        (["--input_dir={tmp}"], "--input_dir and --output_file are both needed"),
+        ([], "--input_dir is needed: the directory of the files"),
+        (["--input_dir={tmp}"], "--output_file is needed: the TFRecord"),
         (["--input_dir={tmp}/none", "--output_file={tmp}/o"], "{tmp}/none: No such file"),
         (
             ["--input_dir={tmp}/empty", "--output_file={tmp}/o"],
@@ -133,7 +133,8 @@ def test_convert_on_bad_input(run_tool, asap_dir, tmp_path, flags, message):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "--input and --output_dir are both needed"),
+        ([], "--input is needed: a directory or zip archive of MIDI files"),
+        (["--output_dir="], "--output_dir is needed: the directory for the examples"),
         (["--eval_ratio=2"], "--eval_ratio=2.0 is not between 0 and 1"),
         (["--config=jazz"], "unknown config 'jazz'; known: performance, "),
         (["--input={tmp}/none"], "{tmp}/none: No such file or directory"),

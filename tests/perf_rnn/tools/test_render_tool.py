@@ -110,7 +110,7 @@ def test_bad_flags(render, tmp_path, monkeypatch):
     plain = write_midi(tmp_path / "in" / "a.mid")
     (tmp_path / "no.sf2").write_text("no soundfont")
     cases = {
-        (): "--input is needed",
+        (): "--input is needed: a MIDI file, or a directory or zip archive of them",
         ("--input=/no/such/file.mid",): "/no/such/file.mid: No such file or directory",
         (f"--input={plain}", "--render=mp3"): "'mp3' is not one of wav, png, html",
         (f"--input={plain}", "--render="): "--render is empty",
