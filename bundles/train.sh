@@ -1,16 +1,16 @@
 #!/bin/sh
-# train.sh CONFIG ASAP WORK: trains a shipped bundle as its card says, into WORK/CONFIG.mag.
-# ASAP is the dataset's folder. WORK keeps data and runs; interrupted, the same command continues from there.
+# train.sh CONFIG DATASETS WORK: trains a shipped bundle as its card says, into WORK/CONFIG.mag. DATASETS has the
+# folders asap and maestro. WORK keeps data and runs; interrupted, the same command continues from there.
 
 set -eu
 if [ $# != 3 ]; then
   sed -n '2,3s/^# //p' "$0" >&2
   exit 2
 fi
-config=$1 asap=$2 work=$3
+config=$1 datasets=$2 work=$3
 bundles=$(dirname "$0")
-data=$work/${config}_data
-description="Trained on 912 piano performances of the ASAP dataset (Foscarin et al., 2020; CC BY-NC-SA 4.0), augmented."
+asap="912 piano performances of the ASAP dataset (Foscarin et al., 2020; CC BY-NC-SA 4.0)"
+maestro="607 of MAESTRO v3.0.0 (Hawthorne et al., 2019; CC BY-NC-SA 4.0)"
 
 # Runs a command that SIGINT or SIGTERM to this script ends too, once it has saved its state.
 interruptible() {
@@ -32,30 +32,44 @@ run() { # NAME SEED STEPS BUNDLE HPARAMS
     --bundle_description="$description"
 }
 
-make_data() {
+use_data() { # NAME INPUT SPLIT FLAG...
+  data=$work/${config}_$1 input=$2 split=$bundles/$3
+  shift 3
   if ! [ -e "$data/training_performances.tfrecord" ] || ! [ -e "$data/eval_performances.tfrecord" ]; then
-    interruptible performance_rnn_create_dataset --config="$config" --input="$asap" --output_dir="$data" \
-      --split_csv="$bundles/asap_split.csv"
+    interruptible performance_rnn_create_dataset --config="$config" --input="$input" --output_dir="$data" \
+      --split_csv="$split" "$@"
   fi
+}
+use_asap() {
+  description="Trained on $asap, augmented."
+  use_data data "$datasets/asap" asap_split.csv
+}
+use_asap_and_maestro() {
+  description="Trained on $asap and $maestro, augmented."
+  use_data asap_maestro "$datasets" asap_maestro_split.csv --eval_splits=validation
 }
 
 case $config in
   performance_with_dynamics)
-    make_data
+    use_asap
     run dynamics_1 0 1865 "" batch_size=64,learning_rate=0.0025,warmup_steps=200
     run dynamics_2 1 1000 "$work/dynamics_1.mag" batch_size=64,learning_rate=0.0025,warmup_steps=50,decay_steps=950
     run dynamics_3 2 2700 "$work/dynamics_2.mag" batch_size=64,learning_rate=0.0025,warmup_steps=100,decay_steps=2600
-    run "$config" 3 2800 "$work/dynamics_3.mag" batch_size=64,learning_rate=0.002,warmup_steps=100,decay_steps=2700
+    run dynamics_4 3 2800 "$work/dynamics_3.mag" batch_size=64,learning_rate=0.002,warmup_steps=100,decay_steps=2700
+    use_asap_and_maestro
+    run dynamics_5 11 2000 "$work/dynamics_4.mag" batch_size=128,learning_rate=0.002,warmup_steps=100,decay_steps=1900
+    run dynamics_6 12 671 "$work/dynamics_5.mag" batch_size=128,learning_rate=0.002,warmup_steps=100
+    run "$config" 13 300 "$work/dynamics_6.mag" batch_size=128,learning_rate=0.002,warmup_steps=20,decay_steps=280
     ;;
-  performance)
-    make_data
-    run "$config" 1 500 "$bundles/performance_with_dynamics.mag" \
+  performance) # From the fourth run of the first bundle.
+    use_asap
+    run "$config" 1 500 "$work/dynamics_4.mag" \
       batch_size=64,learning_rate=0.002,warmup_steps=50,decay_steps=450
     ;;
   optional_multiconditioned_performance_with_dynamics)
-    make_data
+    use_asap
     # Weights of new controls start at zero: learning them takes many steps at a high rate.
-    run optional_1 1 1500 "$bundles/performance_with_dynamics.mag" batch_size=32,learning_rate=0.004,warmup_steps=50
+    run optional_1 1 1500 "$work/dynamics_4.mag" batch_size=32,learning_rate=0.004,warmup_steps=50
     run "$config" 2 1300 "$work/optional_1.mag" batch_size=64,learning_rate=0.0025,warmup_steps=50,decay_steps=1250
     ;;
   *)
