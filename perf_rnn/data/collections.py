@@ -48,7 +48,8 @@ class PieceSet:
 
         Raises:
           OSError: `path` cannot be read.
-          PerfRnnError: it holds no pieces, or is neither MIDI nor an intact TFRecord.
+          PerfRnnError: it holds no pieces or none of `names`, or is neither MIDI nor an intact
+            TFRecord.
         """
         self.path = path
         self.counts = ReadingCounts()
@@ -57,6 +58,11 @@ class PieceSet:
         self._sources: list[tuple[str, Callable[[], NoteArrays]]]
         if is_music(path):
             files = find_music_files(path)
+            if names and set(names).isdisjoint(file.name for file in files):
+                raise PerfRnnError(
+                    f"{path}: none of the {len(names)} files that the split names is in it; give "
+                    "the folder that the split was made from"
+                )
             if missing := sorted(set(names or ()) - {file.name for file in files}):
                 logging.warning(
                     "%s: %s (and %d more asked for) is not in it; names are paths below it",

@@ -1,11 +1,13 @@
 """Control over time: the control vectors of a conditioned model at each step of a piece."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import bundles
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import default_configs
 from perf_rnn.events.controls import Conditioning, disabled_values
@@ -106,4 +108,9 @@ def _no_such_control(name: str) -> str:
             having.setdefault("disable_conditioning", []).append(config.key)
     if name not in having:
         return f"there is no control {name!r}; known: {', '.join(having)}"
-    return f"this model has no {name}; those of these configs have: {', '.join(having[name])}"
+    line = f"this model has no {name}; those of these configs have: {', '.join(having[name])}"
+    for key in having[name]:
+        with contextlib.suppress(bundles.BundleError):
+            bundles.shipped_bundle_path(key)
+            line += f"; a bundle is shipped for config={key}"
+    return line

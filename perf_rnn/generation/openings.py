@@ -47,9 +47,11 @@ class Opening:
         """Raises ValueError if the events last as long as a piece of `num_steps`, or longer."""
         steps = codec.num_steps(self.events)
         if steps >= num_steps:
+            seconds, piece_seconds = steps / STEPS_PER_SECOND, num_steps / STEPS_PER_SECOND
             raise PerfRnnError(
-                f"the primer lasts {steps} steps of 10 ms, the piece only {num_steps}; shorten the "
-                "primer or ask for a longer piece"
+                f"the primer lasts {seconds:g} s, the piece only {piece_seconds:g} s; take less of "
+                f"the primer (max_primer_seconds={piece_seconds / 2:g}) or ask for a longer piece "
+                f"(num_steps={2 * steps})"
             )
 
 

@@ -57,13 +57,15 @@ def from_any(primer: Any) -> NoteArrays | None:
     They are as they sound, see `playable`. NoteArrays, and None, are returned as they are.
 
     Raises:
-      ValueError: it is none of these; the file is not MIDI; the sequence is quantised by its tempo;
-        or there are no notes other than drums.
+      ValueError: it is none of these; the path is a directory; the file is not MIDI; the sequence
+        is quantised by its tempo; or there are no notes other than drums.
       OSError: the file cannot be read.
     """
     if primer is None or isinstance(primer, NoteArrays):
         return primer
     if isinstance(primer, str | os.PathLike):
+        if os.path.isdir(primer):
+            raise PerfRnnError(f"{primer}: is a directory; a primer is one MIDI file")
         return playable(read_midi_file(primer), str(primer))
     if isinstance(primer, list | tuple | np.ndarray):
         return from_pitches(primer, "primer")

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 import warnings
@@ -17,6 +18,11 @@ from bundles.atomic_files import make_directory
 from bundles.errors import PerfRnnError
 
 LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+# What Python says of a number that it cannot read, in a user's words.
+_NUMBER_ERRORS = {
+    r"invalid literal for int\(\) with base \d+: (.*)": r"\1 is not an integer",
+    r"could not convert string to float: (.*)": r"\1 is not a number",
+}
 
 flags.DEFINE_bool("version", False, "Print the version and exit.")
 flags.DEFINE_string(
@@ -36,7 +42,10 @@ def run(main: Callable[[], None]) -> None:
         try:
             rest: list[str] = flags.FLAGS(argv)
         except flags.Error as error:
-            _fail(error)
+            text = str(error)
+            for pattern, meaning in _NUMBER_ERRORS.items():
+                text = re.sub(pattern, meaning, text)
+            _fail(PerfRnnError(text))
         if flags.FLAGS.version:
             print(f"perf_rnn {perf_rnn.__version__}")
             sys.exit(0)

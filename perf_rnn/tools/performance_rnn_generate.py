@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -213,10 +214,12 @@ def main() -> None:
         _generate(model)
     except PerfRnnError as error:
         # What Python's functions call an argument is a flag here.
-        name = str(error).partition(" ")[0].rstrip(":")
-        if name not in FLAGS:
-            raise
-        raise PerfRnnError(f"--{error}") from error
+        pattern = r"^\w+(?=:? )|(?<=[ (])\w+(?==)"
+        raise PerfRnnError(re.sub(pattern, _as_flag, str(error))) from error
+
+
+def _as_flag(name: re.Match[str]) -> str:
+    return f"--{name[0]}" if name[0] in FLAGS else name[0]
 
 
 def _save(model: "Model") -> None:
@@ -244,7 +247,7 @@ def _generate(model: "Model") -> None:
     renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
     steps = options.num_steps
     primer_seconds = 0.0 if options.primer is None else options.primer.total_time
-    if primer_seconds:
+    if 0 < primer_seconds < steps / 100:
         print(f"The primer takes {primer_seconds:.1f} of {steps / 100:.1f} s.")
     with _new_files(output_dir, options.num_outputs) as paths:
         start = time.monotonic()

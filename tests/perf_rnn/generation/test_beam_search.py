@@ -176,7 +176,7 @@ def test_seeds_of_branches():
     [
         ({"num_events": 5}, "the primer has 5 events, the piece only 5"),
         ({}, "say how long the piece is to be, by num_events or num_steps"),
-        ({"num_steps": 90}, "the primer lasts 90 steps of 10 ms, the piece"),
+        ({"num_steps": 90}, "the primer lasts 0.9 s, the piece only 0.9 s; take less of"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -76,7 +76,8 @@ WITH_DENSITY = (
     [
         (
             (Conditioning(), {"notes_per_second": 4}),
-            f"this model has no notes_per_second; those of these configs have: {WITH_DENSITY}$",
+            f"this model has no notes_per_second; those of these configs have: {WITH_DENSITY}; "
+            "a bundle is shipped for config=optional_multiconditioned_performance_with_dynamics$",
         ),
         (
             (PITCH, {"notes_per_second": 4}),
@@ -85,7 +86,7 @@ WITH_DENSITY = (
         (
             (BOTH, {}, None, True),
             "this model has no disable_conditioning; those of these configs have: "
-            "optional_multiconditioned_performance_with_dynamics$",
+            "optional_multiconditioned_performance_with_dynamics; a bundle is shipped for config",
         ),
         (
             (DENSITY, {"loudness": 4}),

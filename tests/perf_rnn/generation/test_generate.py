@@ -232,7 +232,10 @@ def test_a_config_that_no_bundle_is_shipped_for():
         ({"num_outputs": 0}, "num_outputs 0 is not a whole number of at least 1"),
         ({"temperature": 0.0}, "temperature 0.0 is not a number above 0"),
         ({"beam_size": 0}, "beam_size 0 is not a whole number of at least 1"),
-        ({"seconds": 0.4, "primer": [60]}, "the primer lasts 50 steps"),
+        (
+            {"seconds": 0.4, "primer": [60]},
+            r"lasts 0\.5 s, .* 0\.4 s; .* \(max_primer_seconds=0\.2\) .* \(num_steps=100\)",
+        ),
         ({"notes_per_second": 4}, "has no notes_per_second; those of these configs have: density_"),
         (
             {"disable_conditioning": True},

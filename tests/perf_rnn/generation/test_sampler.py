@@ -360,7 +360,7 @@ def test_progress_is_told():
 
 def test_bad_primers_and_bundles():
     model = constant_model({})
-    with pytest.raises(ValueError, match="the primer lasts 45 steps of 10 ms, the piece only 45"):
+    with pytest.raises(ValueError, match=r"the primer lasts 0\.45 s, the piece only 0\.45 s"):
         sample_events(model, Opening(PRIMER), 45, [0])
     with pytest.raises(ValueError, match="the primer is empty"):
         Opening(PRIMER[:0])

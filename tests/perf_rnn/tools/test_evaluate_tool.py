@@ -180,7 +180,10 @@ def bad(tmp_path):
         (["--input={bad}/examples"], "{bad}/examples: no piece in it can be used: 1 damaged"),
         (["--input={midi}", "--resample_by=phrase"], "resample_by"),
         (["--input={midi}", "--split_csv={bad}/train"], "{bad}/train: no file in it is of split v"),
-        (["--input={midi}", "--split_csv={bad}/other"], "no piece in it of the names asked for "),
+        (
+            ["--input={midi}", "--split_csv={bad}/other"],
+            "none of the 1 files that the split names is in it; give",
+        ),
         (["--input={bad}/nowhere", "--split_csv={bad}/other"], "{bad}/nowhere: No such file"),
         (
             ["--input={midi}", "--bundle_file={bad}/x.mag"],
