@@ -138,10 +138,12 @@ def main() -> None:
         _evaluate_checkpoints(run)
     else:
         run.check(settings)
+        # Before the run's directory is made.
+        segments = _segments(FLAGS.sequence_example_file, settings.config)
         _join_processes()
         # Process 0 alone writes.
         with contextlib.nullcontext() if FLAGS.process_id else run.locked():
-            _train(run, settings)
+            _train(run, settings, segments)
 
 
 def _augmentation(run: RunDir, records: EventRecords) -> bool:
@@ -216,8 +218,7 @@ def _join_processes() -> None:
         jax.distributed.initialize(**given)
 
 
-def _train(run: RunDir, settings: RunSettings) -> None:
-    segments = _segments(FLAGS.sequence_example_file, settings.config)
+def _train(run: RunDir, settings: RunSettings, segments: EventRecords) -> None:
     settings = dataclasses.replace(settings, augmentation=_augmentation(run, segments))
     run.check(settings)
     eval_segments = None

@@ -72,6 +72,9 @@ class Card {
       const [entry, term, text] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
       term.textContent = name;
       text.textContent = showFact(value);
+      if (name === "NLL") {
+        entry.title = "How surprising the network finds this piece: lower is more ordinary";
+      }
       entry.append(term, text);
       find("dl").append(entry);
     }

@@ -288,6 +288,8 @@ def test_it_loads_and_shows_what_is_known(show):
     for text in ("seed\n12345678", "temperature\n0.9", "NLL\n1.235", "4 notes", "0:00 / 0:02"):
         assert text in shown
     assert browser.run("document.querySelector('dl div:last-child').textContent") == HOSTILE * 2
+    titles = browser.run("[...document.querySelectorAll('dl div')].map((entry) => entry.title)")
+    assert [title[:15] for title in titles] == ["", "", "How surprising ", ""]
     assert browser.run("document.images.length") == 0
     assert browser.run("document.getElementById('summary').textContent") == "2 pieces, 0:04 in all"
 

@@ -276,6 +276,13 @@ def test_run_made_with_other_hparams(train, tmp_path):
     assert sorted((tmp_path / "run" / "train").iterdir()) == made
 
 
+def test_no_directory_is_made_for_data_that_cannot_be_read(train, tmp_path):
+    (tmp_path / "text").write_text("neither records nor music")
+    ended = train(*NEW, f"--sequence_example_file={tmp_path / 'text'}")
+    assert "text: is no uncompressed TFRecord file" in ended.error
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(train, tmp_path, monkeypatch, number):
     """What a scheduler sends, or Ctrl-C, within a step."""
