@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from bundles.atomic_files import atomic_write
+from bundles.atomic_files import atomic_write, make_directory
 from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
@@ -244,12 +244,12 @@ def _generate(model: "Model") -> None:
     formats = rendering.parse_formats(FLAGS.render)
     cli.check_not_empty("output_dir", "soundfont")
     output_dir = os.path.expanduser(FLAGS.output_dir)
-    renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
     steps = options.num_steps
     primer_seconds = 0.0 if options.primer is None else options.primer.total_time
     if 0 < primer_seconds < steps / 100:
         print(f"The primer takes {primer_seconds:.1f} of {steps / 100:.1f} s.")
     with _new_files(output_dir, options.num_outputs) as paths:
+        renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
         start = time.monotonic()
         with tqdm(total=steps, unit=" steps", disable=not sys.stderr.isatty()) as bar:
             pieces = generation.generate_pieces(
@@ -300,8 +300,10 @@ def _new_files(output_dir: str, count: int) -> Iterator[list[str]]:
 
     The first file is there, empty, from the beginning, so that a directory that cannot be written
     to is found before the work is done and two runs never take the same names. What is unfinished
-    at the end is removed.
+    at the end is removed, and so is the directory if it was made here and holds nothing.
     """
+    is_new = not os.path.exists(output_dir)
+    make_directory(output_dir)
     digits = len(str(count))
     for moment in itertools.count(time.time()):
         stamp = time.strftime("%Y-%m-%d_%H%M%S", time.localtime(moment))
@@ -314,6 +316,9 @@ def _new_files(output_dir: str, count: int) -> Iterator[list[str]]:
     finally:
         if os.path.exists(paths[0]) and not os.path.getsize(paths[0]):
             os.remove(paths[0])
+        if is_new:
+            with contextlib.suppress(OSError):  # It holds something.
+                os.rmdir(output_dir)
 
 
 def console_entry_point() -> None:
