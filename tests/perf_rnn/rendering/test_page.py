@@ -524,7 +524,7 @@ def test_a_wav_opens_beside_a_page_on_disk(show):
     """Browsers do not download a file from a page on disk; the page must stay."""
     browser = show(piece("a"), piece("b"), wavs=["a"])
     shown = browser.run(
-        "[...document.querySelectorAll('.wav')].map((a) => [a.hidden, a.target, a.innerText])"
+        "[...document.querySelectorAll('.wav')].map((a) => [a.hidden, a.target, a.textContent])"
     )
     assert shown[0] == [False, "_blank", "WAV ↗"]
     assert shown[1][0]
