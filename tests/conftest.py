@@ -3,12 +3,14 @@
 import dataclasses
 import importlib
 import pathlib
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from browser import PROGRAMS, Browser
 
 from perf_rnn.generation.cpu import worker_threads
 
@@ -51,6 +53,17 @@ def run_tool(
         return ToolRun(int(ended.value.code or 0), printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests of pages; each test opens a tab of its own."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if not program:
+        pytest.skip(f"no browser here: none of {', '.join(PROGRAMS)} is installed")
+    started = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
 
 
 @pytest.fixture

@@ -1,21 +1,12 @@
 """The page of pieces: what is written, and how it behaves in a real browser."""
 
 import base64
-import contextlib
 import gzip
 import hashlib
 import html.parser
 import json
-import os
-import pathlib
 import re
-import select
-import shutil
 import struct
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -27,7 +18,6 @@ from perf_rnn.notes.arrays import NoteArrays
 from perf_rnn.notes.transforms import apply_sustain
 from perf_rnn.rendering import page, piano_roll
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
@@ -110,138 +100,6 @@ def test_other_pages_are_not_taken_for_ours(tmp_path):
         assert path.read_text() == text
 
 
-class Browser:
-    """A headless Chromium, spoken to in the DevTools protocol over two pipes."""
-
-    def __init__(self, program: str, directory: pathlib.Path):
-        theirs_in, self._to = os.pipe()
-        self._from, theirs_out = os.pipe()
-        options = [
-            "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--mute-audio",
-            "--disable-dev-shm-usage", "--remote-debugging-pipe", f"--user-data-dir={directory}",
-        ]  # fmt: skip
-        # The protocol is spoken on descriptors 3 and 4.
-        launcher = (
-            "import os, sys; ends = [os.dup(int(end)) for end in sys.argv[1:3]]; "
-            "[os.set_inheritable(os.dup2(end, to), True) for to, end in enumerate(ends, 3)]; "
-            "os.execv(sys.argv[3], sys.argv[3:])"
-        )
-        ends = [str(theirs_in), str(theirs_out)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", launcher, *ends, program, *options, "about:blank"],
-            pass_fds=(theirs_in, theirs_out),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(theirs_in)
-        os.close(theirs_out)
-        self._received = b""
-        self._calls = 0
-        self._session: str | None = None
-        self.events: list[dict] = []
-
-    @contextlib.contextmanager
-    def tab(self) -> Iterator[None]:
-        """A new tab, which all calls are about."""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Runtime", "Network", "Log", "Page"):
-            self.call(f"{domain}.enable")
-        self.events.clear()
-        yield
-        self._session = None
-        self.call("Target.closeTarget", targetId=target)
-
-    def _message(self, deadline: float) -> dict:
-        while b"\0" not in self._received:
-            if not select.select([self._from], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise TimeoutError("the browser does not answer")
-            data = os.read(self._from, 2**20)
-            if not data:
-                raise ConnectionError("the browser has ended")
-            self._received += data
-        message, _, self._received = self._received.partition(b"\0")
-        return json.loads(message)
-
-    def call(self, method: str, **parameters):
-        self._calls += 1
-        message = {"id": self._calls, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._to, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + 60
-        while True:
-            answer = self._message(deadline)
-            if answer.get("id") == self._calls:
-                assert "error" not in answer, answer
-                return answer["result"]
-            self.events.append(answer)
-
-    def wait_for(self, method: str, **wanted) -> dict:
-        """The parameters of the first event of a kind whose parameters are as wanted."""
-        deadline = time.monotonic() + 60
-        seen = 0
-        while True:
-            for event in self.events[seen:]:
-                parameters = event.get("params", {})
-                if event.get("method") == method and wanted.items() <= parameters.items():
-                    return parameters
-            seen = len(self.events)
-            self.events.append(self._message(deadline))
-
-    def run(self, script: str):
-        """What an expression is, once it is settled."""
-        answer = self.call(
-            "Runtime.evaluate",
-            expression=script,
-            awaitPromise=True,
-            returnByValue=True,
-            userGesture=True,
-        )
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def until(self, condition: str) -> None:
-        """Waits until an expression is true, looking once a frame."""
-        assert self.run(
-            "new Promise((done) => { const end = performance.now() + 30000; const look = () => "
-            f"({condition}) ? done(true) : performance.now() > end ? done(false) : "
-            "requestAnimationFrame(look); look(); })"
-        ), condition
-
-    def press(self, key: str, code: int) -> None:
-        text = "\r" if key == "Enter" else key if len(key) == 1 else ""
-        for kind in ("keyDown", "keyUp"):
-            self.call(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key=key,
-                code=key if key != " " else "Space",
-                windowsVirtualKeyCode=code,
-                text=text if kind == "keyDown" else "",
-            )
-
-    def close(self) -> None:
-        self._session = None
-        with contextlib.suppress(OSError, ConnectionError):
-            self.call("Browser.close")
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not program:
-        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)} is installed")
-    started = Browser(program, tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
-
-
 @pytest.fixture
 def show(browser, tmp_path):
     """Shows pieces; at the end nothing may have gone wrong nor been fetched."""
@@ -262,15 +120,8 @@ def show(browser, tmp_path):
 
     with browser.tab():
         yield show
-    faults = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-    assert not [event for event in browser.events if event.get("method") in faults]
-    assert not [e for e in browser.events if e.get("method") == "Page.javascriptDialogOpening"]
-    requests = {
-        event["params"]["request"]["url"]
-        for event in browser.events
-        if event.get("method") == "Network.requestWillBeSent"
-    }
-    assert {url for url in requests if not url.startswith("blob:")} <= allowed
+    assert not browser.faults()
+    assert browser.requested() <= allowed
 
 
 NAMES = "[...document.querySelectorAll('h2')].map((h) => h.textContent)"
