@@ -1,1 +1,1 @@
-"""Data: TFRecord files, training examples, batches, augmentation, splits, collections."""
+"""Data: TFRecord files, training examples, batches, augmentation, jumps, splits, collections."""

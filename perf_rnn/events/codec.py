@@ -211,6 +211,10 @@ class Codec(abc.ABC):
     def max_stretch(self, events: EventIndices) -> float:
         """Returns the largest factor for which `stretch` works; infinity if there is no limit."""
 
+    @abc.abstractmethod
+    def release(self, events: EventIndices) -> EventIndices:
+        """Returns the events that end the notes which events [L, *event_shape] leave sounding."""
+
     # Pitch.
 
     @abc.abstractmethod

@@ -235,6 +235,10 @@ class NoteCodec(Codec):
         duration = note_durations(events).max(initial=1)
         return float(min((MAX_NOTE_SHIFT_STEPS - 1) / shift, (MAX_DURATION_STEPS - 1) / duration))
 
+    def release(self, events: EventIndices) -> EventIndices:
+        """None: a note event ends its note itself."""
+        return events[:0]
+
     def pitches(self, events: EventIndices) -> NDArray[np.int32]:
         return events[:, 2]
 

@@ -279,6 +279,12 @@ class EventCodec(EventClasses, Codec):
     def max_stretch(self, events: EventIndices) -> float:
         return math.inf
 
+    def release(self, events: EventIndices) -> EventIndices:
+        """The NOTE_OFFs, lowest pitch first."""
+        _, pitch, is_on = self.note_changes(events)
+        on, off = pair_notes(pitch, is_on)
+        return np.sort(pitch[on[off < 0]] + NUM_PITCHES).astype(np.int32)
+
     def pitches(self, events: EventIndices) -> NDArray[np.int32]:
         return events[events < 2 * NUM_PITCHES] % NUM_PITCHES
 

@@ -53,6 +53,12 @@ flags.DEFINE_enum(
     "Whether training segments are stretched and transposed, differently in each pass; auto: if "
     "the data is marked as not augmented yet. Evaluation never does it.",
 )
+flags.DEFINE_bool(
+    "control_jumps",
+    False,
+    "For configs with controls: play parts of other segments before each training segment, so that "
+    "the network learns to follow controls that change at once.",
+)
 flags.DEFINE_integer(
     "num_training_steps",
     0,
@@ -119,10 +125,13 @@ def _settings(run: RunDir) -> RunSettings:
     made_with = run.settings()
     config = get_config(FLAGS.config or (made_with.config if made_with else "performance"))
     hparams = (made_with.hparams if made_with else config.hparams).parse(FLAGS.hparams)
-    values: dict[str, Any] = {name: FLAGS[name].value for name in ("window", "carry_state", "seed")}
+    names = "window", "carry_state", "seed", "control_jumps"
+    values: dict[str, Any] = {name: FLAGS[name].value for name in names}
     if made_with:
         values |= {name: getattr(made_with, name) for name in values if not FLAGS[name].present}
         values["augmentation"] = made_with.augmentation
+    if values["control_jumps"] and not config.control_size:
+        raise PerfRnnError(f"--control_jumps: config {config.key} has no controls")
     return RunSettings(config=config.key, hparams=hparams, **values)
 
 
@@ -260,7 +269,7 @@ def _train(run: RunDir, settings: RunSettings, segments: EventRecords) -> None:
         run.write(settings)
     logging.info(
         "Training %s, layers %s, %s weights, dtype policy %s, with %s on %d device(s), from step "
-        "%d, %s augmentation.",
+        "%d, %s augmentation%s.",
         settings.config,
         list(settings.hparams.rnn_layer_sizes),
         f"{trainer.network.count_params():,}",
@@ -269,6 +278,7 @@ def _train(run: RunDir, settings: RunSettings, segments: EventRecords) -> None:
         trainer.devices.count,
         trainer.step,
         "with" if settings.augmentation else "without",
+        ", with control jumps" if settings.control_jumps else "",
     )
     logging.info("To watch it: tensorboard --logdir=%s", shlex.quote(run.path))
 

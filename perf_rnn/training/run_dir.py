@@ -32,6 +32,8 @@ class RunSettings:
       seed: of the initial weights, the order of segments and their augmentation.
       augmentation: whether segments are stretched and transposed anew in each pass; runs that do
         not say have none.
+      control_jumps: whether parts of other segments come before those with controls, see
+        `perf_rnn.data.jumps`; runs that do not say have none.
     """
 
     config: str
@@ -40,6 +42,7 @@ class RunSettings:
     carry_state: bool
     seed: int
     augmentation: bool = False
+    control_jumps: bool = False
 
 
 class RunDir:

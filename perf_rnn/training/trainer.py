@@ -20,6 +20,7 @@ from perf_rnn.configs import get_config
 from perf_rnn.data.augmentation import Augmentation
 from perf_rnn.data.batches import Batch, WindowBatches
 from perf_rnn.data.examples import EventSequence
+from perf_rnn.data.jumps import ControlJumps
 from perf_rnn.hparams import HParams
 from perf_rnn.models import write_run_bundle
 from perf_rnn.network.network import build_network, bundle_from_network, zero_states
@@ -130,12 +131,11 @@ class Trainer:
                 self._config.encoding.head_sizes,
                 hparams.clip_norm,
             )
+        augment: Any = Augmentation(self._config) if settings.augmentation else None
+        if settings.control_jumps:
+            augment = ControlJumps(self._config, segments, augment)
         self.batches = WindowBatches(
-            segments,
-            hparams.batch_size,
-            settings.window,
-            settings.seed,
-            Augmentation(self._config) if settings.augmentation else None,
+            segments, hparams.batch_size, settings.window, settings.seed, augment
         )
         # Where the batches were after the last complete step.
         self._position = self.batches.position

@@ -102,6 +102,7 @@ class FlippedCodec(Codec):
     set_length = takes_and_returns("set_length")
     stretch = takes_and_returns("stretch")
     transpose = takes_and_returns("transpose")
+    release = takes_and_returns("release")
 
     def encode(self, notes, start_step=0):
         return flip(ONE_HOT.encode(notes, start_step))

@@ -216,6 +216,13 @@ def test_a_run_keeps_its_augmentation(train, tmp_path):
     assert "over 354 events" in ended.out
 
 
+def test_control_jumps_need_controls(train, tmp_path):
+    ended = train(*NEW, "--control_jumps")
+    assert ended.status == 1
+    assert "--control_jumps: config performance_with_dynamics has no controls" in ended.error
+    assert not (tmp_path / "run").exists()
+
+
 def test_evaluation_of_an_augmenting_run_is_of_the_data_as_they_are(train, records, tmp_path):
     evaluated = train(*NEW, "--num_training_steps=1", f"--eval_sequence_example_file={records}")
     again = train("--eval", "--num_training_steps=1")

@@ -31,11 +31,10 @@ def make_segments(num=12, length=50, seed=0, config=CONFIG):
     return [EventSequence.from_events(e, config) for e in events]
 
 
-def make_settings(hparams="", carry_state=True, window=16, config=CONFIG, augmentation=False):
+def make_settings(hparams="", carry_state=True, window=16, config=CONFIG, **augmentation):
     small = HParams(batch_size=4, rnn_layer_sizes=(8, 6), learning_rate=0.01)
-    return RunSettings(
-        config.key, small.parse(hparams), window, carry_state, seed=1, augmentation=augmentation
-    )
+    hparams = small.parse(hparams)
+    return RunSettings(config.key, hparams, window, carry_state, seed=1, **augmentation)
 
 
 def make_trainer(train_dir, settings=None, segments=None, **options):
@@ -78,7 +77,8 @@ def test_learns(tmp_path):
     ids=["notes, dropout and schedule", "controls, attention and residual"],
 )
 def test_resumed_equals_uninterrupted(tmp_path, config, hparams):
-    settings = make_settings(hparams, config=config, augmentation=True)
+    jumps = config is OPTIONAL
+    settings = make_settings(hparams, config=config, augmentation=True, control_jumps=jumps)
     whole = make_trainer(tmp_path / "whole", settings)
     expected = steps(whole, 23)
     first = make_trainer(tmp_path / "parts", settings)
@@ -100,6 +100,17 @@ def test_augmented_segments_are_others_in_each_pass(tmp_path):
         num_kinds.append(len({row.tobytes() for batch in passes for row in batch.inputs}))
     assert num_kinds[0] == 4
     assert num_kinds[1] > 8  # Of twelve: two may have drawn the same interval.
+
+
+def test_control_jumps_make_segments_longer(tmp_path):
+    segments, num_begins = make_segments(num=4, length=17, config=OPTIONAL), []
+    for control_jumps in (False, True):
+        settings = make_settings(config=OPTIONAL, control_jumps=control_jumps)
+        batches = make_trainer(tmp_path / str(control_jumps), settings, segments).batches
+        begins = np.array([next(batches).keep_state == 0 for _ in range(9)])
+        num_begins.append(begins.sum())
+    assert num_begins[0] == 36
+    assert 4 <= num_begins[1] < 20
 
 
 @pytest.fixture
@@ -385,14 +396,17 @@ def test_run_dir_remembers_its_settings(tmp_path):
         run.check(make_settings("batch_size=5", window=8))
     with pytest.raises(ValueError, match="made with augmentation=False, not True"):
         run.check(make_settings(augmentation=True))
+    with pytest.raises(ValueError, match="made with control_jumps=False, not True"):
+        run.check(make_settings(control_jumps=True))
 
 
 def test_a_run_that_does_not_say_has_no_augmentation(tmp_path):
     run = RunDir(str(tmp_path))
-    run.write(make_settings(augmentation=True))
+    run.write(make_settings(augmentation=True, control_jumps=True))
     path = tmp_path / "run.json"
     values = json.loads(path.read_text())
     assert values.pop("augmentation") is True
+    assert values.pop("control_jumps") is True
     path.write_text(json.dumps(values))
     assert run.settings() == make_settings(augmentation=False)
 
