@@ -25,7 +25,7 @@ ORDER = (
     ("tools",),
     # The last two are Magenta's names of modules in magenta.
     ("analysis", "magenta", "performance_model", "performance_sequence_generator"),
-    ("training",),
+    ("training", "studio"),
     ("generation", "network", "rendering"),
     ("data",),
     ("models",),

@@ -31,6 +31,7 @@ PAGE_NAME = "index.html"
 
 _DATA_START = '<script type="application/json" id="data">'
 _DATA_END = "</script>"
+_STYLES = ("base.css", "page.css")
 _SCRIPTS = ("piano.js", "page.js")
 
 
@@ -214,7 +215,7 @@ def _write_entries(path: str | os.PathLike[str], entries: Sequence[Entry], title
     """Writes a page of entries in one atomic write; see `write_page`."""
     files = importlib.resources.files("perf_rnn.rendering") / "web"
     script = "\n".join((files / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    style = (files / "page.css").read_text(encoding="utf-8")
+    style = "\n".join((files / name).read_text(encoding="utf-8") for name in _STYLES)
     # Nothing but this script and this style runs, whatever the pieces' names hold, and nothing is
     # fetched but the WAV files beside the page.
     policy = (
