@@ -226,6 +226,17 @@ class Codec(abc.ABC):
         """Returns the events with all pitches moved by `semitones`; all must stay in 0 to 127."""
 
     @abc.abstractmethod
+    def map_pitches(self, events: EventIndices, table: NDArray[np.int32]) -> EventIndices:
+        """Returns events of the same notes with pitch p moved to table[p], where two may be equal.
+
+        One-hot events play notes of one pitch that overlap as one note.
+
+        Args:
+          events: int32 [L, *event_shape], as `encode` makes them.
+          table: [128], from 0 to 127.
+        """
+
+    @abc.abstractmethod
     def note_changes(
         self, events: Any
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

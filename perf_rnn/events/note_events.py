@@ -247,6 +247,11 @@ class NoteCodec(Codec):
         moved[:, 2] += semitones
         return moved
 
+    def map_pitches(self, events: EventIndices, table: NDArray[np.int32]) -> EventIndices:
+        moved = events.copy()
+        moved[:, 2] = table[events[:, 2]]
+        return moved
+
     def note_changes(
         self, events: Any
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

@@ -293,6 +293,25 @@ class EventCodec(EventClasses, Codec):
         moved[events < 2 * NUM_PITCHES] += semitones
         return moved
 
+    def map_pitches(self, events: EventIndices, table: NDArray[np.int32]) -> EventIndices:
+        """See `Codec.map_pitches`. A VELOCITY stays where a NOTE_ON follows at once."""
+        place, pitch, is_on = self.note_changes(events)
+        moved = events.copy()
+        moved[place] = table[pitch] + NUM_PITCHES * ~is_on
+        # Of each pitch, in order of time: how many of its notes sound after the event.
+        order = np.argsort(table[pitch], kind="stable")
+        change = np.where(is_on, 1, -1)[order]
+        sounding = np.cumsum(change)
+        begins = np.diff(table[pitch][order], prepend=-1) != 0
+        sounding -= (sounding - change)[begins][np.cumsum(begins) - 1]
+        keep = np.ones(len(events), np.bool_)
+        keep[place[order]] = sounding == (change > 0)
+        moved = moved[keep]
+        is_velocity = moved > self.velocity_base
+        is_followed = np.append(moved[1:] < NUM_PITCHES, False)
+        kept: EventIndices = moved[~is_velocity | is_followed]
+        return kept
+
     def note_changes(
         self, events: Any
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

@@ -103,6 +103,7 @@ class FlippedCodec(Codec):
     stretch = takes_and_returns("stretch")
     transpose = takes_and_returns("transpose")
     release = takes_and_returns("release")
+    map_pitches = takes_and_returns("map_pitches")
 
     def encode(self, notes, start_step=0):
         return flip(ONE_HOT.encode(notes, start_step))
