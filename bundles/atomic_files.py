@@ -8,7 +8,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,39 +38,68 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; the file or directory there becomes `path` at the end.
+    """Yields a temporary path beside `path`; see `atomic_paths`."""
+    with atomic_paths([path]) as (temporary,):
+        yield temporary
+
+
+@contextlib.contextmanager
+def atomic_paths(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Path]]:
+    """Yields a temporary path beside each path; the file or directory there becomes it at the end.
 
     A file replaces the file that was there, a directory only an empty one; a link is followed.
-    What was written is on the disk (fsync) before it is renamed. After an error, `path` is what it
-    was before. The temporary name has the suffix of `path`.
+    What was written to all of them is on the disk (fsync) before the first is renamed. After an
+    error, each path is what it was before. The temporary name has the suffix of the path.
 
     Raises:
-      OSError: `path` cannot be written, as on a full disk; it names `path`.
+      OSError: a path cannot be written, as on a full disk; it names the path.
     """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+    targets = [Path(os.path.realpath(path)) for path in paths]
+    temporaries = [t.with_name(f".{secrets.token_hex(8)}{t.suffix}") for t in targets]
     try:
-        if target.is_dir() and any(target.iterdir()):
-            raise OSError(errno.ENOTEMPTY, "Is a directory that is not empty")
-        if target.exists() and not target.is_file() and not target.is_dir():
-            # Renaming would put a file in the place of a device such as /dev/null.
-            raise OSError(errno.EINVAL, "Is not a regular file")
-        yield temporary
-        for written in [temporary, *temporary.rglob("*")]:
-            if written.is_file():
-                with open(written, "r+b") as file:
-                    os.fsync(file)
-        os.replace(temporary, target)
+        for path, target in zip(paths, targets, strict=True):
+            if target.is_dir() and any(target.iterdir()):
+                raise OSError(errno.ENOTEMPTY, "Is a directory that is not empty", os.fspath(path))
+            if target.exists() and not target.is_file() and not target.is_dir():
+                # Renaming would put a file in the place of a device such as /dev/null.
+                raise OSError(errno.EINVAL, "Is not a regular file", os.fspath(path))
+        yield temporaries
+        for temporary in temporaries:
+            for written in [temporary, *temporary.rglob("*")]:
+                if written.is_file():
+                    with open(written, "r+b") as file:
+                        os.fsync(file)
+        for temporary, target in zip(temporaries, targets, strict=True):
+            os.replace(temporary, target)
     except OSError as error:
-        if error.strerror and str(error.filename or temporary).startswith(str(temporary)):
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        for path, temporary in zip(paths, temporaries, strict=True):
+            if error.strerror and str(error.filename or temporary).startswith(str(temporary)):
+                raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                temporary.unlink()
+        for temporary in temporaries:
+            _remove(temporary)
+
+
+def remove_temporaries(directory: str | os.PathLike[str], seconds: float = 86400) -> None:
+    """Removes the temporary files and directories that killed processes left in a directory.
+
+    Args:
+      directory: where they are; nothing is removed from its subdirectories.
+      seconds: for how long they have not been written to. Those of running processes are younger.
+    """
+    for path in Path(directory).glob(f".{'[0-9a-f]' * 16}*"):
+        with contextlib.suppress(OSError):  # Another process removed it, or it is not ours.
+            if time.time() - path.stat().st_mtime >= seconds:
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
 
 
 def make_directory(path: str) -> None:

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 from bundles.atomic_files import atomic_write
 from bundles.bundle import Bundle, BundleError, GeneratorBundleParseError, printable
 from bundles.checkpoint import read_checkpoint, write_checkpoint
+from bundles.errors import PerfRnnError
 from bundles.metagraph import ANY_WIDTH, GraphFacts, read_metagraph, write_metagraph
+from bundles.regular_files import read_regular
 from bundles.variables import variables_from_weights, weights_from_variables
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 _EXTRA_FIELD = 1000
 _LENGTH_DELIMITED = 2
 # Three layers of 512 units make 25 MB; a proto cannot exceed 2 GiB.
-_MAX_FILE_BYTES = 1 << 30
+MAX_BUNDLE_BYTES = 1 << 30
 # The first bytes of files that users may take for bundles.
 _LOOKALIKES = {
     b"<": "a web page, perhaps an error page that was saved in its place",
@@ -128,12 +130,11 @@ def read_bundle_file(path: str | os.PathLike[str]) -> generator_pb2.GeneratorBun
     from bundles.note_seq_protos import GeneratorBundle
 
     try:
-        with open(path, "rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
+        data = read_regular(path, MAX_BUNDLE_BYTES)
+    except PerfRnnError as error:
+        raise BundleError(str(error)) from None
     except OSError as error:
         raise BundleError(f"{path}: cannot read the bundle: {error.strerror}") from error
-    if len(data) > _MAX_FILE_BYTES:
-        raise BundleError(f"{path}: over {_MAX_FILE_BYTES:,} bytes, too large for a bundle")
     try:
         proto = GeneratorBundle.FromString(data)
     except DecodeError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ import numpy as np
 from bundles.atomic_files import atomic_path
 from bundles.bundle import printable
 from bundles.checkpoint import read_checkpoint
-from bundles.files import bundle_from_proto, extra_of, read_bundle_file
+from bundles.files import MAX_BUNDLE_BYTES, bundle_from_proto, extra_of, read_bundle_file
 from bundles.metagraph import read_metagraph
+from bundles.regular_files import read_regular
 from bundles.variable_names import cell_kinds
 from bundles.variables import variables_from_weights
 
@@ -28,7 +28,7 @@ def describe_file(path: str | os.PathLike[str]) -> dict[str, str]:
         BundleError: the file cannot be read or is not a bundle.
     """
     proto = read_bundle_file(path)
-    data = Path(path).read_bytes()
+    data = read_regular(path, MAX_BUNDLE_BYTES)
     extra = extra_of(proto)
     tensorflow_version = read_metagraph(proto.metagraph_file).tensorflow_version
     if extra:

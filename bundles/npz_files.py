@@ -1,5 +1,6 @@
 """NumPy's .npz files, written atomically, and read without unpickling."""
 
+import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from bundles.atomic_files import atomic_path
 from bundles.errors import PerfRnnError
+from bundles.regular_files import open_regular
 
 _TYPES = [np.dtype("<f4"), np.dtype("<i8"), np.dtype("u1")]
 
@@ -37,7 +39,10 @@ def read_npz(path: str, names: Iterable[str] | None = None) -> dict[str, NDArray
       OSError: it cannot be read.
     """
     try:
-        with zipfile.ZipFile(path) as file:
+        with open_regular(path) as opened, zipfile.ZipFile(opened) as file:
+            size = os.fstat(opened.fileno()).st_size
+            if sum(info.file_size for info in file.infolist()) > size:
+                raise ValueError("its arrays overlap or are cut off")
             found = [name.removesuffix(".npy") for name in file.namelist()]
             if len(set(found)) < len(found):
                 raise ValueError("names occur twice")

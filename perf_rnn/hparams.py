@@ -1,12 +1,14 @@
 """Hyperparameters and the `name=value,...` text that overrides them."""
 
-import ast
 import dataclasses
+import math
 import re
 from typing import Any
 
 from bundles.errors import PerfRnnError
+from perf_rnn.literals import parse_literal
 
+_MAX_INTEGER = 2**31 - 1  # Far above any in use, and safe in every array.
 _BOOLS = {"true": True, "True": True, "1": True, "false": False, "False": False, "0": False}
 # A name, then a bracketed list or anything up to the next comma.
 _ASSIGNMENT = re.compile(r"\s*(?P<name>\w+)\s*=\s*(?P<value>\[[^\]]*\]|[^,\[\]]*?)\s*(?:,|$)")
@@ -42,14 +44,15 @@ class HParams:
 
     def __post_init__(self) -> None:
         checks = {
-            "batch_size": self.batch_size >= 1,
-            "rnn_layer_sizes": bool(self.rnn_layer_sizes) and min(self.rnn_layer_sizes) >= 1,
+            "batch_size": 1 <= self.batch_size <= _MAX_INTEGER,
+            "rnn_layer_sizes": bool(self.rnn_layer_sizes)
+            and 1 <= min(self.rnn_layer_sizes) <= max(self.rnn_layer_sizes) <= _MAX_INTEGER,
             "dropout_keep_prob": 0 < self.dropout_keep_prob <= 1,
-            "clip_norm": self.clip_norm > 0,
-            "learning_rate": self.learning_rate > 0,
-            "attn_length": self.attn_length >= 0,
-            "warmup_steps": self.warmup_steps >= 0,
-            "decay_steps": self.decay_steps >= 0,
+            "clip_norm": 0 < self.clip_norm < math.inf,
+            "learning_rate": 0 < self.learning_rate < math.inf,
+            "attn_length": 0 <= self.attn_length <= _MAX_INTEGER,
+            "warmup_steps": 0 <= self.warmup_steps <= _MAX_INTEGER,
+            "decay_steps": 0 <= self.decay_steps <= _MAX_INTEGER,
         }
         for name, valid in checks.items():
             if not valid:
@@ -93,25 +96,38 @@ class HParams:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "HParams":
-        """The inverse of `to_dict`."""
-        return cls(**(values | {"rnn_layer_sizes": tuple(values["rnn_layer_sizes"])}))
+        """The inverse of `to_dict`; names that are missing have their defaults.
+
+        Raises:
+          PerfRnnError: a name is unknown, or a value is not of the default's type.
+        """
+        defaults = vars(cls())
+        for name, value in values.items():
+            if _converted(value, defaults.get(name)) is None:
+                raise PerfRnnError(f"hparams: {name}={value!r} is not supported")
+        return cls(**{name: _converted(value, defaults[name]) for name, value in values.items()})
 
 
 def _parse_value(name: str, text: str, default: Any) -> Any:
-    kind = type(default)
-    if kind is bool:
+    if type(default) is bool:
         if text not in _BOOLS:
             raise PerfRnnError(f"hparams: {name}={text} is not a bool; write true or false")
         return _BOOLS[text]
     try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        value = _converted(parse_literal(text), default)
+    except ValueError:
         value = None
-    if kind is int and type(value) is int:
-        return value
-    if kind is float and type(value) in (int, float):
+    if value is None:
+        wanted = {int: "an integer", float: "a number", tuple: "a list of integers, as [256,256]"}
+        raise PerfRnnError(f"hparams: {name}={text} is not {wanted[type(default)]}")
+    return value
+
+
+def _converted(value: Any, default: Any) -> Any:
+    """Returns a value in the type of a default, None if it is of another type."""
+    kind = type(default)
+    if kind is float and type(value) is int and abs(value) <= _MAX_INTEGER:
         return float(value)
-    if kind is tuple and type(value) is list and all(type(item) is int for item in value):
+    if kind is tuple and type(value) in (list, tuple) and all(type(n) is int for n in value):
         return tuple(value)
-    wanted = {int: "an integer", float: "a number", tuple: "a list of integers such as [256,256]"}
-    raise PerfRnnError(f"hparams: {name}={text} is not {wanted[kind]}")
+    return value if type(value) is kind else None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from bundles.atomic_files import make_directory
+from bundles.atomic_files import make_directory, remove_temporaries
 from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.data import tfrecord
@@ -97,6 +97,7 @@ def run_pipeline_parallel(
     check_numbers(num_workers, num_shards)
     pipelines.check_serializable(pipeline)
     make_directory(output_dir)
+    remove_temporaries(output_dir)
     written = dict.fromkeys(pipeline.output_type_as_dict, 0)
     names = [(name, shard) for name in written for shard in range(num_shards)]
     prefix = f"{output_file_base}_" if output_file_base else ""

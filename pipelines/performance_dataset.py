@@ -12,13 +12,14 @@ from typing import Any, BinaryIO, NamedTuple
 
 from absl import logging
 
+from bundles.atomic_files import atomic_open, make_directory
 from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data import splits, tfrecord
 from perf_rnn.notes.arrays import parse_note_sequence
 from perf_rnn.notes.music_files import MusicFile, find_music_files, is_music
-from pipelines import midi_reader, parallel, partitions, performance_pipeline, pipeline
+from pipelines import parallel, partitions, performance_pipeline, pipeline
 from pipelines.statistics import Counter, Statistic
 
 RUNNERS = ("local", "beam")
@@ -44,11 +45,12 @@ MAX_NAMES = 10
 
 
 class Record(NamedTuple):
-    """A record of a TFRecord file."""
+    """A record of a TFRecord file; `error` says why it cannot be read, '' if it can."""
 
     path: str
     number: int
     data: bytes
+    error: str = ""
 
     @property
     def name(self) -> str:
@@ -164,14 +166,19 @@ def create_dataset(
             for line in [*summary, *(f"dropped {line}" for line in dropped)]:
                 logging.info(line)
 
-        examples = run(
-            make_pipeline(partition),
-            (pickle.load(notes) for _ in performances),
-            output_dir,
-            num_workers=num_workers,
-            num_shards=num_shards,
-            check=summarize,
-        )
+        make_directory(output_dir)
+        # On the disk before the examples get their names, and named right after them.
+        with atomic_open(written_csv) as csv_file:
+            csv_file.write(splits.to_csv(_splits(sides)))
+            csv_file.flush()
+            examples = run(
+                make_pipeline(partition),
+                (pickle.load(notes) for _ in performances),
+                output_dir,
+                num_workers=num_workers,
+                num_shards=num_shards,
+                check=summarize,
+            )
     for name, count in examples.items():
         if (split_csv or 0 < eval_ratio < 1) and not count:
             logging.warning(
@@ -179,7 +186,6 @@ def create_dataset(
                 "--partition_by=folder), another --seed, or --split_csv.",
                 name,
             )
-    splits.write_splits(written_csv, _splits(sides))
     shard = "" if num_shards == 1 else f"-*-of-{num_shards:05}"
     return {os.path.join(output_dir, f"{name}{shard}.tfrecord"): n for name, n in examples.items()}
 
@@ -216,28 +222,35 @@ def _find_inputs(
     record_files = [tfrecord.RecordFile(path) for path in paths or [path]]
     if not any(map(len, record_files)):
         raise PerfRnnError(f"{path}: contains no NoteSequences")
-    return (
-        Record(file.path, number, data) for file in record_files for number, data in enumerate(file)
-    )
+    return (_record(file, number) for file in record_files for number in range(len(file)))
+
+
+def _record(file: tfrecord.RecordFile, number: int) -> Record:
+    try:
+        return Record(file.path, number, file[number])
+    except tfrecord.RecordError as error:
+        return Record(file.path, number, b"", str(error))
 
 
 class _Read:
-    """Reads an input; returns (Performance, pickled NoteArrays), or None if it is unreadable."""
+    """Reads an input; returns (Performance, pickled NoteArrays), or why it cannot be read."""
 
     def __init__(self, partition_by: str | None):
         self._partition_by = partition_by
 
-    def __call__(self, input_object: MusicFile | Record) -> tuple[Performance, bytes] | None:
-        if isinstance(input_object, Record):
-            arrays = parse_note_sequence(input_object.data, input_object.name)
-        else:
-            found = midi_reader.MidiReader().transform_arrays(input_object)
-            if not found:
-                return None
-            (arrays,) = found
+    def __call__(self, input_object: MusicFile | Record) -> tuple[Performance, bytes] | str:
+        try:
+            if isinstance(input_object, Record):
+                if input_object.error:
+                    return input_object.error
+                arrays = parse_note_sequence(input_object.data, input_object.name)
+            else:
+                arrays = input_object.notes()
+            digest = partitions.notes_digest(arrays) if arrays.num_notes else ""
+        except (PerfRnnError, OSError) as error:
+            return str(error)
         by = self._partition_by
         group = partitions.partition_key(by, arrays) if by else ""
-        digest = partitions.notes_digest(arrays) if arrays.num_notes else ""
         return Performance(arrays.filename, group, digest), pickle.dumps(arrays)
 
 
@@ -248,16 +261,25 @@ def _read_all(
 
     Returns:
       The performances, in order, and the names of the files that could not be read.
+
+    Raises:
+      PerfRnnError: none could be read; the message says why the first could not.
     """
     performances: list[Performance] = []
     unreadable: list[str] = []
+    first_error = ""
     results = parallel.map_in_order(read, inputs, num_workers)
     for input_object, result in progress.show(results, "reading", {}):
-        if result is None or result is parallel.CRASHED:
+        if result is parallel.CRASHED or isinstance(result, str):
             unreadable.append(input_object.name)
+            if result is not parallel.CRASHED:
+                logging.warning("skipped: %s", result)
+                first_error = first_error or result
         else:
             performances.append(result[0])
             notes.write(result[1])
+    if first_error and not performances:
+        raise PerfRnnError(first_error)
     return performances, unreadable
 
 

@@ -16,12 +16,14 @@ from absl import logging
 
 from bundles.atomic_files import make_directory
 from bundles.errors import PerfRnnError
+from bundles.regular_files import read_regular
 from perf_rnn import progress
 from perf_rnn.data import tfrecord
 from pipelines import statistics
 
 # Output name of a pipeline with a single output.
 DEFAULT_OUTPUT_NAME = "dataset"
+MAX_FILE_BYTES = 1 << 30  # Of the files that `file_iterator` reads.
 
 TypeSignature = type | Mapping[str, type]
 # Called with {output name: number of objects} and the statistics of a run.
@@ -167,7 +169,7 @@ def file_iterator(
       recurse: whether to read subdirectories too.
 
     Raises:
-      PerfRnnError: `extension` is ''.
+      PerfRnnError: `extension` is '', or a file is no regular one or of more than a GiB.
       OSError: a directory or file cannot be read.
     """
     if extension is not None:
@@ -179,8 +181,7 @@ def file_iterator(
             if recurse:
                 yield from file_iterator(entry.path, extension, recurse)
         elif extension is None or entry.name.lower().endswith(extension):
-            with open(entry.path, "rb") as file:
-                yield file.read()
+            yield read_regular(entry.path, MAX_FILE_BYTES)
 
 
 def tf_record_iterator(tfrecord_file: str, proto: Any) -> Iterator[Any]:

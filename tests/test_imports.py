@@ -32,7 +32,7 @@ ORDER = (
     ("configs",),
     ("events", "hparams"),
     ("notes",),
-    ("progress",),
+    ("literals", "progress"),
 )
 # Packages that are installed under another name than they are imported by.
 DISTRIBUTIONS = {

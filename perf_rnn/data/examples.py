@@ -29,6 +29,9 @@ from perf_rnn.data.tfrecord import RecordError, RecordFile
 from perf_rnn.events.encodings import EventEncoding
 
 EXAMPLE_FORMATS = ("sparse_one_hot", "dense_one_hot")
+# Of a serialised example: half an hour of piano in dense format, or a day in the sparse one.
+MAX_EXAMPLE_BYTES = 1 << 27
+MAX_EVENT_INDICES = 1 << 22
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -223,7 +226,10 @@ def _parse_example(
             raise RecordError(f"{name}: num_classes is {num_classes}, not [{config.num_classes}]")
     lists = example.feature_lists.feature_list
     if "events" in lists and len(lists["events"].feature) == 1:
-        indices = np.array(lists["events"].feature[0].int64_list.value, np.int64)
+        values = lists["events"].feature[0].int64_list.value
+        if len(values) > MAX_EVENT_INDICES:
+            raise RecordError(f"{name}: more than {MAX_EVENT_INDICES} integers")
+        indices = np.array(values, np.int64)
         events = _checked_events(indices, config.encoding, name)
         if len(events) < 2:
             raise RecordError(f"{name}: needs 2 or more events, has {len(events)}")
@@ -244,6 +250,8 @@ def _example(data: bytes, name: str) -> Any:
 
     from bundles.tensorflow_protos import SequenceExample
 
+    if len(data) > MAX_EXAMPLE_BYTES:
+        raise RecordError(f"{name}: more than {MAX_EXAMPLE_BYTES} bytes")
     try:
         return SequenceExample.FromString(data)
     except message.DecodeError as error:
@@ -281,12 +289,19 @@ def _parse_dense(
     lists: Any, config: PerformanceRnnConfig, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns (events, controls)."""
+    input_size, num_heads = config.dense_input_size, len(config.encoding.head_sizes)
+    steps = max(len(lists["inputs"].feature), len(lists["labels"].feature))
+    # Of empty steps a record may hold millions.
+    if steps * input_size > lists["inputs"].ByteSize():
+        raise RecordError(
+            f"{name}: {steps} steps are not of {input_size} `inputs` each, as config "
+            f"{config.key!r} has them"
+        )
     try:
         inputs = np.array([f.float_list.value for f in lists["inputs"].feature], np.float32)
         labels = np.array([f.int64_list.value for f in lists["labels"].feature], np.int64)
     except ValueError as error:
         raise RecordError(f"{name}: its steps differ in width") from error
-    input_size, num_heads = config.dense_input_size, len(config.encoding.head_sizes)
     if inputs.shape != (len(labels), input_size) or labels.shape != (len(inputs), num_heads):
         raise RecordError(
             f"{name}: `inputs` {list(inputs.shape)} and `labels` {list(labels.shape)} are not "

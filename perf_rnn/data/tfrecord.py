@@ -14,9 +14,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bundles.atomic_files import atomic_path
+from bundles.atomic_files import atomic_paths
 from bundles.checkpoint import masked_crc
 from bundles.errors import PerfRnnError
+from bundles.regular_files import open_regular
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
@@ -38,10 +39,10 @@ class RecordFile(Sequence[bytes]):
 
         Raises:
           OSError: it cannot be read.
-          RecordError: it is not a TFRecord file, or is truncated.
+          PerfRnnError: it is not a TFRecord file, or is truncated.
         """
         self.path = path
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             # An empty file, which holds no records, cannot be mapped.
             is_empty = not os.fstat(file.fileno()).st_size
             self._data = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -113,7 +114,7 @@ def open_writers(paths: Sequence[str]) -> Iterator[list[RecordWriter]]:
         if os.path.isdir(path):
             raise IsADirectoryError(f"{path}: is a directory, not a file")
     with contextlib.ExitStack() as stack:
-        temporaries = [stack.enter_context(atomic_path(path)) for path in paths]
+        temporaries = stack.enter_context(atomic_paths(paths))
         # All are closed, the last thing that may fail, before the first gets its name.
         files = [stack.enter_context(open(temporary, "wb")) for temporary in temporaries]
         yield [RecordWriter(file) for file in files]

@@ -6,7 +6,6 @@ time linear in its length.
 """
 
 import abc
-import ast
 import dataclasses
 import math
 import numbers
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
 from perf_rnn.events.codec import STEPS_PER_SECOND, Codec
+from perf_rnn.literals import parse_literal
 
 PITCH_CLASSES = 12
 
@@ -405,16 +405,9 @@ def _as_float(value: Any) -> float:
         return math.inf
 
 
-class _QuoteNames(ast.NodeTransformer):
-    """Turns bare names, as those of scales, into strings."""
-
-    def visit_Name(self, node: ast.Name) -> ast.Constant:
-        return ast.Constant(node.id)
-
-
 def _literal(text: str) -> Any:
     """The value of a Python literal in which bare names are strings; any other text as it is."""
     try:
-        return ast.literal_eval(_QuoteNames().visit(ast.parse(text.strip(), mode="eval")))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return parse_literal(text, quote_names=True)
+    except ValueError:
         return text

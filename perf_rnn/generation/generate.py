@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from perf_rnn.generation.options import (
 )
 from perf_rnn.generation.sampler import log_likelihood
 from perf_rnn.generation.streaming import Stream
+from perf_rnn.literals import parse_literal
 from perf_rnn.models import DEFAULT_CONFIG, Model, Source, load_model
 from perf_rnn.notes.arrays import NoteArrays, to_note_sequence
 
@@ -278,9 +278,9 @@ def parse_temperature(text: str) -> float | list[float]:
       ValueError: it is neither.
     """
     try:
-        value = ast.literal_eval(text.strip())
+        value = parse_literal(text)
         return [float(item) for item in value] if isinstance(value, list) else float(value)
-    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
+    except (ValueError, TypeError, OverflowError):
         raise PerfRnnError(
             f"temperature {text!r} is neither a number nor a list such as [0.9,1.1]"
         ) from None

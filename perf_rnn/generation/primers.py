@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import numbers
 import os
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
 from perf_rnn.generation.options import is_number
+from perf_rnn.literals import parse_literal
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
 from perf_rnn.notes.music_files import read_midi_file
 from perf_rnn.notes.transforms import apply_sustain
@@ -172,8 +172,8 @@ def _notes(
 
 def _parse_integers(name: str, given: Any, lowest: int, example: str) -> list[int]:
     try:
-        values = ast.literal_eval(given) if isinstance(given, str) else given
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        values = parse_literal(given) if isinstance(given, str) else given
+    except ValueError:
         values = None
     if isinstance(values, np.ndarray) and values.ndim == 1:
         values = list(values)

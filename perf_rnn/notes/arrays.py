@@ -241,6 +241,11 @@ def _tables() -> Iterator[tuple[str, list[tuple[str, str, type]]]]:
 
 _TABLES = tuple(_tables())
 
+# Of a serialised NoteSequence, and of one of its tables. What any MIDI file within its own limits
+# holds is less.
+MAX_PROTO_BYTES = 1 << 25
+MAX_ROWS = 1 << 21
+
 
 def _read(messages: Any, proto_field: str, dtype: type) -> NDArray[Any]:
     return np.fromiter(map(operator.attrgetter(proto_field), messages), dtype, len(messages))
@@ -295,16 +300,21 @@ def parse_note_sequence(data: bytes, name: str) -> NoteArrays:
     """Reads a serialised NoteSequence; `name` is what messages call it.
 
     Raises:
-      PerfRnnError: it is no NoteSequence, or is quantised relative to its tempo.
+      PerfRnnError: it is no NoteSequence, is too large, or is quantised relative to its tempo.
     """
     from google.protobuf.message import DecodeError
 
     from bundles.note_seq_protos import NoteSequence
 
+    if len(data) > MAX_PROTO_BYTES:
+        raise PerfRnnError(f"{name} has more than {MAX_PROTO_BYTES} bytes")
     try:
         sequence = NoteSequence.FromString(data)
     except DecodeError as error:
         raise PerfRnnError(f"{name} is not a NoteSequence") from error
+    tables = (*(table for table, _ in _TABLES), "instrument_infos")
+    if any(len(getattr(sequence, table)) > MAX_ROWS for table in tables):
+        raise PerfRnnError(f"{name} has more than {MAX_ROWS} notes or other events of one kind")
     # Protos do not store their type: a tf.train example parses as a NoteSequence whose id or
     # filename is the example's first message, which starts with the tag "\n".
     if (sequence.id or sequence.filename).startswith("\n"):

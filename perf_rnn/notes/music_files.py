@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import stat
 import struct
 import zipfile
 import zlib
@@ -17,6 +16,7 @@ from typing import IO
 from absl import logging
 
 from bundles.errors import PerfRnnError
+from bundles.regular_files import open_regular
 from perf_rnn.notes import midi
 from perf_rnn.notes.arrays import NoteArrays
 
@@ -57,21 +57,19 @@ class MusicFile:
           PerfRnnError: it is no regular file, cannot be unpacked, or is too large.
           OSError: it cannot be read.
         """
-        try:
-            with open(self.path, "rb", opener=_open_at_once) as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise PerfRnnError("not a regular file")
+        with open_regular(self.path) as file:
+            try:
                 if self.member is None:
                     data = file.read(limit + 1)
                 else:
                     data = _read_member(file, self.member, limit)
-            if data.startswith(b"\x1f\x8b"):
-                data = _inflate(data, zlib.MAX_WBITS | 16, limit)
-            if len(data) > limit:
-                raise PerfRnnError(f"more than {limit} bytes")
-            return data
-        except PerfRnnError as error:
-            raise PerfRnnError(f"{self}: {error}") from None
+                if data.startswith(b"\x1f\x8b"):
+                    data = _inflate(data, zlib.MAX_WBITS | 16, limit)
+                if len(data) > limit:
+                    raise PerfRnnError(f"more than {limit} bytes")
+                return data
+            except PerfRnnError as error:
+                raise PerfRnnError(f"{self}: {error}") from None
 
     def notes(self) -> NoteArrays:
         """Reads it as MIDI.
@@ -184,7 +182,7 @@ def _in_folder(root: str, recursive: bool) -> Iterator[MusicFile]:
 
 def _in_archive(path: str, recursive: bool) -> Iterator[MusicFile]:
     try:
-        with open(path, "rb", opener=_open_at_once) as file, zipfile.ZipFile(file) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             members = {m.filename.replace("\\", "/"): m for m in archive.infolist()}
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise PerfRnnError(f"{path}: not an intact zip archive ({error})") from error
@@ -201,11 +199,6 @@ def _in_archive(path: str, recursive: bool) -> Iterator[MusicFile]:
         in_top = name.removeprefix(f"{top}/")
         if recursive or "/" not in in_top:
             yield MusicFile(path, in_top, collection_name, members[name])
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Opens a file without blocking, even if it is a pipe without a writer."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _read_member(file: IO[bytes], member: zipfile.ZipInfo, limit: int) -> bytes:

@@ -21,12 +21,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from bundles.errors import PerfRnnError
+from bundles.regular_files import open_regular
 from perf_rnn.notes.arrays import NoteArrays, as_arrays
 from perf_rnn.notes.midi_writer import instruments, to_midi
 from perf_rnn.notes.transforms import apply_sustain
 
 SAMPLE_RATE = 48000  # midirenderer's only one.
 CHANNELS = 2
+MAX_SOUNDFONT_BYTES = 1 << 31
 # The limit of a WAV file's 32-bit sizes, 6.2 hours.
 MAX_FRAMES = (2**32 - 2**10) // (2 * CHANNELS)
 
@@ -66,7 +68,7 @@ class Synthesizer:
             synthesiser.
         """
         self._soundfont = os.path.expanduser(soundfont or default_soundfont())
-        with open(self._soundfont, "rb") as file:
+        with open_regular(self._soundfont) as file:
             self._data = file.read(12)
             if self._data[:4] != b"RIFF" or self._data[8:] != b"sfbk":
                 raise PerfRnnError(f"{self._soundfont}: not a soundfont (.sf2)")
@@ -82,7 +84,12 @@ class Synthesizer:
                         "no synthesiser found: install midirenderer with pip, or FluidSynth"
                     ) from None
             if not self._program:
-                self._data += file.read()
+                self._data += file.read(MAX_SOUNDFONT_BYTES)
+                if file.read(1):
+                    raise PerfRnnError(
+                        f"{self._soundfont}: more than {MAX_SOUNDFONT_BYTES} bytes; FluidSynth "
+                        "plays larger soundfonts"
+                    )
         zero = np.zeros(1, np.int32)
         middle_c = NoteArrays(
             start_time=np.zeros(1),

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from bundles.atomic_files import atomic_open, atomic_write, make_directory
+from bundles.atomic_files import atomic_open, atomic_write, make_directory, remove_temporaries
 from bundles.errors import PerfRnnError
 from perf_rnn.rendering import audio, page, piano_roll
 from perf_rnn.rendering.piece import Piece
@@ -57,6 +57,7 @@ class Renderer:
         self._synthesizer = audio.Synthesizer(soundfont) if "wav" in formats else None
         self._page = os.path.join(self._output_dir, page.PAGE_NAME)
         make_directory(self._output_dir or ".")
+        remove_temporaries(self._output_dir or ".")
         self._entries: list[page.Entry] = []
         if "html" in formats and os.path.exists(self._page):
             page.read_entries(self._page)

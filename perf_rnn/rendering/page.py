@@ -17,17 +17,20 @@ import os
 import string
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
 
 from bundles.atomic_files import atomic_write
 from bundles.errors import PerfRnnError
+from bundles.regular_files import read_regular
 from perf_rnn.notes.transforms import apply_sustain
 from perf_rnn.rendering.piano_roll import pedal_spans
 from perf_rnn.rendering.piece import Fact, Piece
 
 PAGE_NAME = "index.html"
+MAX_PAGE_BYTES = 1 << 28  # Twenty thousand pieces of 30 s.
 
 _DATA_START = '<script type="application/json" id="data">'
 _DATA_END = "</script>"
@@ -198,17 +201,26 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
       OSError: the file cannot be read.
       ValueError: it is not a page that this module wrote.
     """
-    data = ""
-    if os.path.isfile(path):  # Not a pipe, which could block.
-        with open(path, encoding="utf-8", errors="replace") as file:
-            data = file.read().partition(_DATA_START)[2].partition(_DATA_END)[0]
     try:
-        return [Entry(**fields) for fields in json.loads(data)]
-    except (json.JSONDecodeError, TypeError, RecursionError):
+        page = read_regular(path, MAX_PAGE_BYTES).decode(errors="replace")
+        entries = json.loads(page.partition(_DATA_START)[2].partition(_DATA_END)[0])
+        return [_entry(fields) for fields in entries]
+    except (ValueError, TypeError, RecursionError):
         raise PerfRnnError(
             f"{path}: not a page that this version of perf_rnn wrote, so it is left as it is; move "
             "it away or choose another directory"
         ) from None
+
+
+def _entry(fields: Mapping[str, Any]) -> Entry:
+    """Makes an entry; raises TypeError where it is none."""
+    types: dict[str, Any] = dict.fromkeys(("seconds", "num_notes", "primer"), int | float)
+    types |= {"facts": dict, "wav": str | None, "file": str | None}
+    entry = Entry(**fields)
+    for name, value in vars(entry).items():
+        if not isinstance(value, types.get(name, str)):
+            raise TypeError(f"{name} is a {type(value).__name__}")
+    return entry
 
 
 def _write_entries(path: str | os.PathLike[str], entries: Sequence[Entry], title: str) -> None:

@@ -9,15 +9,17 @@ import contextlib
 import dataclasses
 import json
 import os
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 from absl import logging
 
-from bundles.atomic_files import atomic_write_json
+from bundles.atomic_files import atomic_write_json, remove_temporaries
 from bundles.errors import PerfRnnError
+from bundles.regular_files import read_regular
 from perf_rnn.hparams import HParams
+
+MAX_SETTINGS_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,15 +62,22 @@ class RunDir:
         """Returns what the run was made with, or None where there is no run yet.
 
         Raises:
-          ValueError: run.json cannot be read.
+          PerfRnnError: run.json is damaged.
+          OSError: it cannot be read.
         """
         try:
-            with open(self._settings_path, encoding="utf-8") as file:
-                values = json.load(file)
-            return RunSettings(**{**values, "hparams": HParams.from_dict(values["hparams"])})
+            data = read_regular(self._settings_path, MAX_SETTINGS_BYTES)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError) as error:
+        try:
+            values = json.loads(data)
+            values["hparams"] = HParams.from_dict(dict(values["hparams"]))
+            for field in dataclasses.fields(RunSettings):
+                value = values.get(field.name, field.default)
+                if type(value) is not field.type:
+                    raise ValueError(f"{field.name} is {value!r}")
+            return RunSettings(**values)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise PerfRnnError(f"{self._settings_path}: not a run's settings ({error})") from error
 
     def check(self, settings: RunSettings) -> None:
@@ -124,9 +133,7 @@ class RunDir:
                     ) from None
                 except OSError as error:  # Some network file systems have no locks.
                     logging.warning("%s: cannot be locked (%s).", self.path, error)
-            # The temporary files of `atomic_path`.
-            for temporary in pathlib.Path(self.train_dir).glob(f".{'?' * 16}.*"):
-                temporary.unlink()
+            remove_temporaries(self.train_dir, seconds=0)
             yield
 
 

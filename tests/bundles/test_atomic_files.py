@@ -9,7 +9,14 @@ import sys
 
 import pytest
 
-from bundles.atomic_files import atomic_open, atomic_path, atomic_write, atomic_write_json
+from bundles.atomic_files import (
+    atomic_open,
+    atomic_path,
+    atomic_paths,
+    atomic_write,
+    atomic_write_json,
+    remove_temporaries,
+)
 
 FULL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))\n"
 
@@ -45,6 +52,49 @@ def test_everything_is_synced_before_it_is_renamed(tmp_path, monkeypatch):
         (temporary / "c").mkdir(parents=True)
         (temporary / "c" / "d").write_bytes(b"d")
     assert calls == [("fsync", b"a"), "rename", ("fsync", b"d"), "rename"]
+
+
+def test_several_files_are_complete_before_the_first_is_renamed(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"before")
+    calls = []
+    sync, replace = os.fsync, os.replace
+
+    def fsync(file):
+        calls.append("fsync")
+        sync(file)
+
+    def write(content):
+        with atomic_paths([tmp_path / "a", tmp_path / "b"]) as temporaries:
+            for temporary in temporaries:
+                temporary.write_bytes(content)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", lambda *paths: calls.append("rename") or replace(*paths))
+    write(b"after")
+    assert calls == ["fsync", "fsync", "rename", "rename"]
+    assert [(tmp_path / name).read_bytes() for name in names(tmp_path)] == [b"after"] * 2
+    (tmp_path / "b").unlink()
+    (tmp_path / "b" / "c").mkdir(parents=True)
+    with pytest.raises(OSError, match="not empty") as caught:
+        write(b"lost")
+    assert caught.value.filename == str(tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == b"after"
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    kept = [".0123456789abcdef", ".gitignore", ".notes.txt", "0123456789abcdef.mid"]
+    old = [".0123456789abcde0.mid", ".ffffffffffffffff"]
+    (tmp_path / old[1]).mkdir()
+    (tmp_path / old[1] / "weights").touch()
+    for name in (*kept, old[0]):
+        (tmp_path / name).touch()
+    for name in (*kept[1:], *old):
+        os.utime(tmp_path / name, (0, 0))
+    remove_temporaries(tmp_path)
+    assert names(tmp_path) == kept
+    remove_temporaries(tmp_path, seconds=0)
+    assert names(tmp_path) == kept[1:]
 
 
 def test_an_error_leaves_what_was_there(tmp_path):

@@ -97,8 +97,8 @@ def test_a_bundle_whose_details_are_60_bytes_is_no_web_page(tmp_path):
 
 
 def test_file_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr("bundles.files._MAX_FILE_BYTES", 1000)
-    assert "over 1,000 bytes" in error_of(FIXTURE)
+    monkeypatch.setattr("bundles.files.MAX_BUNDLE_BYTES", 1000)
+    assert "more than 1000 bytes" in error_of(FIXTURE)
 
 
 def test_no_checkpoint_or_two(tmp_path):

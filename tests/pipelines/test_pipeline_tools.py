@@ -12,6 +12,7 @@ from note_seq import NoteSequence, midi_io
 
 from perf_rnn.configs import default_configs
 from perf_rnn.data.examples import EventRecords
+from perf_rnn.data.tfrecord import RecordFile, open_writers
 
 CONVERT = "pipelines.tools.convert_dir_to_note_sequences"
 CREATE = "pipelines.tools.performance_rnn_create_dataset"
@@ -243,6 +244,25 @@ def test_odd_files_among_good_ones(run_tool, asap_dir, tmp_path, caplog):
     counted = [line for line in caplog.messages if line.endswith("_because_drums: 1")]
     assert len(counted) == 1
     assert counted[0].startswith("DAGPipeline_NoteFilter_")
+
+
+def test_damaged_records_among_good_ones(run_tool, note_sequences, tmp_path, caplog):
+    good = list(RecordFile(note_sequences))
+    endless = NoteSequence(filename="endless.mid", total_time=1)
+    endless.notes.add(pitch=60, velocity=80, end_time=float("nan"))
+    path, directory = tmp_path / "ns.tfrecord", tmp_path / "dataset"
+    with open_writers([str(path)]) as (writer,):
+        for data in (b"\xff", endless.SerializeToString(), *good, good[0]):
+            writer.write(data)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    run = run_tool(CREATE, f"--input={path}", f"--output_dir={directory}")
+    assert run.status == 0
+    assert f"performances read: {len(good)}" in caplog.messages
+    (line,) = [line for line in caplog.messages if line.startswith("files that could not be read")]
+    numbers = (0, 1, len(good) + 2)
+    assert line.endswith(f"3 ({', '.join(f'{path}: record {number}' for number in numbers)})")
 
 
 @pytest.mark.parametrize(
