@@ -1,13 +1,15 @@
-"""Measures how a conditioned bundle follows its controls: what was asked for against what came.
+"""Measures how a bundle with optional conditioning follows its controls, and how fast.
 
-    python -m benchmarks.steering BUNDLE [--pieces=20] [--seconds=30]
+    python -m benchmarks.steering BUNDLE [--guidance=1,2] [--pieces=20] [--seconds=30]
 
-Prints, for each requested density, the notes per second of the pieces, and for each requested
-scale the share of their notes that are in it. What an unconditioned model would do stands beside
-both: the same model with conditioning disabled, or with `--unconditioned=BUNDLE` that one.
+Prints a table with a column for each guidance, and one for pieces with conditioning disabled:
+notes a second and the share of notes in a scale, over whole pieces; and the same before and after a
+switch in their middle.
 """
 
 import argparse
+import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -22,40 +24,64 @@ SCALES = ("c_major", "f_sharp_major", "c_whole_tone")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("bundle")
-    parser.add_argument("--unconditioned")
+    parser.add_argument("--guidance", default="1")
     parser.add_argument("--pieces", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30)
     arguments = parser.parse_args()
-    conditioned = bundles.read_bundle(arguments.bundle)
+    bundle = bundles.read_bundle(arguments.bundle)
+    guidances = [float(guidance) for guidance in arguments.guidance.split(",")]
+    seconds, middle = arguments.seconds, arguments.seconds / 2
 
-    def play(bundle: bundles.Bundle = conditioned, **controls: object) -> list:
-        return perf_rnn.generate(
-            bundle, arguments.seconds, num_outputs=arguments.pieces, seed=0, **controls
-        )
+    def play(**options: object) -> list:
+        return perf_rnn.generate(bundle, seconds, num_outputs=arguments.pieces, seed=0, **options)
 
-    free = (
-        play(bundles.read_bundle(arguments.unconditioned))
-        if arguments.unconditioned
-        else play(disable_conditioning=True)
-    )
-    print(f"{arguments.pieces} pieces of {arguments.seconds:g} s each, at temperature 1.0\n")
-    print("|asked for (notes/s)|mean|standard deviation|lowest|highest|\n|---|---|---|---|---|")
-    for density in (None, *DENSITIES):
-        pieces = free if density is None else play(notes_per_second=density)
-        rates = [len(piece.notes) / arguments.seconds for piece in pieces]
-        figures = (np.mean(rates), np.std(rates), min(rates), max(rates))
-        print(f"|{density or 'unconditioned'}|" + "|".join(f"{x:.1f}" for x in figures) + "|")
-    print("\n|asked for|share of notes in it|unconditioned|lowest|highest|\n|---|---|---|---|---|")
+    free = play(disable_conditioning=True)
+
+    def row(asked: str, measure: Callable[[list], str], pieces: list[list]) -> None:
+        print(f"|{asked}|" + "|".join(map(measure, [free, *pieces])) + "|", flush=True)
+
+    print(f"{arguments.pieces} pieces of {seconds:g} s each, at temperature 1.0\n")
+    print("|asked for|disabled|" + "|".join(f"guidance {g:g}" for g in guidances) + "|")
+    print("|---" * (2 + len(guidances)) + "|")
+    for density in DENSITIES:
+        pieces = [play(notes_per_second=density, guidance=guidance) for guidance in guidances]
+        row(f"{density} notes/s", lambda p: _density(p, 0, seconds), pieces)
     for scale in SCALES:
-        pieces = play(pitch_class_histogram=scale)
-        shares, free_shares = ([_share(piece, scale) for piece in p] for p in (pieces, free))
-        figures = (np.mean(shares), np.mean(free_shares), min(shares), max(shares))
-        print(f"|{scale}|" + "|".join(f"{x:.1%}" for x in figures) + "|")
+        pieces = [play(pitch_class_histogram=scale, guidance=guidance) for guidance in guidances]
+        row(scale, lambda p, scale=scale: _share(p, scale, 0, seconds), pieces)
+
+    start = time.monotonic()
+    pieces = [play(notes_per_second=[2, 16], guidance=guidance) for guidance in guidances]
+    row("2, then 16: last 5 s before", lambda p: _density(p, middle - 5, middle), pieces)
+    for begin, end in ((0, 1), (1, 2), (0, 2), (2, 3), (3, 4), (4, 5), (5, 10), (10, middle)):
+        row(
+            f"{begin:g} to {end:g} s after",
+            lambda p, a=begin, b=end: _density(p, middle + a, middle + b),
+            pieces,
+        )
+    asked = ["c_major", "f_sharp_major"]
+    pieces = [play(pitch_class_histogram=asked, guidance=guidance) for guidance in guidances]
+    row("C, then F sharp major: in C before", lambda p: _share(p, asked[0], 0, middle), pieces)
+    for begin, end in ((0, 1), (1, 2), (2, 3), (0, 3), (3, 6), (6, middle)):
+        row(
+            f"in F sharp, {begin:g} to {end:g} s after",
+            lambda p, a=begin, b=end: _share(p, asked[1], middle + a, middle + b),
+            pieces,
+        )
+    print(f"\nThe switches took {time.monotonic() - start:.0f} s.")
 
 
-def _share(piece: object, scale: str) -> float:
+def _density(pieces: list, begin: float, end: float) -> str:
+    counts = [sum(begin <= note.start_time < end for note in piece.notes) for piece in pieces]
+    rates = np.array(counts) / (end - begin)
+    return f"{rates.mean():.1f} ({rates.min():.1f} to {rates.max():.1f})"
+
+
+def _share(pieces: list, scale: str, begin: float, end: float) -> str:
+    """The share of the notes of all pieces that start then."""
     in_scale = np.array(PitchHistogram().validate(scale)) > 0
-    return float(np.mean([in_scale[note.pitch % 12] for note in piece.notes]))
+    notes = [note for piece in pieces for note in piece.notes if begin <= note.start_time < end]
+    return f"{np.mean([in_scale[note.pitch % 12] for note in notes]):.1%}"
 
 
 if __name__ == "__main__":

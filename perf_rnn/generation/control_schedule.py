@@ -12,6 +12,8 @@ from bundles.errors import PerfRnnError
 from perf_rnn.configs import default_configs
 from perf_rnn.events.controls import Conditioning, disabled_values
 
+_OPTIONAL = ("disable_conditioning", "guidance")  # What needs optional conditioning.
+
 
 def spread_index(steps: NDArray[np.int64], count: int, num_steps: int | None) -> NDArray[np.int64]:
     """Returns which of `count` values, spread evenly over `num_steps`, holds at each step.
@@ -72,8 +74,8 @@ class ControlSchedule:
         for name in values:
             if name not in {signal.name for signal in signals}:
                 raise PerfRnnError(_no_such_control(name))
-        if disabled is not None and not conditioning.optional:
-            raise PerfRnnError(_no_such_control("disable_conditioning"))
+        if disabled is not None:
+            check_optional(conditioning, "disable_conditioning")
         # For each signal the vectors of its values, then whether it is disabled.
         lists: list[Any] = [
             signal.encode_request(signal.values(values[signal.name]))
@@ -97,6 +99,12 @@ class ControlSchedule:
         return self._vectors[self._starts.searchsorted(steps, side="right") - 1]
 
 
+def check_optional(conditioning: Conditioning, name: str) -> None:
+    """Raises the PerfRnnError of a named option that needs optional conditioning, if it is not."""
+    if not conditioning.optional:
+        raise PerfRnnError(_no_such_control(name))
+
+
 def _no_such_control(name: str) -> str:
     """The line that says which configs have the control that this one lacks."""
     having: dict[str, list[str]] = {}
@@ -104,8 +112,8 @@ def _no_such_control(name: str) -> str:
         conditioning = config.conditioning
         for signal in conditioning.signals:
             having.setdefault(signal.name, []).append(config.key)
-        if conditioning.optional:
-            having.setdefault("disable_conditioning", []).append(config.key)
+        for option in _OPTIONAL if conditioning.optional else ():
+            having.setdefault(option, []).append(config.key)
     if name not in having:
         return f"there is no control {name!r}; known: {', '.join(having)}"
     line = f"this model has no {name}; those of these configs have: {', '.join(having[name])}"

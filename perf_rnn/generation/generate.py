@@ -51,6 +51,7 @@ def generate(
     min_p: float | None = None,
     legal_events: bool = True,
     pitch_min_p: float = DEFAULT_OPTIONS.pitch_min_p,
+    guidance: float = DEFAULT_OPTIONS.guidance,
     beam_size: int = 1,
     branch_factor: int = 1,
     steps_per_iteration: int = 1,
@@ -106,7 +107,7 @@ def generate(
         num_outputs,
         new_seed() if seed is None else seed,
         primers.from_arguments(primer, primer_melody, max_primer_seconds),
-        SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p),
+        SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p, guidance),
         BeamOptions(beam_size, branch_factor, steps_per_iteration),
         controls,
         disable_conditioning,
@@ -140,6 +141,7 @@ def stream(
     min_p: float | None = None,
     legal_events: bool = True,
     pitch_min_p: float = DEFAULT_OPTIONS.pitch_min_p,
+    guidance: float = DEFAULT_OPTIONS.guidance,
     disable_conditioning: bool | None = None,
     **controls: Any,
 ) -> Stream:
@@ -165,7 +167,7 @@ def stream(
         model,
         _opening(primers.from_arguments(primer, primer_melody, max_primer_seconds), model.config),
         (seed, 0),
-        SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p),
+        SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p, guidance),
         ControlSchedule(model.config.conditioning, controls, None, disable_conditioning),
     )
 

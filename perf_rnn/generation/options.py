@@ -27,6 +27,9 @@ class SamplingOptions:
         most probable one, before the temperature; 0: all. What is left out are mostly wrong
         notes, and once a network has read some of its own it plays ever more densely: in pieces
         of ten minutes, this value came closest to the density and polyphony of human ones.
+      guidance: for a model with optional conditioning: how far the logits go from those without
+        the controls in the direction of those with them; 1: exactly to these, above 1 beyond, at
+        twice the work. See `perf_rnn.generation.guidance`.
 
     Raises:
       ValueError: a value is out of range.
@@ -38,6 +41,7 @@ class SamplingOptions:
     min_p: float | None = None
     legal_events: bool = True
     pitch_min_p: float = 0.05
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         values = self.temperatures
@@ -56,6 +60,8 @@ class SamplingOptions:
             value = getattr(self, name)
             if value is not None and not (is_number(value) and 0 <= value <= 1):
                 raise PerfRnnError(f"{name} {value!r} is not a number from 0 to 1")
+        if not (is_number(self.guidance) and 0 <= self.guidance < math.inf):
+            raise PerfRnnError(f"guidance {self.guidance!r} is not a number of at least 0")
         if not isinstance(self.legal_events, bool):
             raise PerfRnnError(f"legal_events {self.legal_events!r} is neither True nor False")
 

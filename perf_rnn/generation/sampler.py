@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.events.codec import Codec, EventIndices
-from perf_rnn.generation.control_schedule import ControlSchedule, spread_index
+from perf_rnn.generation.control_schedule import ControlSchedule, check_optional, spread_index
 from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.generation.cpu.worker_threads import all_cores
+from perf_rnn.generation.guidance import GuidedNetwork
 from perf_rnn.generation.logits import RandomNumbers, Seed, draw, leave_out_improbable
 from perf_rnn.generation.openings import Opening
 from perf_rnn.generation.options import DEFAULT_OPTIONS, SamplingOptions
@@ -62,11 +63,13 @@ class Sampler:
           num_steps: length of the piece that a list of temperatures is spread over.
 
         Raises:
-          ValueError: temperatures are a list and `num_steps` is None.
+          ValueError: temperatures are a list and `num_steps` is None; or guidance is asked for, and
+            conditioning is not optional.
         """
         config, codec, read = model.config, model.config.codec, opening.read
         self.controls = controls or ControlSchedule(config.conditioning)
         self._codec = codec
+        self._conditioning = config.conditioning
         self._num_steps = num_steps
         self._set_options(options)
         self._heads = _head_slices(config)
@@ -76,13 +79,13 @@ class Sampler:
         # The rows have the opening in common. Its last event is fed when the next one is drawn, as
         # every event is, so that controls set until then hold for the next one.
         rows = np.zeros(len(seeds), np.int64)
-        self._network = StepNetwork(model, len(rows))
+        self._network = GuidedNetwork(model, len(rows), options.guidance)
         self._network.take(rows[:1])
         clocks = _clocks(codec, read, len(read) - len(opening.events))
         with all_cores():
             for place in range(len(read) - 1):
                 now = slice(place, place + 1)
-                self._network.step(read[now], self.controls(clocks[now]))
+                self._network.step(read[now], self.controls(clocks[now]), options.guidance)
         self._network.take(rows)
         self._events: NDArray[Any] = read[-1:][rows]
         self.clock = clocks[-1:][rows]
@@ -100,15 +103,19 @@ class Sampler:
 
     def _set_options(self, options: SamplingOptions) -> None:
         temperatures = np.array(options.temperatures, np.float64)
-        # A list that cannot be spread raises here already, before anything is changed.
+        # What is wrong raises here already, before anything is changed.
         _temperature_at(np.zeros(0, np.int64), temperatures, self._num_steps)
+        if options.guidance != 1:
+            check_optional(self._conditioning, "guidance")
         self._options, self._temperatures = options, temperatures
 
     def step(self) -> NDArray[np.int64]:
         """Draws the next event of every row, [B, *event_shape]; see `all_cores`."""
-        self._logits = self._network.step(self._events, self.controls(self.clock))
+        self._logits, guided = self._network.step(
+            self._events, self.controls(self.clock), self._options.guidance
+        )
         self._temperature = _temperature_at(self.clock, self._temperatures, self._num_steps)
-        choice = self._logits.astype(np.float64)
+        choice = guided.astype(np.float64)
         self._rules.forbid(choice, self.clock)
         if self._options.legal_events and self._options.pitch_min_p:
             leave_out_improbable(choice[:, self._codec.pitch_classes], self._options.pitch_min_p)
@@ -126,20 +133,21 @@ class Sampler:
     def log_probabilities(self) -> NDArray[np.float64]:
         """Returns the log-probability of each row's last drawn event, [B].
 
-        It is the network's own at the temperature, whatever else was left out of the draw.
+        It is the network's own at the temperature, without guidance and whatever else was left out
+        of the draw.
         """
         return _log_probabilities(self._logits, self._events, self._heads, self._temperature)
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Drops the other rows; bool [B]."""
-        self._take(rows)
+        self._take(np.flatnonzero(rows))
         self._random.keep(rows)
 
     def copy(self, rows: NDArray[np.int64]) -> None:
         """Makes row i a copy of row rows[i] that keeps its own random numbers; int [B]."""
         self._take(rows)
 
-    def _take(self, rows: NDArray[Any]) -> None:
+    def _take(self, rows: NDArray[np.int64]) -> None:
         self._network.take(rows)
         self._rules.take(rows)
         self._events = self._events[rows]
@@ -173,7 +181,8 @@ class Sampler:
         self._events, self.clock = state["events"], state["clock"]
         self._random.restore(state)
         self._rules.arrays = {name: state[f"rules_{name}"].copy() for name in self._rules.arrays}
-        self._network.states = [state[f"network_{i}"] for i in range(len(self._network.states))]
+        states = [state[f"network_{i}"] for i in range(len(self._network.states))]
+        self._network.restore(states, len(self.clock))
 
 
 def sample_events(

@@ -36,7 +36,7 @@ from perf_rnn.magenta.performance_model import (
 from perf_rnn.magenta.sequence_generator import BaseSequenceGenerator, SequenceGeneratorError
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence, to_note_sequence
 
-_SAMPLING_ARGS = ("temperature", "top_k", "top_p", "min_p", "legal_events", "pitch_min_p")
+_SAMPLING_ARGS = tuple(field.name for field in dataclasses.fields(SamplingOptions))
 _BEAM_ARGS = ("beam_size", "branch_factor", "steps_per_iteration")
 _OTHER_ARGS = (*_BEAM_ARGS, "disable_conditioning", "seed")
 

@@ -112,6 +112,12 @@ flags.DEFINE_string(
     "Whether a model with optional conditioning plays without it: True, False, or a list spread "
     "over the piece, such as '[False,True]'.",
 )
+flags.DEFINE_float(
+    "guidance",
+    1.0,
+    "How far a model with optional conditioning goes in the direction of its controls: 1 is what "
+    "it was trained for, 2 follows them more closely, at twice the work.",
+)
 flags.DEFINE_integer(
     "beam_size", 1, "Beam search: how many pieces are kept at each iteration.", lower_bound=1
 )
@@ -146,7 +152,7 @@ flags.DEFINE_string(
     "hparams", "", "Not needed: a model has its own. Checked against its layers if given."
 )
 
-SAMPLING_FLAGS = ("top_k", "top_p", "min_p", "legal_events", "pitch_min_p")
+SAMPLING_FLAGS = ("top_k", "top_p", "min_p", "legal_events", "pitch_min_p", "guidance")
 BEAM_FLAGS = ("beam_size", "branch_factor", "steps_per_iteration")
 CONTROL_FLAGS = ("notes_per_second", "pitch_class_histogram")
 
