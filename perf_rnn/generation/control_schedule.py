@@ -1,7 +1,7 @@
 """Control over time: the control vectors of a conditioned model at each step of a piece."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,6 @@ import bundles
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import default_configs
 from perf_rnn.events.controls import Conditioning, disabled_values
-
-_OPTIONAL = ("disable_conditioning", "guidance")  # What needs optional conditioning.
 
 
 def spread_index(steps: NDArray[np.int64], count: int, num_steps: int | None) -> NDArray[np.int64]:
@@ -73,7 +71,7 @@ class ControlSchedule:
         signals = conditioning.signals
         for name in values:
             if name not in {signal.name for signal in signals}:
-                raise PerfRnnError(_no_such_control(name))
+                raise _no_such_control(name)
         if disabled is not None:
             check_optional(conditioning, "disable_conditioning")
         # For each signal the vectors of its values, then whether it is disabled.
@@ -99,26 +97,26 @@ class ControlSchedule:
         return self._vectors[self._starts.searchsorted(steps, side="right") - 1]
 
 
-def check_optional(conditioning: Conditioning, name: str) -> None:
-    """Raises the PerfRnnError of a named option that needs optional conditioning, if it is not."""
+def check_optional(conditioning: Conditioning, option: str) -> None:
+    """Raises the PerfRnnError of an option that needs optional conditioning, if it is not."""
     if not conditioning.optional:
-        raise PerfRnnError(_no_such_control(name))
+        raise _lacks(option, lambda conditioning: conditioning.optional)
 
 
-def _no_such_control(name: str) -> str:
-    """The line that says which configs have the control that this one lacks."""
-    having: dict[str, list[str]] = {}
-    for config in default_configs.values():
-        conditioning = config.conditioning
-        for signal in conditioning.signals:
-            having.setdefault(signal.name, []).append(config.key)
-        for option in _OPTIONAL if conditioning.optional else ():
-            having.setdefault(option, []).append(config.key)
-    if name not in having:
-        return f"there is no control {name!r}; known: {', '.join(having)}"
-    line = f"this model has no {name}; those of these configs have: {', '.join(having[name])}"
-    for key in having[name]:
+def _no_such_control(name: str) -> PerfRnnError:
+    known = {s.name: None for c in default_configs.values() for s in c.conditioning.signals}
+    if name not in known:
+        names = ", ".join([*known, "disable_conditioning"])
+        return PerfRnnError(f"there is no control {name!r}; known: {names}")
+    return _lacks(name, lambda conditioning: name in [s.name for s in conditioning.signals])
+
+
+def _lacks(what: str, has: Callable[[Conditioning], bool]) -> PerfRnnError:
+    """The error that says which configs have what this one lacks."""
+    keys = [config.key for config in default_configs.values() if has(config.conditioning)]
+    line = f"this model has no {what}; those of these configs have: {', '.join(keys)}"
+    for key in keys:
         with contextlib.suppress(bundles.BundleError):
             bundles.shipped_bundle_path(key)
             line += f"; a bundle is shipped for config={key}"
-    return line
+    return PerfRnnError(line)
