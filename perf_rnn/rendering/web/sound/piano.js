@@ -1,0 +1,290 @@
+"use strict";
+
+// A piano that plays the samples of a SoundFont; until they are there, synthesised strings.
+
+import {decodeZone, readSoundfont} from "./soundfont.js";
+import {synthesizedZones} from "./synthesized.js";
+
+const MOST_VOICES = 64;  // What a phone can play; beyond them one is cut short.
+const MOST_LAYERS = 8;  // Zones that sound for one note.
+const LOUDNESS = 3;
+const WIDTH = 0.35;  // How far the lowest key is to the left, and the highest to the right.
+const TIME_CONSTANTS = Math.log(10 ** (100 / 20));  // In a fall by 100 dB.
+const HIGHEST_DAMPER = 89;  // Strings above have none.
+const UNDAMPED_RELEASE = 6;  // Seconds.
+
+/** @type {Map<string, Promise<{name: string, zones: import("./soundfont.js").Zone[]}>>} */
+const fonts = new Map();
+
+/**
+ * Returns a piano; it is a sink, as the transport describes.
+ *
+ * All times are in seconds of the context's clock; what lies in the past is done at once. A part is
+ * one of the players: its pedal holds its own notes only.
+ *
+ * @param {BaseAudioContext} context
+ * @param {AudioNode} destination
+ */
+function createPiano(context, destination = context.destination) {
+  // Many loud notes at once are held back rather than cut off.
+  const limiter = new DynamicsCompressorNode(context, {
+    threshold: -14, knee: 8, ratio: 12, attack: 0.002, release: 0.2,
+  });
+  const level = new GainNode(context, {gain: LOUDNESS});
+  level.connect(limiter).connect(destination);
+  const panners = new Map();
+  const strings = synthesizedZones();
+  /** @type {import("./soundfont.js").Zone[]} */
+  let zones = [];
+  let voices = [];
+  const voiceOf = new Map();  // By the note's id.
+  const pedals = [];  // Of each part: [time, isDown] in order of time.
+
+  function panner(pan) {
+    const place = Math.round(10 * pan) / 10;
+    if (!panners.has(place)) {
+      const node = new StereoPannerNode(context, {pan: place});
+      node.connect(level);
+      panners.set(place, node);
+    }
+    return panners.get(place);
+  }
+
+  /** Returns the zones that sound for a note, of those that are decoded. */
+  function zonesFor(pitch, velocity) {
+    const meant = zones.filter((zone) => isFor(zone, pitch, velocity)).slice(0, MOST_LAYERS);
+    if (meant.length && meant.every((zone) => zone.buffer)) return meant;
+    const away = (zone) =>
+      Math.abs(zone.rootKey - pitch) + (isFor(zone, zone.lowKey, velocity) ? 0 : 0.5);
+    const near = zones.filter((zone) => zone.buffer && away(zone) < 13);
+    if (near.length) return [near.reduce((a, b) => (away(b) < away(a) ? b : a))];
+    return strings.filter((zone) => isFor(zone, pitch, velocity));
+  }
+
+  /** Plays a zone; returns its source and the gain that damps it. */
+  function strike(zone, pitch, velocity, time, from) {
+    const rate = 2 ** (((pitch - zone.rootKey) * zone.centsAKey) / 1200);
+    const source = new AudioBufferSourceNode(context, {buffer: zone.buffer, playbackRate: rate});
+    if (zone.loop) {
+      source.loop = true;
+      [source.loopStart, source.loopEnd] = zone.loop.map((frame) => frame / zone.rate);
+    }
+    const force = velocity / 127;
+    const damper = new GainNode(context, {gain: zone.gain * force ** 2});
+    let last = source;
+    const cutoff = Math.min(zone.cutoff, isOneLayer(zone) ? brightness(pitch, force) : 20000);
+    if (cutoff < 12000) {
+      last = last.connect(new BiquadFilterNode(context, {type: "lowpass", Q: 0, frequency: cutoff}));
+    }
+    if (zone.attack > 0.005 || (zone.sustain < 1 && zone.decay > 0)) {
+      last = last.connect(envelope(zone, time - from));
+    }
+    last.connect(damper).connect(panner(zone.pan + (WIDTH * (pitch - 64)) / 44));
+    source.start(time, zone.begin + from * rate);
+    const long = zone.loop ? 60 : (zone.buffer.duration - zone.begin) / rate - from;
+    return {source, damper, end: time + Math.max(0, long)};
+  }
+
+  function envelope(zone, start) {
+    const node = new GainNode(context);
+    if (zone.attack > 0.005) {
+      node.gain.setValueAtTime(0, Math.max(0, start));
+      node.gain.linearRampToValueAtTime(1, Math.max(0, start + zone.attack));
+    }
+    const constant = Math.max(0.001, zone.decay / TIME_CONSTANTS);
+    const fall = Math.max(0, start + zone.attack + zone.hold);
+    if (zone.sustain < 1) node.gain.setTargetAtTime(zone.sustain, fall, constant);
+    return node;
+  }
+
+  /** Returns when a voice is damped: the key is up, and the pedal of its part too. */
+  function dampedAt({off, part}) {
+    let isDown = false;
+    for (const [time, down] of pedals[part] ?? []) {
+      if (time > off && !isDown) break;
+      if (time > off && !down) return time;
+      isDown = down;
+    }
+    return isDown ? Infinity : off;
+  }
+
+  function damp(voice) {
+    const time = dampedAt(voice);
+    if (voice.isCut || time === voice.damped || voice.damped < context.currentTime) return;
+    for (const {source, damper, end} of voice.layers) {
+      damper.gain.cancelScheduledValues(Math.min(time, voice.damped));
+      if (time < end) damper.gain.setTargetAtTime(0, time, voice.release / TIME_CONSTANTS);
+      source.stop(Math.min(end, time + voice.release));
+    }
+    voice.damped = time;
+    voice.end = Math.min(voice.last, time + voice.release);
+  }
+
+  /** Fades a voice out, whatever its key and its pedal do. */
+  function cut(voice, time, timeConstant) {
+    voice.isCut = true;
+    for (const {source, damper} of voice.layers) {
+      damper.gain.cancelScheduledValues(time);
+      damper.gain.setTargetAtTime(0, time, timeConstant);
+      source.stop(Math.min(voice.end, time + 8 * timeConstant));
+    }
+    voice.end = Math.min(voice.end, time + 8 * timeConstant);
+  }
+
+  function makeRoom(pitch, time) {
+    const sounding = voices.filter((voice) => voice.start <= time && time < voice.end);
+    for (const voice of sounding) {
+      // The hammer stops the string that it strikes.
+      if (voice.pitch === pitch && !voice.isCut) cut(voice, time, 0.06);
+    }
+    const held = sounding.filter((voice) => !voice.isCut);
+    if (held.length < MOST_VOICES) return;
+    const rank = (voice) => voice.start - (voice.damped <= time ? 1000 : 0);
+    cut(held.reduce((a, b) => (rank(b) < rank(a) ? b : a)), time, 0.015);
+  }
+
+  return {
+    /**
+     * Loads a SoundFont, SF2 or SF3; resolves when all samples are decoded. Notes sound meanwhile.
+     *
+     * @param {string} url
+     * @returns {Promise<{name: string}>}
+     */
+    async load(url) {
+      if (!fonts.has(url)) fonts.set(url, fetchBytes(url).then(readSoundfont));
+      return use(fonts.get(url)).catch((error) => {
+        fonts.delete(url);
+        throw error;
+      });
+    },
+
+    /**
+     * Does the same with the bytes of a file.
+     *
+     * @param {ArrayBuffer} bytes
+     */
+    async loadBytes(bytes) {
+      return use(Promise.resolve(bytes).then(readSoundfont));
+    },
+
+    /**
+     * Strikes a key.
+     *
+     * @param {number | string} id of the note, for noteOff and cancel
+     * @param {number} pitch 0 to 127
+     * @param {number} velocity 1 to 127
+     * @param {number} when
+     * @param {number} part
+     * @param {number} from how many seconds of the note have passed already
+     */
+    noteOn(id, pitch, velocity, when, part = 0, from = 0) {
+      const time = Math.max(when, context.currentTime);
+      makeRoom(pitch, time);
+      const played = zonesFor(pitch, velocity);
+      const layers = played.map((zone) => strike(zone, pitch, velocity, time, from));
+      const last = layers.reduce((latest, {end}) => Math.max(latest, end), time);
+      const release = pitch > HIGHEST_DAMPER
+        ? UNDAMPED_RELEASE
+        : Math.max(0.05, ...played.map((zone) => zone.release));
+      const voice = {
+        pitch, part, layers, release, last, start: time, end: last, off: Infinity,
+        damped: Infinity, isCut: false,
+      };
+      voices.push(voice);
+      voiceOf.set(id, voice);
+      let open = layers.length;
+      for (const {source, damper} of layers) {
+        source.onended = () => {
+          damper.disconnect();
+          if (--open) return;
+          voices = voices.filter((other) => other !== voice);
+          if (voiceOf.get(id) === voice) voiceOf.delete(id);
+        };
+      }
+    },
+
+    /** Releases a key; a note whose key is released anew ends at the new time. */
+    noteOff(id, when) {
+      const voice = voiceOf.get(id);
+      if (!voice) return;
+      voice.off = Math.max(when, voice.start + 0.01, context.currentTime);
+      damp(voice);
+    },
+
+    /** Takes a note back: it does not begin, or ends at once. */
+    cancel(id) {
+      const voice = voiceOf.get(id);
+      if (!voice) return;
+      const now = context.currentTime;
+      if (voice.start <= now) return cut(voice, now, 0.02);
+      voice.isCut = true;
+      voice.end = now;
+      for (const {source} of voice.layers) source.stop(0);
+    },
+
+    /** Presses or lifts the sustain pedal of a part. */
+    pedal(down, when, part = 0) {
+      const now = context.currentTime, time = Math.max(when, now);
+      const known = pedals[part] ?? [];
+      const passed = known.filter((change) => change[0] < now).slice(-1);
+      const coming = known.filter((change) => change[0] >= now && change[0] !== time);
+      pedals[part] = [...passed, ...coming, [time, down]].sort((a, b) => a[0] - b[0]);
+      for (const voice of voices) if (voice.part === part) damp(voice);
+    },
+
+    /** Ends all sound, and all that is to come. */
+    panic() {
+      pedals.length = 0;
+      for (const id of [...voiceOf.keys()]) this.cancel(id);
+      for (const voice of voices) if (!voice.isCut) cut(voice, context.currentTime, 0.02);
+    },
+  };
+
+  async function use(reading) {
+    const font = await reading, before = zones;
+    zones = font.zones;
+    font.decoding ??= decodeAll(font.zones);
+    await font.decoding.catch((error) => {
+      zones = before;
+      throw error;
+    });
+    return {name: font.name};
+  }
+}
+
+async function fetchBytes(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(`the soundfont cannot be loaded: ${url}: ${answer.status}`);
+  return answer.arrayBuffer();
+}
+
+/** Decodes all samples, those of common velocities and of far apart keys first. */
+async function decodeAll(zones) {
+  const decoded = new Map();
+  const rank = (zone, i) => (isFor(zone, zone.lowKey, 64) ? 0 : 1000) + (i % 4);
+  const waiting = zones.map((zone, i) => [rank(zone, i), zone]).sort((a, b) => a[0] - b[0]);
+  const work = async () => {
+    while (waiting.length) {
+      await decodeZone(waiting.shift()[1], decoded).catch(() => {
+        throw new Error("the soundfont cannot be used: this browser cannot decode its samples");
+      });
+    }
+  };
+  await Promise.all([work(), work(), work(), work()]);
+}
+
+function isFor(zone, pitch, velocity) {
+  return zone.lowKey <= pitch && pitch <= zone.highKey
+    && zone.lowVelocity <= velocity && velocity <= zone.highVelocity;
+}
+
+function isOneLayer(zone) {
+  return zone.lowVelocity <= 1 && zone.highVelocity === 127;
+}
+
+/** Returns up to which frequency a note is heard: soft notes are darker. */
+function brightness(pitch, force) {
+  return 500 + 9000 * force ** 1.6 + 1.5 * 440 * 2 ** ((pitch - 69) / 12);
+}
+
+export {createPiano};
