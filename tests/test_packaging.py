@@ -39,12 +39,13 @@ def test_it_holds_all_that_the_packages_read(built):
     assert found == expected | {"bundles/README.md"}
     assert {f"{room}/py.typed" for room in rooms} <= found
     assert sum(name.endswith(".mag") for name in found) == 3
-    assert "perf_rnn/rendering/web/page.html" in found
+    assert {"perf_rnn/rendering/web/page.html", "perf_rnn/rendering/web/sound/piano.sf3"} <= found
 
 
 def test_metadata(built):
     _, metadata = built
     assert metadata["Version"] == perf_rnn.__version__
-    assert metadata["License-Expression"] == "Apache-2.0 AND CC-BY-NC-SA-4.0"
-    assert metadata.get_all("License-File") == ["LICENSE", "bundles/README.md"]
+    assert metadata["License-Expression"] == "Apache-2.0 AND CC-BY-3.0 AND CC-BY-NC-SA-4.0"
+    licences = ["LICENSE", "bundles/README.md", "perf_rnn/rendering/web/sound/LICENSE.md"]
+    assert metadata.get_all("License-File") == licences
     assert metadata.get_payload().startswith("# perf_rnn\n")
