@@ -104,7 +104,7 @@ class _Affine:
         self._bias = bias
         self._encoding = config.encoding if config else None
         if config:
-            kernel, self._table = _split_off_events(kernel, bias, config)
+            kernel, self._table = split_off_events(kernel, bias, config)
         self._kernel = TiledKernel(kernel, None, tiling)
 
     def __call__(self, x: np.ndarray, events: np.ndarray | None = None) -> np.ndarray:
@@ -115,7 +115,7 @@ class _Affine:
         return result
 
 
-def _split_off_events(
+def split_off_events(
     kernel: np.ndarray, bias: np.ndarray, config: PerformanceRnnConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Splits a kernel [..., inputs, outputs] whose inputs are controls ++ event ++ rest.
@@ -200,7 +200,7 @@ class _Lstm:
         self._tiling = tiling
         self._encoding = config.encoding if config else None
         if config:
-            kernel, table = _split_off_events(kernel, bias, config)
+            kernel, table = split_off_events(kernel, bias, config)
             self._table = tiling.tiles(table)
         self._inputs = TiledKernel(kernel, None, tiling) if kernel.shape[1] else None
         self._recurrent = TiledKernel(recurrent_kernel, None if config else bias, tiling)

@@ -1,0 +1,89 @@
+// @ts-check
+/** A performance drawn event by event from the network, as perf_rnn/generation/sampler.py does. */
+
+import { eventsOf } from "./events.js";
+import { Random } from "./random.js";
+import { LegalEvents, LegalNotes } from "./rules.js";
+import { draw, largest, leaveOutImprobable } from "./sampling.js";
+
+/** @typedef {import("./events.js").Event} Event */
+/** @typedef {import("./model.js").Header} Header */
+/** @typedef {import("./network.js").Network} Network */
+/** @typedef {import("./sampling.js").Limits} Limits */
+
+export class Sampler {
+  /**
+   * @param {Header} header Of the model.
+   * @param {Network} network Its network, at the beginning.
+   * @param {number[]} seed As Random has it.
+   * @param {Event[]} leadIn What the network reads first, which is no part of the piece.
+   * @param {Event[]} opening The piece's first events. There is at least one event in all.
+   * @param {number[]} controls While these are read.
+   */
+  constructor(header, network, seed, leadIn, opening, controls) {
+    this.events = eventsOf(header);
+    this._network = network;
+    this._headSizes = header.head_sizes;
+    this._random = new Random(seed);
+    this._logits = new Float64Array(network.logits.length);
+    this.rules = this.events.wholeNotes
+      ? new LegalNotes(/** @type {any} */ (this.events), opening)
+      : new LegalEvents(/** @type {any} */ (this.events), opening);
+    /** The steps that the piece has. */
+    this.clock = 0;
+    for (const event of opening) this.clock += this.events.steps(event);
+    const read = [...leadIn, ...opening];
+    for (const event of read.slice(0, -1)) network.read(event, controls);
+    // The network reads an event when the next one is drawn, so that controls set until then hold.
+    this._last = read[read.length - 1];
+  }
+
+  /**
+   * Draws the next event, which `read` takes.
+   *
+   * @param {Limits} limits
+   * @param {number[]} controls Of the event drawn.
+   * @param {(logits: Float64Array) => void} [adjust] Changes the logits before the rules do.
+   * @returns {Event}
+   */
+  draw(limits, controls, adjust) {
+    this._network.read(this._last, controls);
+    return /** @type {Event} */ (this.drawAgain(limits, adjust));
+  }
+
+  /**
+   * Draws once more after the same events, see `draw`.
+   *
+   * @param {Limits} limits
+   * @param {(logits: Float64Array) => void} [adjust]
+   * @param {(index: number) => boolean} [allows] Whether a class may be drawn.
+   * @returns {Event | null} null: none may.
+   */
+  drawAgain(limits, adjust, allows) {
+    const logits = this._logits;
+    logits.set(this._network.logits);
+    adjust?.(logits);
+    this.rules.forbid(logits, this.clock);
+    if (allows) {
+      for (let i = 0; i < logits.length; i++) if (!allows(i)) logits[i] = -Infinity;
+      if (largest(logits) === -Infinity) return null;
+    }
+    if (limits.pitch_min_p) {
+      const { pitches } = this.events;
+      const [first, last] = [pitches[0], pitches[pitches.length - 1]];
+      leaveOutImprobable(logits.subarray(first, last + 1), limits.pitch_min_p);
+    }
+    let end = 0;
+    return this._headSizes.map((size) => {
+      end += size;
+      return draw(logits.subarray(end - size, end), this._random.next(), limits);
+    });
+  }
+
+  /** @param {Event} event The next one, drawn or not. */
+  read(event) {
+    this.rules.update(event, this.clock);
+    this.clock += this.events.steps(event);
+    this._last = event;
+  }
+}

@@ -1,0 +1,59 @@
+// Runs the engine for the tests, in node and in a browser alike.
+
+const MODULES = ["controls", "events", "model", "network", "random", "sampler"];
+
+/** How far the logits after each of a job's events are from those expected, at most. */
+async function logits({ Model, Network }, { model, events, controls, expected }, read, wasm) {
+  const network = new Network(new Model(await read(model)), wasm);
+  const wanted = new Float32Array(await read(expected));
+  let place = 0;
+  let worst = 0;
+  for (const event of events) {
+    network.read(event, controls);
+    for (const logit of network.logits) {
+      worst = Math.max(worst, Math.abs(logit - wanted[place++]));
+    }
+  }
+  if (place !== wanted.length) throw new Error(`${place} logits, not ${wanted.length}`);
+  return worst;
+}
+
+/** The events that a job draws, without its opening. */
+async function drawn(engine, { seed, leadIn, opening, limits, asked, count, model }, read, wasm) {
+  const file = new engine.Model(await read(model));
+  const network = new engine.Network(file, wasm);
+  const controls = engine.controlVector(file.header.controls, asked);
+  const sampler = new engine.Sampler(file.header, network, seed, leadIn, opening, controls);
+  return Array.from({ length: count }, () => {
+    const event = sampler.draw(limits, controls);
+    sampler.read(event);
+    return event;
+  });
+}
+
+const functions = { logits, drawn };
+
+/**
+ * The results of jobs.json.
+ *
+ * @param engine Where the engine's modules are.
+ * @param read From a file's name to its bytes; the engine's are read by it too.
+ */
+export async function run(engine, read) {
+  const modules = await Promise.all(MODULES.map((name) => import(`${engine}/${name}.js`)));
+  const wasm = await WebAssembly.compile(await read("step.wasm"));
+  const results = [];
+  for (const job of JSON.parse(new TextDecoder().decode(await read("jobs.json")))) {
+    const kernels = job.plain ? null : wasm;
+    results.push(await functions[job.do](Object.assign({}, ...modules), job, read, kernels));
+  }
+  return results;
+}
+
+if (typeof process !== "undefined") {
+  // node drive_engine.mjs ENGINE FOLDER
+  const fs = await import("node:fs");
+  const [engine, folder] = process.argv.slice(2);
+  const read = (name) => new Uint8Array(fs.readFileSync(`${folder}/${name}`)).buffer;
+  console.log(JSON.stringify(await run(engine, read)));
+}
