@@ -2,10 +2,12 @@
 
 It is `MAGIC`, the length of a JSON header as a little-endian uint32, the header, and arrays in C
 order, little-endian, whose places the header gives as offsets from the first multiple of 16 bytes
-after it. `header` describes the network and what its classes mean.
+after it. The header describes the network and what its classes mean.
 """
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,13 +31,25 @@ _SCALING_ROUNDS = 8
 Json: TypeAlias = dict[str, Any]
 
 
-def to_bytes(
-    model: Model,
-    weights: str = "float16",
-    *,
-    name: str = "",
-    licence: str = "",
-    attribution: str = "",
+def model_facts(model: Model) -> dict[str, str]:
+    """Returns what a reader should know of a model: name, config, description, licence, attribution.
+
+    The licence is the Creative Commons licence that the bundle's description names, '' if it names
+    none.
+    """
+    description = model.bundle.bundle_description
+    licence = re.search(r"\bCC(0|[ -]BY\S*)( \d\.\d)?", description)
+    return {
+        "name": model.config.description,
+        "config": model.config.key,
+        "description": description,
+        "licence": licence[0] if licence else "",
+        "attribution": description,
+    }
+
+
+def encode_model(
+    model: Model, weights: str = "float16", facts: Mapping[str, str] | None = None
 ) -> bytes:
     """Returns a model as the bytes of a model file.
 
@@ -43,9 +57,7 @@ def to_bytes(
       model: the network.
       weights: `float32` is exact; `float16` takes half the bytes, and `int8`, with a scale for
         each row and each column of a matrix, a quarter. Biases are float32 in any case.
-      name: what the page calls the model; empty: its config's description.
-      licence: of the weights, as the page shows it.
-      attribution: whom the licence asks to name; empty: what the bundle says of itself.
+      facts: what the page shows, by the names of `model_facts`, which are the defaults.
 
     Raises:
       PerfRnnError: `weights` is unknown, or float16 cannot hold a weight.
@@ -56,11 +68,8 @@ def to_bytes(
     arrays = _Arrays(weights)
     layers = [arrays.layer(layer, None if n else config) for n, layer in enumerate(bundle.layers)]
     header = {
-        "name": name or config.description,
-        "config": config.key,
-        "description": bundle.bundle_description,
-        "licence": licence,
-        "attribution": attribution or bundle.bundle_description,
+        **model_facts(model),
+        **(facts or {}),
         "weights": weights,
         "number_of_weights": bundle.num_parameters,
         "steps_per_second": STEPS_PER_SECOND,

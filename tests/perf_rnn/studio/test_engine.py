@@ -124,7 +124,7 @@ def folder(tmp_path_factory):
         shutil.copy(file, path)
     jobs = []
     for number, name in enumerate(MODELS):
-        (path / f"{name}.model").write_bytes(model_file.to_bytes(model_of(name), "float32"))
+        (path / f"{name}.model").write_bytes(model_file.encode_model(model_of(name), "float32"))
         python_logits(number).tofile(path / f"{name}.logits")
         jobs += jobs_of(number)
     plain = [{**job, "plain": True} for job in jobs]

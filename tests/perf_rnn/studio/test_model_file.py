@@ -52,7 +52,7 @@ def small_model(scale=1.0):
 def test_header_says_what_classes_mean(key):
     model = load_model(BUNDLES / f"{key}.mag", key)
     codec = model.config.codec
-    header, _ = read(model_file.to_bytes(model))
+    header, _ = read(model_file.encode_model(model))
     assert header["config"] == key
     assert sum(header["head_sizes"]) == model.config.num_classes
     assert len(header["controls"]["default"]) == model.config.control_size
@@ -71,10 +71,8 @@ def test_weights(weights, error):
     """A table has a row for each class, with the bias; each weight is close for its row's size."""
     model = small_model()
     (layer,) = model.bundle.layers
-    data = model_file.to_bytes(model, weights, name="mine", licence="CC0", attribution="Ada")
-    header, array = read(data)
-    assert [header[key] for key in ("name", "licence", "attribution")] == ["mine", "CC0", "Ada"]
-    assert header["description"] == "made here"
+    header, array = read(model_file.encode_model(model, weights, {"name": "mine"}))
+    assert header["name"] == "mine"
     controls, recurrent = header["layers"][0]["gates"]["kernels"]
     assert controls["shape"] == [0, 32]
     found = array(header["layers"][0]["gates"]["table"])
@@ -84,9 +82,18 @@ def test_weights(weights, error):
     assert np.all(np.abs(found - wanted).max(axis=1) <= error * np.abs(wanted).max(axis=1))
 
 
+def test_facts():
+    facts = model_file.model_facts(load_model("performance_with_dynamics"))
+    assert facts["licence"] == "CC BY-NC-SA 4.0"
+    assert facts["attribution"].startswith("Trained on 912 piano performances of the ASAP dataset")
+    assert model_file.model_facts(small_model())["licence"] == ""
+    header, _ = read(model_file.encode_model(small_model()))
+    assert header["description"] == "made here"
+
+
 def test_what_cannot_be_written_is_refused():
     with pytest.raises(PerfRnnError, match="more than float16 holds; use weights=float32"):
-        model_file.to_bytes(small_model(scale=1e5))
-    assert model_file.to_bytes(small_model(scale=1e5), "float32")
+        model_file.encode_model(small_model(scale=1e5))
+    assert model_file.encode_model(small_model(scale=1e5), "float32")
     with pytest.raises(PerfRnnError, match="'float8' is none of float16, float32, int8"):
-        model_file.to_bytes(small_model(), "float8")
+        model_file.encode_model(small_model(), "float8")
