@@ -32,7 +32,7 @@ Json: TypeAlias = dict[str, Any]
 
 
 def model_facts(model: Model) -> dict[str, str]:
-    """Returns what a reader should know of a model: name, config, description, licence, attribution.
+    """Returns a model's name, config, description, licence and attribution.
 
     The licence is the Creative Commons licence that the bundle's description names, '' if it names
     none.
