@@ -1,0 +1,105 @@
+// @ts-check
+// The knobs and the octave of pitch classes.
+
+import {isBlack, keyPlaces} from "./keyboard.js";
+import {KNOBS, PITCH_CLASSES, SCALES} from "./settings.js";
+
+const find = (id) => /** @type {any} */ (document.getElementById(id));
+
+/**
+ * Makes the sliders.
+ * @param {(name: string, value: number | null) => void} onChange
+ */
+export function createKnobs(onChange) {
+  const shown = KNOBS.map((knob) => {
+    const element = find("knob").content.firstElementChild.cloneNode(true);
+    const [label, output, slider, low, high] = element.children;
+    label.textContent = knob.label;
+    label.htmlFor = slider.id = knob.name;
+    [low.textContent, high.textContent] = knob.ends;
+    Object.assign(slider, {min: knob.low, max: knob.high, step: knob.step});
+    slider.oninput = () => {
+      const position = Number(slider.value);
+      onChange(knob.name, knob.value ? knob.value(position) : position);
+    };
+    find(knob.fine ? "fine" : "knobs").append(element);
+    return {knob, element, slider, output, label};
+  });
+  return {
+    /** Shows the settings, and of the knobs those that matter in a mode. */
+    show(settings, mode) {
+      for (const {knob, element, slider, output} of shown) {
+        const value = settings[knob.name];
+        slider.value = String(knob.position ? knob.position(value) : value);
+        output.textContent = knob.show(value);
+        slider.setAttribute("aria-valuetext", output.textContent);
+        element.hidden = Boolean(knob.modes && !knob.modes.includes(mode));
+      }
+    },
+    /** Moves the knob of a name to a share of its way. */
+    turn(name, share) {
+      const {slider, knob} = shown.find((each) => each.knob.name === name) ?? {};
+      if (!slider) return;
+      slider.value = String(knob.low + share * (knob.high - knob.low));
+      slider.oninput();
+    },
+    /** Shows which MIDI control turns each knob. */
+    showControls(controls) {
+      for (const {knob, label} of shown) {
+        const numbers = [...controls].filter(([, name]) => name === knob.name).map(([number]) => number);
+        label.textContent = [knob.label, ...numbers.map((number) => `· CC ${number}`)].join(" ");
+      }
+    },
+  };
+}
+
+/**
+ * Makes the keyboard of pitch classes and the choice of scales.
+ * @param {(classes: number[] | null) => void} onChange
+ */
+export function createPitchClasses(onChange) {
+  let chosen = Array(12).fill(0);
+  const buttons = keyPlaces(60, 71).map(({pitch, left, width}) => {
+    const button = document.createElement("button"), place = pitch - 60;
+    button.type = "button";
+    button.className = isBlack(pitch) ? "black" : "";
+    button.textContent = PITCH_CLASSES[place];
+    button.style.left = `${100 * left}%`;
+    button.style.width = `${100 * width}%`;
+    button.onclick = () => {
+      const classes = chosen.map((value, i) => (i === place ? 1 - value : value));
+      onChange(classes.includes(1) ? classes : null);
+    };
+    return button;
+  });
+  find("classes").append(...buttons);
+  const root = find("root"), scale = find("scale");
+  root.append(...PITCH_CLASSES.map((name, i) => new Option(name, String(i))));
+  scale.append(...Object.keys(SCALES).map((name) => new Option(name)), new Option("my own", "own"));
+  const scaleOn = (from, name) => {
+    const classes = Array(12).fill(0);
+    for (const semitones of SCALES[name]) classes[(from + semitones) % 12] = 1;
+    return classes;
+  };
+  const equals = (a, b) => a.every((value, i) => value === b[i]);
+  root.onchange = scale.onchange = () => {
+    if (!scale.value) onChange(null);
+    else if (scale.value in SCALES) onChange(scaleOn(Number(root.value), scale.value));
+  };
+  return {
+    show(classes) {
+      chosen = classes ?? Array(12).fill(0);
+      buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(chosen[i] === 1)));
+      if (!classes) return (scale.value = "");
+      // The root that is chosen already goes first: several roots can have the same pitch classes.
+      const roots = [Number(root.value), ...Array(12).keys()];
+      for (const from of roots) {
+        const name = Object.keys(SCALES).find((each) => equals(scaleOn(from, each), classes));
+        if (!name) continue;
+        [root.value, scale.value] = [String(from), name];
+        return;
+      }
+      scale.value = "own";
+    },
+  };
+}

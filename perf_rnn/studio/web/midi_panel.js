@@ -1,0 +1,67 @@
+// @ts-check
+// The choice of MIDI inputs and outputs, and which control turns which knob.
+
+import {openMidi} from "./midi_ports.js";
+import {recall, remember} from "./storage.js";
+
+const find = (id) => /** @type {any} */ (document.getElementById(id));
+
+/**
+ * @param {any} session see session.js.
+ * @param {any} knobs see controls.js.
+ * @param {(pitch: number, velocity: number, timeStamp: number) => void} onKey
+ * @param {(line: string) => void} say
+ */
+export function createMidiPanel(session, knobs, onKey, say) {
+  /** The name of the knob that each control change turns. */
+  const controls = new Map(recall("controls", []));
+  const learn = find("learn");
+  let touched = "";  // The knob that was focused last.
+  knobs.showControls(controls);
+  addEventListener("focusin", ({target}) => {
+    if (target instanceof HTMLInputElement && target.type === "range") touched = target.id;
+  });
+  const isLearning = () => learn.getAttribute("aria-pressed") === "true";
+  learn.onclick = () => {
+    learn.setAttribute("aria-pressed", String(!isLearning()));
+    if (isLearning()) say("Choose a knob on this page, then move the control that shall turn it.");
+  };
+
+  function onControl(number, value) {
+    if (isLearning() && touched) {
+      controls.set(number, touched);
+      remember("controls", [...controls]);
+      knobs.showControls(controls);
+      learn.setAttribute("aria-pressed", "false");
+      say(`Control ${number} turns it now.`);
+    }
+    if (controls.has(number)) knobs.turn(controls.get(number), value / 127);
+  }
+
+  find("connect").onclick = async () => {
+    try {
+      const ports = await openMidi({
+        onKey, onControl, onMessage: say, onChange: showPorts,
+        onPedal: (down, timeStamp) => session.pedal(down, timeStamp),
+      });
+      session.addMidi(ports.sink);
+      find("input").onchange = (event) => ports.listen(event.target.value || null);
+      find("output").onchange = (event) => ports.send(event.target.value || null);
+      ports.listen("all");
+      showPorts(ports);
+      find("connect").hidden = true;
+      find("connected").hidden = false;
+    } catch (error) {
+      say(error.message);
+    }
+  };
+  function showPorts({inputs, outputs}) {
+    fill(find("input"), [["all", "all"], ...inputs.map(({id, name}) => [id, name]), ["", "none"]]);
+    fill(find("output"), [["", "none"], ...outputs.map(({id, name}) => [id, name])]);
+  }
+  function fill(select, options) {
+    const before = select.value;
+    select.replaceChildren(...options.map(([id, name]) => new Option(name, id)));
+    if (options.some(([id]) => id === before)) select.value = before;
+  }
+}

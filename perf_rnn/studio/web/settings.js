@@ -1,0 +1,131 @@
+// @ts-check
+// The settings: what each knob stands for, how it is written in the page's address, and presets.
+
+/**
+ * @typedef {Object} Knob
+ * @property {string} name of the setting, and of its parameter in the address.
+ * @property {string} label
+ * @property {number} low lowest position of the slider.
+ * @property {number} high
+ * @property {number} step
+ * @property {number | null} initial value; null: the network is left alone.
+ * @property {[number, number]} [range] of its values, low to high if not given.
+ * @property {string[]} ends what low and high mean.
+ * @property {string[]} [modes] where it matters; everywhere if not given.
+ * @property {boolean} [fine] whether it is one of the finer settings.
+ * @property {(position: number) => number | null} [value] of a position, which it is if not given.
+ * @property {(value: number | null) => number} [position] of a value.
+ * @property {(value: number | null) => string} show
+ */
+
+const percent = (value) => `${Math.round(100 * value)} %`;
+const NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
+const pitchName = (pitch) => `${NAMES[pitch % 12]}${Math.floor(pitch / 12) - 1}`;
+
+/** @type {Knob[]} */
+export const KNOBS = [
+  {
+    name: "temperature", label: "Temperature", low: 0.5, high: 1.5, step: 0.05, initial: 1,
+    ends: ["safe", "wild"], show: (value) => value.toFixed(2),
+  },
+  {
+    name: "loudness", label: "Loudness", low: -1, high: 1, step: 0.05, initial: 0,
+    ends: ["soft", "loud"],
+    show: (value) => (value ? `${value > 0 ? "+" : ""}${percent(value)}` : "as it likes"),
+  },
+  {
+    // The slider is logarithmic; its lowest position asks for nothing.
+    name: "density", label: "Density", low: -0.25, high: 5, step: 0.25, initial: null,
+    range: [1, 32], ends: ["as it likes", "dense"],
+    value: (position) => (position < 0 ? null : Math.round(10 * 2 ** position) / 10),
+    position: (value) => (value === null ? -0.25 : Math.log2(value)),
+    show: (value) => (value === null ? "as it likes" : `${value} notes/s`),
+  },
+  {
+    name: "pause", label: "Pause before it answers", low: 0.6, high: 2, step: 0.1, initial: 1,
+    ends: ["short", "long"], modes: ["response"], show: (value) => `${value.toFixed(1)} s`,
+  },
+  {
+    name: "split", label: "Your part of the keyboard", low: 20, high: 108, step: 1, initial: null,
+    range: [21, 108], ends: ["all of it", "the top"], modes: ["duet"],
+    value: (position) => (position < 21 ? null : position),
+    position: (value) => value ?? 20,
+    show: (value) => (value === null ? "shared" : `from ${pitchName(value)} up`),
+  },
+  {
+    name: "top_p", label: "Top-p", low: 0.5, high: 1, step: 0.01, initial: 1, fine: true,
+    ends: ["few events", "all"], show: percent,
+  },
+  {
+    name: "min_p", label: "Min-p", low: 0, high: 0.2, step: 0.01, initial: 0, fine: true,
+    ends: ["all events", "few"], show: percent,
+  },
+  {
+    name: "pitch_min_p", label: "Min-p of pitches", low: 0, high: 0.2, step: 0.01, initial: 0.05,
+    fine: true, ends: ["all pitches", "few"], show: percent,
+  },
+];
+
+export const MODES = ["alone", "response", "duet", "tap"];
+
+/** Semitones above the root. */
+export const SCALES = {
+  "major": [0, 2, 4, 5, 7, 9, 11],
+  "minor": [0, 2, 3, 5, 7, 8, 10],
+  "harmonic minor": [0, 2, 3, 5, 7, 8, 11],
+  "pentatonic": [0, 2, 4, 7, 9],
+  "blues": [0, 3, 5, 6, 7, 10],
+  "whole tone": [0, 2, 4, 6, 8, 10],
+};
+export {NAMES as PITCH_CLASSES};
+
+/** @returns {Object<string, any>} the settings as they are at first. */
+export function initialSettings() {
+  const settings = Object.fromEntries(KNOBS.map((knob) => [knob.name, knob.initial]));
+  return {...settings, pitch_classes: null};
+}
+
+/**
+ * The parameters of the address, of what differs from the initial settings.
+ * @param {{settings: Object<string, any>, mode: string, seed: number | null}} state
+ */
+export function toQuery({settings, mode, seed}) {
+  const query = new URLSearchParams();
+  if (mode !== "alone") query.set("mode", mode);
+  if (seed !== null) query.set("seed", String(seed));
+  for (const {name, initial} of KNOBS) {
+    if (settings[name] !== initial) query.set(name, String(Number(settings[name].toFixed(3))));
+  }
+  if (settings.pitch_classes) query.set("pitch_classes", settings.pitch_classes.map(Math.round).join(""));
+  return query.toString();
+}
+
+/**
+ * What the parameters of an address say; `wrong` names those that cannot be read.
+ * @param {string} text
+ */
+export function fromQuery(text) {
+  const query = new URLSearchParams(text), settings = initialSettings(), wrong = [];
+  const read = (name, convert) => {
+    const written = query.get(name);
+    if (written === null) return undefined;
+    const value = convert(written);
+    if (value === undefined) wrong.push(`${name}=${written}`);
+    return value;
+  };
+  const number = (low, high) => (written) => {
+    const value = Number(written);
+    return written.trim() && value >= low && value <= high ? value : undefined;
+  };
+  for (const {name, range, low, high, initial} of KNOBS) {
+    settings[name] = read(name, number(...(range ?? [low, high]))) ?? initial;
+  }
+  settings.pitch_classes =
+    read("pitch_classes", (written) =>
+      /^[01]{12}$/.test(written) && written.includes("1") ? [...written].map(Number) : undefined,
+    ) ?? null;
+  const mode = read("mode", (written) => (MODES.includes(written) ? written : undefined)) ?? "alone";
+  const seed = read("seed", (written) =>
+    /^\d{1,15}$/.test(written) ? Number(written) : undefined) ?? null;
+  return {settings, mode, seed, wrong};
+}

@@ -1,0 +1,270 @@
+// @ts-check
+// The page: what is pressed, turned and shown.
+
+import {createKnobs, createPitchClasses} from "./controls.js";
+import {createKeyboard, HIGHEST, LOWEST} from "./keyboard.js";
+import {playByLetters} from "./letters.js";
+import {readMidi, sustained} from "./midi_file.js";
+import {createMidiPanel} from "./midi_panel.js";
+import {createPresets} from "./presets.js";
+import {midiOfTake, wavOfTake} from "./recording.js";
+import {createRoll} from "./roll.js";
+import {createSession} from "./session.js";
+import {fromQuery, toQuery} from "./settings.js";
+
+const HINTS = {
+  alone: "The network plays by itself. Your keys sound, but it does not listen.",
+  response: "Play something and pause: it answers.",
+  duet: "Play along: it listens, and plays with you.",
+  tap: "Tap any keys: the rhythm and the loudness are yours, the pitches are the network's.",
+};
+const PLAY_ICON = "M8 5v14l11-7z", PAUSE_ICON = "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z";
+const GOOD_SECONDS = 30;
+const PRIMER_SECONDS = 30;  // Of a file, at its end: what the network reads before it goes on.
+const SOUNDFONT = "sound/piano.sf3";
+
+const find = (id) => /** @type {any} */ (document.getElementById(id));
+const say = (line) => (find("status").textContent = line);
+function tellProblem(line) {
+  Object.assign(find("problem"), {textContent: line, hidden: false});
+  if (find("status").textContent.startsWith("Loading")) say("");
+}
+
+const state = fromQuery(location.search);
+/** @type {any} the facts of the model, once it is loaded. */
+let info = null;
+
+const roll = createRoll(find("roll"));
+const session = createSession(roll, showSound, tellProblem);
+const knobs = createKnobs((name, value) => change({...state.settings, [name]: value}));
+const classes = createPitchClasses((value) => change({...state.settings, pitch_classes: value}));
+const piano = createKeyboard(find("piano"), LOWEST, HIGHEST, onKey);
+let hands = null, handsLow = 60;
+
+// Settings.
+
+let addressTimer = 0, settingsTimer = 0;
+function change(settings) {
+  state.settings = settings;
+  showSettings();
+  // What is drawn already is drawn anew, so a slider that moves sends its positions now and then.
+  settingsTimer ||= setTimeout(() => {
+    settingsTimer = 0;
+    session.set(state.settings);
+  }, 100);
+}
+function showSettings() {
+  knobs.show(state.settings, state.mode);
+  classes.show(state.settings.pitch_classes);
+  find("seed").value = state.seed ?? "";
+  find("hint").textContent = HINTS[state.mode];
+  for (const input of modeInputs) input.checked = input.value === state.mode;
+  // Browsers limit how often an address may be changed.
+  clearTimeout(addressTimer);
+  addressTimer = setTimeout(writeAddress, 250);
+}
+function writeAddress() {
+  history.replaceState(null, "", `?${toQuery(state)}`.replace(/\?$/, location.pathname));
+}
+/** @type {HTMLInputElement[]} */
+const modeInputs = [...document.querySelectorAll("input[name=mode]")].map((input) => /** @type {any} */ (input));
+for (const input of modeInputs) input.onchange = () => setMode(input.value);
+function setMode(mode) {
+  state.mode = mode;
+  session.setMode(mode);
+  showSettings();
+}
+createPresets(
+  () => toQuery({...state, seed: null}),
+  (query) => {
+    const {settings, mode} = fromQuery(query);
+    setMode(mode);
+    change(settings);
+  },
+  say,
+);
+
+// Playing.
+
+const newSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
+/** Begins a performance: the one that the seed gives. */
+async function begin(primer = null) {
+  state.seed ??= newSeed();
+  find("invitation").hidden = true;
+  await session.play(state.seed, state.settings, primer);
+  for (const id of ["undo", "good", "midi", "wav"]) find(id).disabled = false;
+  showSettings();
+  showState();
+}
+function toggle() {
+  if (session.state === "playing") session.pause();
+  else if (session.state === "paused") session.resume();
+  else return begin();
+  showState();
+}
+function showState() {
+  const playing = session.state === "playing";
+  find("play").setAttribute("aria-label", playing ? "Pause" : "Play");
+  find("play").querySelector("path").setAttribute("d", playing ? PAUSE_ICON : PLAY_ICON);
+  say(playing ? `Playing, seed ${state.seed}.` : "Paused.");
+  if (playing) requestAnimationFrame(showFrame);
+}
+function showFrame() {
+  const now = session.position(), seconds = Math.max(0, Math.floor(now));
+  const sounding = roll.draw(now);
+  piano.light(sounding);
+  hands.light(sounding);
+  const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  if (find("clock").textContent !== clock) find("clock").textContent = clock;
+  if (session.state === "playing") requestAnimationFrame(showFrame);
+}
+async function onKey(pitch, velocity, timeStamp) {
+  if (session.state !== "playing") {
+    if (!velocity || !info) return;
+    if (session.state === "paused") toggle();
+    else {
+      // A key begins what is played together.
+      if (state.mode === "alone") setMode(info.modes.includes("duet") ? "duet" : "response");
+      await begin();
+    }
+  }
+  session.key(pitch, velocity, timeStamp);
+}
+find("play").onclick = toggle;
+find("new").onclick = () => {
+  state.seed = newSeed();
+  begin();
+};
+find("seed").onchange = ({target}) => {
+  if (!/^\d{1,15}$/.test(target.value)) return say("A seed is a whole number of at most 15 digits.");
+  state.seed = Number(target.value);
+  begin();
+};
+find("undo").onclick = () => {
+  session.undo();
+  say("Went back 10 seconds.");
+};
+find("panic").onclick = panic;
+function panic() {
+  session.panic();
+  if (session.state === "playing") toggle();
+  say("All is silent.");
+}
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape") panic();
+  const isOperated = event.target instanceof Element && event.target.closest("button, input, select, summary");
+  if (event.key !== " " || isOperated || event.repeat) return;
+  event.preventDefault();
+  toggle();
+});
+
+// Keyboards.
+
+function showHands() {
+  hands = createKeyboard(find("hands"), handsLow, handsLow + 23, onKey);
+  find("lower").disabled = handsLow <= 24;
+  find("higher").disabled = handsLow >= 84;
+}
+const shiftHands = (semitones) => () => {
+  handsLow += semitones;
+  showHands();
+};
+find("lower").onclick = shiftHands(-12);
+find("higher").onclick = shiftHands(12);
+showHands();
+playByLetters(onKey, (texts) => piano.label(texts));
+
+// Keeping.
+
+async function save(name, make) {
+  try {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await make());
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    say(`Saved ${name}.`);
+  } catch (error) {
+    say(error.message);
+  }
+}
+const fileName = (ending) => {
+  const stamp = new Date().toISOString().slice(0, 19).replace("T", "_").replaceAll(":", "");
+  return `${stamp}.${ending}`;
+};
+const midiBlob = (take) => new Blob([midiOfTake(take)], {type: "audio/midi"});
+find("midi").onclick = () => save(fileName("mid"), () => midiBlob(session.recording.take()));
+find("wav").onclick = () => {
+  say("Making the sound file.");
+  save(fileName("wav"), () => wavOfTake(session.recording.take(), new URL(SOUNDFONT, import.meta.url).href));
+};
+find("good").onclick = () =>
+  save(`good_${fileName("mid")}`, () => midiBlob(session.recording.last(GOOD_SECONDS, session.position())));
+find("copy").onclick = async () => {
+  clearTimeout(addressTimer);
+  writeAddress();
+  try {
+    await navigator.clipboard.writeText(location.href);
+    say("Link copied: it plays the same piece with the same settings.");
+  } catch {  // Not allowed here.
+    say(`Copy this link: ${location.href}`);
+  }
+};
+
+// A MIDI file to continue.
+
+async function continueFile(file) {
+  try {
+    const song = readMidi(new Uint8Array(await file.arrayBuffer()));
+    const notes = sustained(song), end = Math.max(...notes.map((note) => note.end));
+    if (!notes.length) return say(`${file.name} has no notes.`);
+    const from = Math.max(0, end - PRIMER_SECONDS);
+    const primer = notes
+      .filter((note) => note.start >= from)
+      .map(({start, end: until, pitch, velocity}) => [start - from, until - from, pitch, velocity]);
+    begin(primer);
+    say(`Continuing ${file.name}.`);
+  } catch (error) {
+    say(`${file.name}: ${error.message}`);
+  }
+}
+find("file").onchange = ({target}) => target.files[0] && continueFile(target.files[0]);
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+addEventListener("dragleave", ({relatedTarget}) => relatedTarget || document.body.classList.remove("dropping"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  const file = event.dataTransfer?.files[0];
+  if (file) continueFile(file);
+});
+
+// Start.
+
+createMidiPanel(session, knobs, onKey, say);
+setMode(state.mode);
+try {
+  info = await session.opened;
+  showInfo();
+} catch (error) {
+  tellProblem(`The network cannot be played: ${error.message}`);
+  find("play").disabled = find("new").disabled = true;
+}
+function showSound({name, copyright}) {
+  find("sound").textContent = `Piano: ${copyright || name}`;
+}
+function showInfo() {
+  for (const input of modeInputs) input.disabled = !info.modes.includes(input.value);
+  if (!info.modes.includes(state.mode)) setMode("alone");
+  const kinds = [["density", "density"], ["pitch_classes", "pitch classes"]];
+  const trained = kinds.filter(([name]) => info.controls.includes(name)).map(([, text]) => text);
+  const biased = kinds.filter(([name]) => !info.controls.includes(name)).map(([, text]) => text);
+  find("control-kind").textContent = [
+    trained.length ? `This network was trained to follow ${trained.join(" and ")}.` : "",
+    biased.length ? `It was not trained to follow ${biased.join(" and ")}: what fits is made more probable.` : "",
+  ].join(" ");
+  find("model").textContent = [info.name, info.description, info.licence].filter(Boolean).join(" · ");
+  say(state.wrong.length ? `Not understood in the link: ${state.wrong.join(", ")}.` : "Ready.");
+}
