@@ -32,6 +32,7 @@ def beam_search(
     num_events: int | None = None,
     num_steps: int | None = None,
     on_progress: Callable[[int], object] = lambda steps: None,
+    more_steps: int = 0,
 ) -> list[tuple[EventIndices, float]]:
     """Continues an opening once for each seed, all searches in one batch.
 
@@ -45,6 +46,7 @@ def beam_search(
       num_steps: length of the piece in steps of 10 ms, opening included; a list of temperatures is
         spread over it.
       on_progress: called after some iterations with the steps that the slowest piece has.
+      more_steps: how many steps longer than `num_steps` the piece gets.
 
     Returns:
       For each seed the piece's events, those of the opening included, and the log-likelihood that
@@ -63,6 +65,7 @@ def beam_search(
     count = beam.steps_per_iteration
     if not by_events:
         opening.check_shorter(codec, length)
+        length += more_steps
     elif len(start_events) < length:
         count = (length - len(start_events) - 1) % beam.steps_per_iteration + 1
     else:

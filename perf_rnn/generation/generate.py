@@ -11,7 +11,7 @@ from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig, default_configs
 from perf_rnn.events.codec import STEPS_PER_SECOND, EventIndices
 from perf_rnn.events.controls import Conditioning
-from perf_rnn.generation import openings, pieces, primers
+from perf_rnn.generation import endings, openings, pieces, primers
 from perf_rnn.generation.control_schedule import ControlSchedule
 from perf_rnn.generation.options import (
     DEFAULT_OPTIONS,
@@ -56,6 +56,7 @@ def generate(
     branch_factor: int = 1,
     steps_per_iteration: int = 1,
     disable_conditioning: bool | list[bool] | None = None,
+    ending: str = "cut",
     on_progress: Callable[[int], object] = lambda steps: None,
     **controls: Any,
 ) -> list[music_pb2.NoteSequence]:
@@ -91,6 +92,9 @@ def generate(
         probable one are struck; 0: all. See `SamplingOptions`.
       beam_size, branch_factor, steps_per_iteration: as `BeamOptions` has them; all 1: no search.
       disable_conditioning: whether the controls are disabled, where the model allows it.
+      ending: 'cut' stops at the length that was asked for; 'release' strikes no note after it and
+        lets those that sound end by themselves; 'rest' does so at the longest pause within the next
+        ten seconds.
       on_progress: called now and then with the steps that the slowest piece has.
       **controls: what a conditioned model is to play, such as `notes_per_second=4` or
         `pitch_class_histogram="c_major"`; the signal's default where not given.
@@ -103,7 +107,7 @@ def generate(
       OSError: a file cannot be read.
     """
     options = GenerationOptions(
-        _num_steps(seconds, num_steps),
+        length_in_steps(seconds, num_steps),
         num_outputs,
         new_seed() if seed is None else seed,
         primers.from_arguments(primer, primer_melody, max_primer_seconds),
@@ -111,15 +115,21 @@ def generate(
         BeamOptions(beam_size, branch_factor, steps_per_iteration),
         controls,
         disable_conditioning,
+        ending,
     )
     made = generate_pieces(load_model(config_or_bundle), options, on_progress)
     return [to_note_sequence(piece.notes) for piece in made]
 
 
-def _num_steps(seconds: float | None, num_steps: int | None) -> int:
+def length_in_steps(seconds: float | None, num_steps: int | None) -> int:
+    """Returns the length of pieces that arguments named seconds and num_steps ask for.
+
+    Raises:
+      PerfRnnError: both are given, or one is out of range.
+    """
     if num_steps is not None:
         if seconds is not None:
-            raise PerfRnnError("give seconds or num_steps, not both")
+            raise PerfRnnError(f"seconds={seconds} and num_steps={num_steps}: give one of them")
         check_count("num_steps", num_steps, 2)
         return int(num_steps)
     seconds = DEFAULT_SECONDS if seconds is None else seconds
@@ -185,9 +195,10 @@ class GenerationOptions:
       beam: how wide a beam search is.
       controls: values or lists of them for the control signals, by name.
       disable_conditioning: whether the controls are disabled, for a model that allows it.
+      ending: see `endings.end`.
 
     Raises:
-      ValueError: a number is not a whole one, or too small.
+      ValueError: a number is not a whole one, or too small, or there is no such ending.
     """
 
     num_steps: int
@@ -198,11 +209,18 @@ class GenerationOptions:
     beam: BeamOptions = NO_BEAM
     controls: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     disable_conditioning: bool | list[bool] | None = None
+    ending: str = "cut"
 
     def __post_init__(self) -> None:
         check_count("num_steps", self.num_steps, 2)
         check_count("num_outputs", self.num_outputs, 1)
         check_count("seed", self.seed, 0)
+        endings.check(self.ending)
+
+    @property
+    def more_steps(self) -> int:
+        """The steps that are played after `num_steps`, for the ending."""
+        return endings.MORE_STEPS[self.ending]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -210,8 +228,8 @@ class GeneratedPiece:
     """A piece, and how probable it is to the network.
 
     Attributes:
-      notes: in seconds; their total time is the length asked for.
-      events: int32 [L, *event_shape], all of the piece.
+      notes: in seconds; their total time is the length asked for, or longer with its ending.
+      events: int32 [L, *event_shape], all that was played, also what the ending leaves out.
       nll: of the events that were generated, in nats per event, as the network itself predicts
         them; None where it was not asked for, or none was generated.
     """
@@ -246,7 +264,15 @@ def generate_pieces(
     opening = _opening(options.primer, model.config)
     seeds = [(options.seed, i) for i in range(options.num_outputs)]
     made = pieces.extend(
-        model, opening, num_steps, seeds, options.sampling, options.beam, schedule, on_progress
+        model,
+        opening,
+        num_steps,
+        seeds,
+        options.sampling,
+        options.beam,
+        schedule,
+        on_progress,
+        options.more_steps,
     )
     nlls: list[float | None] = [None] * len(made)
     if with_nll:
@@ -258,10 +284,12 @@ def generate_pieces(
             (given - whole) / count if count > 0 else None
             for whole, count in zip(total, num_generated, strict=True)
         ]
-    return [
-        GeneratedPiece(pieces.notes_of(events, codec, opening, num_steps), events, nll)
-        for events, nll in zip(made, nlls, strict=True)
-    ]
+    result = []
+    for events, nll in zip(made, nlls, strict=True):
+        notes = pieces.notes_of(events, codec, opening, num_steps + options.more_steps)
+        notes = endings.end(notes, num_steps / STEPS_PER_SECOND, options.ending)
+        result.append(GeneratedPiece(notes, events, nll))
+    return result
 
 
 def _opening(primer: NoteArrays | None, config: PerformanceRnnConfig) -> openings.Opening:

@@ -24,13 +24,16 @@ def extend(
     beam: BeamOptions,
     controls: Controls,
     on_progress: Callable[[int], object] = lambda steps: None,
+    more_steps: int = 0,
 ) -> list[EventIndices]:
     """Continues an opening to `num_steps`, once for each seed, with a beam search or without.
 
     Arguments, results and errors are those of `sample_events` and `beam_search`.
     """
     if beam.width == 1:
-        return sample_events(model, opening, num_steps, seeds, options, controls, on_progress)
+        return sample_events(
+            model, opening, num_steps, seeds, options, controls, on_progress, more_steps
+        )
     found = beam_search(
         model,
         opening,
@@ -40,6 +43,7 @@ def extend(
         controls,
         num_steps=num_steps,
         on_progress=on_progress,
+        more_steps=more_steps,
     )
     return [events for events, _ in found]
 

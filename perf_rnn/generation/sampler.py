@@ -193,16 +193,18 @@ def sample_events(
     options: SamplingOptions = DEFAULT_OPTIONS,
     controls: Controls | None = None,
     on_progress: Callable[[int], object] = lambda steps: None,
+    more_steps: int = 0,
 ) -> list[EventIndices]:
     """Continues an opening once for each seed until each piece is `num_steps` long.
 
     Args:
       model, opening, seeds, options, controls: as `Sampler` takes them.
       num_steps: length of the pieces, opening included (10 ms each).
+      more_steps: how many steps longer they get. Temperatures are not spread over these.
       on_progress: called now and then with the steps that the slowest piece has.
 
     Returns:
-      For each seed its piece's events, those of the opening included, cut to exactly `num_steps`.
+      For each seed its piece's events, those of the opening included, cut to exactly this length.
 
     Raises:
       ValueError: what `Sampler` refuses, or the opening is not shorter than the piece.
@@ -210,6 +212,7 @@ def sample_events(
     codec = model.config.codec
     opening.check_shorter(codec, num_steps)
     sampler = Sampler(model, opening, seeds, options, controls, num_steps)
+    length = num_steps + more_steps
     rows = np.arange(len(seeds))  # The pieces not finished yet.
     drawn: list[EventIndices] = []  # For each step of the loop, the events of all pieces.
     with all_cores():
@@ -219,7 +222,7 @@ def sample_events(
             column = np.full((len(seeds), *codec.event_shape), -1, np.int32)
             column[rows] = sampler.step()
             drawn.append(column)
-            going_on = sampler.clock < num_steps
+            going_on = sampler.clock < length
             if not going_on.all():
                 rows = rows[going_on]
                 sampler.keep(going_on)
@@ -227,7 +230,7 @@ def sample_events(
     for row in np.stack(drawn, axis=1):
         is_drawn = row.reshape(len(row), -1)[:, 0] >= 0
         events = np.concatenate([opening.events, row[is_drawn]])
-        pieces.append(codec.set_length(events, num_steps))
+        pieces.append(codec.set_length(events, length))
     return pieces
 
 

@@ -23,7 +23,7 @@ NUM_CHANNELS = 256 * 16  # Of all ports.
 # Kinds of channel messages, the upper half of their status.
 NOTE_ON, CONTROL, PROGRAM, BEND = 0x9, 0xB, 0xC, 0xE
 # Types of metadata.
-NAME, PORT, END, TEMPO, TIME, KEY = 0x03, 0x21, 0x2F, 0x51, 0x58, 0x59
+TEXT, NAME, PORT, END, TEMPO, TIME, KEY = 0x01, 0x03, 0x21, 0x2F, 0x51, 0x58, 0x59
 
 _SYSEX, _ESCAPE, _META = 0xF0, 0xF7, 0xFF
 _END_OF_TRACK = b"\xff\x2f\x00"
@@ -224,7 +224,7 @@ def _find_events(chunk: bytes) -> tuple[Int64s, list[tuple[int, int, bytes]]]:
                 place += 1
             size = size << 7 | byte
             place += 1 + size
-            if kind in (NAME, PORT, TEMPO, TIME, KEY) and place <= end:
+            if kind in (TEXT, NAME, PORT, TEMPO, TIME, KEY) and place <= end:
                 metadata.append((begin, kind, chunk[place - size : place]))
             if kind == END:
                 break

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import STANDARD_TICKS_PER_QUARTER, NoteArrays
+from perf_rnn.notes.midi_tracks import NAME, TEXT
 
 DEFAULT_QPM = 120.0
+# Of `at_tempo`: at 120 quarter notes a minute half a millisecond is a tick, so that steps of 10 ms
+# are exact.
+FINE_TICKS_PER_QUARTER = 1000
 MAX_TICK = 2**28 - 1  # MIDI has four times seven bits for the time between two events.
 
 _DRUM_CHANNEL = 9
@@ -33,8 +37,28 @@ _SHARPS = (
 _Event = tuple[int, int, bytes]
 
 
-def to_midi(notes: NoteArrays) -> bytes:
+def at_tempo(notes: NoteArrays, qpm: float = DEFAULT_QPM) -> NoteArrays:
+    """Returns notes whose times are as they were, in one tempo and in fine ticks.
+
+    Args:
+      notes: in seconds.
+      qpm: quarter notes a minute.
+    """
+    # MIDI holds whole microseconds a quarter note; `to_midi` rounds down.
+    microseconds = round(6e7 / qpm) + 1e-3
+    return notes.replace(
+        tempo_time=[0.0],
+        tempo_qpm=[6e7 / microseconds],
+        ticks_per_quarter=FINE_TICKS_PER_QUARTER,
+    )
+
+
+def to_midi(notes: NoteArrays, text: str = "") -> bytes:
     """Returns a MIDI file of format 1: a track with tempos and signatures, one per instrument.
+
+    Args:
+      notes: in seconds.
+      text: of a text event at the beginning, in ASCII; see `midi_facts`.
 
     Raises:
       PerfRnnError: MIDI cannot hold a value, such as a pitch above 127 or a time below 0.
@@ -42,14 +66,15 @@ def to_midi(notes: NoteArrays) -> bytes:
     resolution = notes.ticks_per_quarter or STANDARD_TICKS_PER_QUARTER
     _check("ticks_per_quarter", resolution, 1, 2**15 - 1)
     clock = _Clock(notes, resolution)
-    tracks = [_track(_signatures(notes, clock) + clock.events)]
+    texts = [(0, -1, _meta(TEXT, text.encode("ascii")))] if text else []
+    tracks = [_track([*texts, *_signatures(notes, clock), *clock.events])]
     names = dict(notes.instrument_names)
     for number, instrument in enumerate(instruments(notes)):
         is_drum = instrument[2]
         channel = _DRUM_CHANNEL if is_drum else _CHANNELS[number % len(_CHANNELS)]
         events = _instrument_events(notes, instrument, channel, clock)
         if name := names.get(instrument[0]):
-            events.append((0, -1, _meta(0x03, name.encode("latin-1", "replace"))))
+            events.append((0, -1, _meta(NAME, name.encode("latin-1", "replace"))))
         tracks.append(_track(events))
     return struct.pack(">4sIHHH", b"MThd", 6, 1, len(tracks), resolution) + b"".join(tracks)
 

@@ -25,9 +25,10 @@ from absl import logging
 from bundles.atomic_files import atomic_write
 from bundles.errors import PerfRnnError
 from bundles.regular_files import read_regular
+from perf_rnn.notes.midi_facts import Fact
 from perf_rnn.notes.transforms import apply_sustain
 from perf_rnn.rendering.piano_roll import pedal_spans
-from perf_rnn.rendering.piece import Fact, Piece
+from perf_rnn.rendering.piece import Piece
 
 PAGE_NAME = "index.html"
 MAX_PAGE_BYTES = 1 << 28  # Twenty thousand pieces of 30 s.

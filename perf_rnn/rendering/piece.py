@@ -4,16 +4,15 @@ import base64
 import dataclasses
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import NoteArrays, as_arrays
 from perf_rnn.notes.midi import MAX_BYTES
+from perf_rnn.notes.midi_facts import Fact, read_facts
 from perf_rnn.notes.midi_writer import to_midi
 from perf_rnn.notes.music_files import MusicFile, find_music_files
 from perf_rnn.rendering import audio, piano_roll
-
-Fact = str | int | float | Sequence[float]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,7 +105,7 @@ def read_piece(
     Args:
       file: the file or its path.
       name: of the piece; that of the file without its suffix if not given.
-      facts: what is known of the piece.
+      facts: what is known of the piece, beside what the file says of how it was made.
 
     Raises:
       OSError: it cannot be read.
@@ -117,7 +116,8 @@ def read_piece(
     notes = file.notes()
     content = file.content(MAX_BYTES)
     midi = content[content.index(b"MThd") :]  # A RIFF header may come before it.
-    return Piece(notes, name or _without_suffix(file.name), facts or {}, 0.0, midi, file.path)
+    facts = {**read_facts(midi), **(facts or {})}
+    return Piece(notes, name or _without_suffix(file.name), facts, 0.0, midi, file.path)
 
 
 def _data_url(media_type: str, data: bytes) -> str:

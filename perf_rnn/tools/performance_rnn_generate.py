@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+import perf_rnn
 from bundles.atomic_files import atomic_write, make_directory
 from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
@@ -42,8 +43,35 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("output_dir", "/tmp/performance_rnn/generated", "Where the MIDI files go.")
 flags.DEFINE_integer("num_outputs", 10, "Pieces to generate.", lower_bound=1)
+flags.DEFINE_float("seconds", None, "Length of each piece, primer included; 30 if not given.")
+flags.DEFINE_integer("num_steps", None, "The same in steps of 10 ms.", lower_bound=2)
+flags.DEFINE_enum(
+    "ending",
+    "cut",
+    ["cut", "release", "rest"],
+    "How a piece ends. cut: at its length, with all that sounds. release: no note is struck after "
+    "its length, and those that sound end by themselves. rest: the same, at the longest pause "
+    "within the next ten seconds.",
+)
+flags.DEFINE_float(
+    "tempo",
+    None,
+    "Quarter notes a minute that the MIDI file says, 120 if not given. What is played is the same.",
+    lower_bound=10,
+    upper_bound=1000,
+)
+flags.DEFINE_bool(
+    "pedal",
+    False,
+    "Write the sustain pedal (CC 64), with keys that go up while it is down. By default each note "
+    "is as long as it sounds. Both sound the same.",
+)
 flags.DEFINE_integer(
-    "num_steps", 3000, "Length of each piece in steps of 10 ms, primer included.", lower_bound=2
+    "transpose",
+    0,
+    "Semitones by which the pieces are moved, primer included.",
+    lower_bound=-12,
+    upper_bound=12,
 )
 flags.DEFINE_string("primer_pitches", "", "Begin with a chord, such as '[60,64,67]'.")
 flags.DEFINE_string(
@@ -155,6 +183,11 @@ flags.DEFINE_string(
 SAMPLING_FLAGS = ("top_k", "top_p", "min_p", "legal_events", "pitch_min_p", "guidance")
 BEAM_FLAGS = ("beam_size", "branch_factor", "steps_per_iteration")
 CONTROL_FLAGS = ("notes_per_second", "pitch_class_histogram")
+# Flags that say where files are. In a MIDI file they stand without their folders.
+PATH_FLAGS = ("run_dir", "bundle_file", "primer_midi")
+# Flags that do not change the music.
+OTHER_FLAGS = ("output_dir", "num_outputs", "seed", "render", "soundfont", "hparams")
+TRACK_NAME = "Performance RNN"
 
 
 def _values(names: tuple[str, ...]) -> dict[str, Any]:
@@ -198,7 +231,7 @@ def _options(model: "Model") -> "GenerationOptions":
 
     disabled = FLAGS.disable_conditioning
     return generation.GenerationOptions(
-        FLAGS.num_steps,
+        generation.length_in_steps(FLAGS.seconds, FLAGS.num_steps),
         FLAGS.num_outputs,
         generation.new_seed() if FLAGS.seed is None else FLAGS.seed,
         _primer(),
@@ -206,6 +239,7 @@ def _options(model: "Model") -> "GenerationOptions":
         BeamOptions(**_values(BEAM_FLAGS)),
         generation.parse_controls(model.config.conditioning, _values(CONTROL_FLAGS)),
         None if disabled is None else parse_disabled(disabled),
+        FLAGS.ending,
     )
 
 
@@ -220,7 +254,7 @@ def main() -> None:
         _generate(model)
     except PerfRnnError as error:
         # What Python's functions call an argument is a flag here.
-        pattern = r"^\w+(?=:? )|(?<=[ (])\w+(?==)"
+        pattern = r"^\w+(?=:? |=)|(?<=[ (])\w+(?==)"
         raise PerfRnnError(re.sub(pattern, _as_flag, str(error))) from error
 
 
@@ -244,6 +278,7 @@ def _generate(model: "Model") -> None:
 
     from perf_rnn import rendering
     from perf_rnn.generation import generate as generation
+    from perf_rnn.notes.midi_facts import facts_text
     from perf_rnn.notes.midi_writer import to_midi
 
     options = _options(model)
@@ -261,24 +296,28 @@ def _generate(model: "Model") -> None:
             pieces = generation.generate_pieces(
                 model,
                 options,
-                on_progress=lambda done: bar.update(done - bar.n),
+                on_progress=lambda done: bar.update(min(done, steps) - bar.n),
                 with_nll="html" in formats,
             )
             bar.update(steps - bar.n)
         seconds = time.monotonic() - start
         shown = []
-        for path, piece in zip(paths, pieces, strict=True):
+        for number, (path, piece) in enumerate(zip(paths, pieces, strict=True), 1):
             facts: dict[str, Any] = {
                 "bundle": model.bundle.id,
                 "seed": options.seed,
+                "number": number,
                 "temperature": FLAGS.temperature,
                 **_values((*CONTROL_FLAGS, "disable_conditioning")),
                 **({} if piece.nll is None else {"NLL": round(piece.nll, 3)}),
+                "flags": _flags_given(),
+                "perf_rnn": perf_rnn.__version__,
             }
             name = os.path.splitext(os.path.basename(path))[0]
-            midi = to_midi(piece.notes)
+            notes = _as_asked(piece.notes)
+            midi = to_midi(notes, facts_text(facts))
             atomic_write(path, midi)
-            shown.append(rendering.Piece(piece.notes, name, facts, primer_seconds, midi, path))
+            shown.append(rendering.Piece(notes, name, facts, primer_seconds, midi, path))
     # All MIDI files, and the page of them, are there before the slow rendering, and before output
     # that may not be read.
     if "html" in formats:
@@ -298,6 +337,30 @@ def _generate(model: "Model") -> None:
         f"(layers {list(model.bundle.layer_sizes)}, temperature {FLAGS.temperature}, "
         f"seed {options.seed}) in {seconds:.1f} s to {output_dir}"
     )
+
+
+def _as_asked(notes: "NoteArrays") -> "NoteArrays":
+    """Returns the notes of a piece as its MIDI file is to hold them."""
+    from perf_rnn.notes.midi_writer import DEFAULT_QPM, at_tempo
+    from perf_rnn.notes.pedal import with_pedal
+    from perf_rnn.notes.transforms import transpose
+
+    transposed = transpose(notes, FLAGS.transpose)
+    if transposed is None:
+        raise PerfRnnError(f"--transpose={FLAGS.transpose} moves notes beyond MIDI's 128 pitches")
+    notes = with_pedal(transposed) if FLAGS.pedal else transposed
+    return at_tempo(notes, FLAGS.tempo or DEFAULT_QPM).replace(instrument_names=((0, TRACK_NAME),))
+
+
+def _flags_given() -> str:
+    """Returns the flags of this command that say what is played."""
+    shown = []
+    for flag in FLAGS.get_flags_for_module(__name__):
+        if flag.present and flag.name in PATH_FLAGS:
+            shown.append(f"--{flag.name}={os.path.basename(str(flag.value))}")
+        elif flag.present and flag.name not in OTHER_FLAGS:
+            shown.append(flag.serialize())
+    return " ".join(shown)
 
 
 @contextlib.contextmanager

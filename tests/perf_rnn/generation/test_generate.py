@@ -220,7 +220,7 @@ def test_a_config_that_no_bundle_is_shipped_for():
         ({"seconds": float("nan")}, "seconds nan is not a number from 0.02"),
         ({"seconds": 0.01}, "seconds 0.01 is not a number from 0.02"),
         ({"seconds": "5"}, "seconds '5' is not a number from 0.02"),
-        ({"num_steps": 500}, "give seconds or num_steps, not both"),
+        ({"num_steps": 500}, "seconds=5 and num_steps=500: give one of them"),
         ({"seconds": None, "num_steps": 1.5}, "num_steps 1.5 is not a whole number of at least 2"),
         ({"seed": 1.5}, "seed 1.5 is not a whole number"),
         ({"primer": [60.5]}, r"primer \[60.5\] is not a list of integers such as \[60,64,67\]"),

@@ -8,7 +8,9 @@ from note_seq import NoteSequence, midi_io
 import perf_rnn
 from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
-from perf_rnn.notes.midi_writer import instruments, to_midi
+from perf_rnn.notes.midi import parse_midi
+from perf_rnn.notes.midi_facts import facts_text, read_facts
+from perf_rnn.notes.midi_writer import at_tempo, instruments, to_midi
 
 
 def note_seq_midi(sequence) -> bytes:
@@ -113,3 +115,42 @@ def test_a_denominator_that_is_no_power_of_two():
     signature = {"time_signature_time": [0.0], "time_signature_numerator": [4]}
     with pytest.raises(PerfRnnError, match="time_signature_denominator 3 is not a power of 2"):
         to_midi(notes_of(**signature, time_signature_denominator=[3]))
+
+
+@pytest.mark.parametrize("qpm", [10, 60, 97.3, 120, 333.3, 1000])
+def test_times_are_the_same_in_any_tempo(qpm):
+    steps = np.arange(60_000)  # Ten minutes.
+    notes = NoteArrays(
+        start_time=steps / 100,
+        end_time=(steps + 1) / 100,
+        pitch=steps % 88 + 21,
+        velocity=steps % 127 + 1,
+    )
+    read = parse_midi(to_midi(at_tempo(notes, qpm)))
+    assert read.tempo_qpm == pytest.approx([qpm], rel=1e-4)
+    half_a_tick = 30 / qpm / 1000
+    for name in ("start_time", "end_time"):
+        worst = np.abs(getattr(read, name) - getattr(notes, name)).max()
+        assert worst < (1e-9 if qpm in (60, 120) else half_a_tick + 1e-6)
+
+
+def test_facts_are_a_text_event():
+    facts = {"seed": 7, "temperature": "[0.8,1.2]", "NLL": 1.9, "title": "Prélude\n"}
+    midi = to_midi(NoteArrays(), facts_text(facts))
+    assert read_facts(midi) == facts
+    (text,) = [m.text for m in mido.MidiFile(file=io.BytesIO(midi)).tracks[0] if m.type == "text"]
+    assert text.startswith("perf_rnn {")
+    assert text.isascii()
+    assert read_facts(to_midi(NoteArrays())) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["perf_rnn", "perf_rnn [1]", "perf_rnn {", "perf_rnn " + "[" * 9**5, "Words"]
+)
+def test_text_of_others_holds_no_facts(text):
+    assert read_facts(to_midi(NoteArrays(), text)) == {}
+
+
+def test_facts_are_texts_and_numbers():
+    text = 'perf_rnn {"a": {"b": 1}, "c": [1], "d": null, "e": true, "f": 1}'
+    assert read_facts(to_midi(NoteArrays(), text)) == {"f": 1}

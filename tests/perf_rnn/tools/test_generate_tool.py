@@ -11,6 +11,9 @@ from note_seq import midi_io
 from bundles import read_bundle, write_bundle
 from perf_rnn.configs import default_configs
 from perf_rnn.models import write_run_bundle
+from perf_rnn.notes.midi_facts import read_facts
+from perf_rnn.notes.music_files import read_midi_file
+from perf_rnn.notes.transforms import apply_sustain
 
 GENERATE = "perf_rnn.tools.performance_rnn_generate"
 MAGENTA = pathlib.Path(__file__).parent.parent.parent / "testdata" / "magenta_bundles"
@@ -32,7 +35,7 @@ def generate(run_tool, tmp_path):
 
 @pytest.fixture
 def play(generate, tmp_path):
-    """Runs the tool for one piece of 10 s and returns the piece's bytes."""
+    """Runs the tool for one piece of 10 s and returns the piece's notes."""
 
     def run(*arguments, key=DYNAMICS):
         for path in (tmp_path / "out").glob("*"):
@@ -40,9 +43,16 @@ def play(generate, tmp_path):
         ended = generate("--num_outputs=1", "--num_steps=1000", "--seed=1", *arguments, key=key)
         assert ended.status == 0, ended.err
         (path,) = (tmp_path / "out").iterdir()
-        return path.read_bytes()
+        return notes_of(path)
 
     return run
+
+
+def notes_of(path):
+    """Returns (start, end, pitch, velocity) of each note, in order, with the pedal applied."""
+    notes = apply_sustain(read_midi_file(path))
+    columns = notes.start_time, notes.end_time, notes.pitch, notes.velocity
+    return tuple(sorted(zip(*(column.tolist() for column in columns), strict=True)))
 
 
 @pytest.mark.parametrize("key", default_configs)
@@ -203,6 +213,60 @@ def test_sampling_flags_change_what_is_played(play):
     assert len({plain, *pieces}) == 1 + len(pieces)
 
 
+def test_what_the_midi_file_is_like(generate, tmp_path):
+    def make(*flags):
+        for path in (tmp_path / "out").glob("*"):
+            path.unlink()
+        ended = generate("--num_outputs=1", "--seconds=10", "--seed=1", "--nolegal_events", *flags)
+        assert ended.status == 0, ended.err
+        (path,) = (tmp_path / "out").iterdir()
+        return path, read_midi_file(path), notes_of(path)
+
+    _, notes, plain = make()
+    assert (notes.tempo_qpm.tolist(), notes.instrument_names) == (
+        [120.0],
+        ((0, "Performance RNN"),),
+    )
+    assert len(plain) == 20
+    assert not len(notes.control_time)
+    _, notes, with_pedal = make("--pedal")
+    assert with_pedal == plain
+    assert set(notes.control_number) == {64}
+    _, notes, slower = make("--tempo=60")
+    assert slower == plain
+    assert notes.tempo_qpm == pytest.approx([60])
+    _, _, lower = make("--transpose=2")
+    assert lower == tuple((start, end, pitch + 2, *rest) for start, end, pitch, *rest in plain)
+    _, notes, _ = make("--ending=rest")
+    assert notes.end_time.max() > 10
+
+
+def test_a_piece_tells_how_it_was_made(generate, run_tool, tmp_path, asap_dir):
+    midi = asap_dir / "Bach" / "Fugue" / "bwv_875" / "CaoJ01M.mid"
+    flags = [f"--primer_midi={midi}", "--max_primer_seconds=2", "--temperature=0.9", "--pedal"]
+    ended = generate("--num_outputs=2", "--seconds=5", "--seed=3", "--render=html", *flags)
+    assert ended.status == 0, ended.err
+    facts = [read_facts(path.read_bytes()) for path in sorted((tmp_path / "out").glob("*.mid"))]
+    assert [fact.pop("number") for fact in facts] == [1, 2]
+    assert facts[0].pop("NLL") != facts[1].pop("NLL")
+    assert facts[0] == facts[1]
+    assert (facts[0]["bundle"], facts[0]["seed"]) == (DYNAMICS, 3)
+    # No folder of this machine goes into the file.
+    assert facts[0]["flags"] == (
+        f"--bundle_file={DYNAMICS}.mag --seconds=5.0 --pedal --primer_midi=CaoJ01M.mid "
+        "--max_primer_seconds=2.0 --temperature=0.9"
+    )
+    ended = run_tool(
+        "perf_rnn.tools.performance_rnn_render",
+        f"--input={tmp_path / 'out'}",
+        f"--output_dir={tmp_path / 'page'}",
+        "--render=html",
+    )
+    assert ended.status == 0, ended.err
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    assert "--max_primer_seconds=2.0" in page
+
+
 def test_control_flags_change_what_is_played(play):
     plain = play(key=OPTIONAL)
     scale = str([1.0, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1])
@@ -253,6 +317,11 @@ def test_control_flags_change_what_is_played(play):
         (["--hparams=rnn_layer_sizes=[9]"], "[9], but the model's layers are [32, 24]"),
         (["--num_outputs=0"], "flag --num_outputs=0"),
         (["--num_steps=1"], "flag --num_steps=1"),
+        (["--seconds=60"], "--seconds=60.0 and --num_steps=200: give one of them"),
+        (["--num_steps=", "--seconds=0"], "flag --num_steps=: '' is not an integer"),
+        (["--ending=fade"], "value should be one of <cut|release|rest>"),
+        (["--transpose=13"], "flag --transpose=13"),
+        (["--tempo=0"], "flag --tempo=0"),
         (["--seed=x"], "flag --seed=x: 'x' is not an integer"),
         (["--top_p=x"], "flag --top_p=x: 'x' is not a number"),
         (["--primer_midi=/tmp"], "/tmp: is a directory; a primer is one MIDI file"),
