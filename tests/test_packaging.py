@@ -39,7 +39,11 @@ def test_it_holds_all_that_the_packages_read(built):
     assert found == expected | {"bundles/README.md"}
     assert {f"{room}/py.typed" for room in rooms} <= found
     assert sum(name.endswith(".mag") for name in found) == 3
-    web = ("rendering/web/page.html", "rendering/web/sound/piano.sf3", "studio/web/engine/step.wasm")
+    web = (
+        "rendering/web/page.html",
+        "rendering/web/sound/piano.sf3",
+        "studio/web/engine/step.wasm",
+    )
     assert {f"perf_rnn/{name}" for name in web} <= found
 
 

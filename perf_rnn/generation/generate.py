@@ -30,6 +30,7 @@ from perf_rnn.notes.arrays import NoteArrays, to_note_sequence
 if TYPE_CHECKING:
     from note_seq.protobuf import music_pb2
 
+OUTPUTS = ("joined", "continuation")
 DEFAULT_SECONDS = 30.0
 # A week: longer pieces are for `stream`, which does not hold them in memory.
 MAX_SECONDS = 7 * 24 * 3600
@@ -44,6 +45,7 @@ def generate(
     primer: Any = None,
     primer_melody: Sequence[int] | str | None = None,
     max_primer_seconds: float | None = None,
+    primer_from: str = "start",
     temperature: float | list[float] | tuple[float, ...] = 1.0,
     seed: int | None = None,
     top_k: int | None = None,
@@ -57,6 +59,7 @@ def generate(
     steps_per_iteration: int = 1,
     disable_conditioning: bool | list[bool] | None = None,
     ending: str = "cut",
+    output: str = "joined",
     on_progress: Callable[[int], object] = lambda steps: None,
     **controls: Any,
 ) -> list[music_pb2.NoteSequence]:
@@ -73,14 +76,19 @@ def generate(
       config_or_bundle: the model: a config's key, for the bundle shipped with it; the path of a
         bundle or of a training run's directory; or what `bundles.read_bundle`,
         `bundles.read_bundle_file` or `perf_rnn.models.load_model` returns.
-      seconds: length of each piece, primer included; 30 if not given.
+      seconds: length of each piece, primer included; 30 if not given. What a recording has before
+        the primer comes on top.
       num_steps: the same in steps of 10 ms, in place of `seconds`.
       num_outputs: how many pieces.
       primer: what each begins with: a NoteSequence, `NoteArrays`, the path of a MIDI file, or a
         list of MIDI pitches, which are a chord of half a second.
       primer_melody: in place of `primer`, a list of sixteenth notes at 120 beats a minute: a MIDI
         pitch strikes a note, -2 holds it, -1 ends it.
-      max_primer_seconds: the primer is cut to so much of its beginning.
+      max_primer_seconds: only so much of the primer is taken, silence before its first note not
+        counted.
+      primer_from: from which side it is taken, 'start' or 'end'.
+      output: 'joined' is what was played, note for note, with its continuation; 'continuation' is
+        that alone, from time 0.
       temperature: above 0; below 1 safer, above 1 wilder.
       seed: piece i depends on (seed, i) alone; None: a new one, from the operating system.
       top_k: if given, only this many most probable events are drawn from.
@@ -106,11 +114,13 @@ def generate(
       ValueError: an argument makes no sense, or the primer is not shorter than the piece.
       OSError: a file cannot be read.
     """
+    if output not in OUTPUTS:
+        raise PerfRnnError(f"output {output!r} is neither {' nor '.join(OUTPUTS)}")
     options = GenerationOptions(
         length_in_steps(seconds, num_steps),
         num_outputs,
         new_seed() if seed is None else seed,
-        primers.from_arguments(primer, primer_melody, max_primer_seconds),
+        primers.from_arguments(primer, primer_melody, max_primer_seconds, primer_from),
         SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p, guidance),
         BeamOptions(beam_size, branch_factor, steps_per_iteration),
         controls,
@@ -118,7 +128,8 @@ def generate(
         ending,
     )
     made = generate_pieces(load_model(config_or_bundle), options, on_progress)
-    return [to_note_sequence(piece.notes) for piece in made]
+    is_joined = output == "joined"
+    return [to_note_sequence(piece.notes if is_joined else piece.continuation) for piece in made]
 
 
 def length_in_steps(seconds: float | None, num_steps: int | None) -> int:
@@ -144,6 +155,7 @@ def stream(
     primer: Any = None,
     primer_melody: Sequence[int] | str | None = None,
     max_primer_seconds: float | None = None,
+    primer_from: str = "start",
     temperature: float = 1.0,
     seed: int | None = None,
     top_k: int | None = None,
@@ -175,7 +187,10 @@ def stream(
     check_count("seed", seed, 0)
     return Stream(
         model,
-        _opening(primers.from_arguments(primer, primer_melody, max_primer_seconds), model.config),
+        _opening(
+            primers.from_arguments(primer, primer_melody, max_primer_seconds, primer_from),
+            model.config,
+        ),
         (seed, 0),
         SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p, guidance),
         ControlSchedule(model.config.conditioning, controls, None, disable_conditioning),
@@ -190,7 +205,7 @@ class GenerationOptions:
       num_steps: length of each, primer included (10 ms each).
       num_outputs: how many.
       seed: piece i depends on (seed, i) alone.
-      primer: notes that each begins with, in seconds; None: none.
+      primer: what each begins with; None: nothing.
       sampling: how events are drawn.
       beam: how wide a beam search is.
       controls: values or lists of them for the control signals, by name.
@@ -204,7 +219,7 @@ class GenerationOptions:
     num_steps: int
     num_outputs: int
     seed: int
-    primer: NoteArrays | None = None
+    primer: primers.Primer | None = None
     sampling: SamplingOptions = DEFAULT_OPTIONS
     beam: BeamOptions = NO_BEAM
     controls: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -228,15 +243,28 @@ class GeneratedPiece:
     """A piece, and how probable it is to the network.
 
     Attributes:
-      notes: in seconds; their total time is the length asked for, or longer with its ending.
-      events: int32 [L, *event_shape], all that was played, also what the ending leaves out.
+      continuation: the notes that were generated, in seconds from where the primer ends; with note
+        events, from the start of its last note.
+      events: int32 [L, *event_shape], all of the piece, those of the primer and those that the
+        ending leaves out included.
+      primer: what it begins with; None: nothing.
+      primer_steps: the steps from the primer's begin to that time.
       nll: of the events that were generated, in nats per event, as the network itself predicts
         them; None where it was not asked for, or none was generated.
     """
 
-    notes: NoteArrays
+    continuation: NoteArrays
     events: EventIndices
+    primer: primers.Primer | None = None
+    primer_steps: int = 0
     nll: float | None = None
+
+    @property
+    def notes(self) -> NoteArrays:
+        """What was played and its continuation."""
+        if self.primer is None:
+            return self.continuation
+        return self.primer.join(self.continuation, self.primer_steps / STEPS_PER_SECOND)
 
 
 def generate_pieces(
@@ -284,16 +312,17 @@ def generate_pieces(
             (given - whole) / count if count > 0 else None
             for whole, count in zip(total, num_generated, strict=True)
         ]
+    begin = opening.end_step(codec)
     result = []
     for events, nll in zip(made, nlls, strict=True):
-        notes = pieces.notes_of(events, codec, opening, num_steps + options.more_steps)
-        notes = endings.end(notes, num_steps / STEPS_PER_SECOND, options.ending)
-        result.append(GeneratedPiece(notes, events, nll))
+        notes = pieces.continuation_of(events, codec, opening, num_steps + options.more_steps)
+        notes = endings.end(notes, (num_steps - begin) / STEPS_PER_SECOND, options.ending)
+        result.append(GeneratedPiece(notes, events, options.primer, begin, nll))
     return result
 
 
-def _opening(primer: NoteArrays | None, config: PerformanceRnnConfig) -> openings.Opening:
-    return openings.silence(config) if primer is None else openings.from_notes(primer, config)
+def _opening(primer: primers.Primer | None, config: PerformanceRnnConfig) -> openings.Opening:
+    return openings.silence(config) if primer is None else openings.from_notes(primer.notes, config)
 
 
 def new_seed() -> int:

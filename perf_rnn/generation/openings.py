@@ -43,6 +43,10 @@ class Opening:
             return self.events
         return np.concatenate([self.lead_in, self.events])
 
+    def end_step(self, codec: Codec) -> int:
+        """Returns the step from which the next event counts: note events can overlap the last."""
+        return self.start_step + int(codec.event_steps(self.events).sum())
+
     def check_shorter(self, codec: Codec, num_steps: int) -> None:
         """Raises ValueError if the events last as long as a piece of `num_steps`, or longer."""
         steps = codec.num_steps(self.events)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from perf_rnn.events.codec import STEPS_PER_SECOND, Codec, EventIndices
 from perf_rnn.generation.beam_search import beam_search
 from perf_rnn.generation.logits import Seed
@@ -10,6 +12,7 @@ from perf_rnn.generation.options import BeamOptions, SamplingOptions
 from perf_rnn.generation.sampler import Controls, sample_events
 from perf_rnn.models import Model
 from perf_rnn.notes.arrays import NoteArrays
+from perf_rnn.notes.transforms import delay
 
 # A note that the network forgot to release ends after this long, as in Magenta 2.1.4.
 MAX_NOTE_SECONDS = 5.0
@@ -73,3 +76,19 @@ def notes_of(
     )
     total_time = (opening.start_step + num_steps) / STEPS_PER_SECOND
     return notes.unquantized().replace(total_time=total_time)
+
+
+def continuation_of(
+    events: EventIndices, codec: Codec, opening: Opening, num_steps: int
+) -> NoteArrays:
+    """Returns the notes of a piece that come after the opening, in seconds from `end_step` of it.
+
+    Arguments are those of `notes_of`.
+    """
+    notes = notes_of(events, codec, opening, num_steps)
+    begin = opening.end_step(codec) / STEPS_PER_SECOND
+    if codec.whole_notes:  # The opening's last note begins there.
+        is_new = np.arange(notes.num_notes) >= len(opening.events)
+    else:
+        is_new = notes.start_time > begin - 0.5 / STEPS_PER_SECOND
+    return delay(notes.take_notes(is_new), -begin)

@@ -1,7 +1,12 @@
-"""Primers: what a piece begins with, from pitches, a melody, a MIDI file or a NoteSequence."""
+"""Primers: what a piece begins with, from pitches, a melody, a MIDI file or a NoteSequence.
+
+What was played is handed back as it was played; the network reads it as it sounds.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import numbers
 import os
 from collections.abc import Sequence
@@ -14,9 +19,9 @@ from numpy.typing import NDArray
 from bundles.errors import PerfRnnError
 from perf_rnn.generation.options import is_number
 from perf_rnn.literals import parse_literal
-from perf_rnn.notes.arrays import NoteArrays, from_note_sequence
+from perf_rnn.notes.arrays import NoteArrays, as_arrays, concatenate
 from perf_rnn.notes.music_files import read_midi_file
-from perf_rnn.notes.transforms import apply_sustain
+from perf_rnn.notes.transforms import SUSTAIN_CONTROL, apply_sustain, delay
 
 PRIMER_VELOCITY = 100
 CHORD_SECONDS = 0.5
@@ -25,15 +30,53 @@ MELODY_STEP_SECONDS = 0.125
 MELODY_HOLD = -2  # Any other negative number, that is -1, ends a note.
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Primer:
+    """What a piece begins with: the last or first seconds of a recording, or all of it.
+
+    Attributes:
+      notes: what the network reads: as they sound, in seconds from the first one's start.
+      recording: what was played until the primer's end, as it was played: not moved, and with the
+        pedal as control changes.
+      begin: when the primer begins in the recording, in seconds.
+    """
+
+    notes: NoteArrays
+    recording: NoteArrays
+    begin: float
+
+    @property
+    def end(self) -> float:
+        """When the primer ends in the recording, in seconds."""
+        return self.begin + self.notes.total_time
+
+    def join(self, continuation: NoteArrays, seconds: float) -> NoteArrays:
+        """Returns the recording with a continuation.
+
+        Args:
+          continuation: of one instrument, not quantised.
+          seconds: from the primer's begin to the continuation's.
+        """
+        recording, added = self.recording, delay(continuation, self.begin + seconds)
+        instrument = recording.instrument[np.argmin(recording.is_drum)]  # The first but drums.
+        names = "instrument", "control_instrument", "bend_instrument"
+        same = {name: np.full_like(getattr(added, name), instrument) for name in names}
+        return concatenate(recording, added.replace(**same))
+
+
 def from_arguments(
-    primer: Any, melody: Sequence[int] | str | None, max_seconds: float | None
-) -> NoteArrays | None:
-    """Returns the notes of the primer that arguments named primer and primer_melody ask for.
+    primer: Any,
+    melody: Sequence[int] | str | None,
+    max_seconds: float | None,
+    primer_from: str = "start",
+) -> Primer | None:
+    """Returns the primer that arguments ask for.
 
     Args:
       primer: as `from_any` takes it.
-      melody: as `from_melody` takes it.
-      max_seconds: how much of the beginning is taken; None: all.
+      melody: in place of a primer, as `from_melody` takes it.
+      max_seconds: how much of it is taken, silence before its first note not counted; None: all.
+      primer_from: 'start' or 'end': from which end it is taken.
 
     Raises:
       ValueError: both are given, or there is nothing to cut, or as `from_any` and `from_melody`.
@@ -41,40 +84,93 @@ def from_arguments(
     """
     if primer is not None and melody is not None:
         raise PerfRnnError("give primer or primer_melody, not both")
-    notes = from_any(primer) if melody is None else from_melody(melody)
-    if max_seconds is None:
-        return notes
-    if not (is_number(max_seconds) and max_seconds > 0):
+    if max_seconds is not None and not (is_number(max_seconds) and max_seconds > 0):
         raise PerfRnnError(f"max_primer_seconds {max_seconds!r} is not a number above 0")
-    if notes is None:
-        raise PerfRnnError("max_primer_seconds is given, but no primer")
-    return cut(notes, max_seconds)
+    if primer_from not in ("start", "end"):
+        raise PerfRnnError(f"primer_from {primer_from!r} is neither start nor end")
+    given = primer if melody is None else from_melody(melody)
+    if given is None:
+        if max_seconds is not None:
+            raise PerfRnnError("max_primer_seconds is given, but no primer")
+        return None
+    return from_any(given, math.inf if max_seconds is None else max_seconds, primer_from)
 
 
-def from_any(primer: Any) -> NoteArrays | None:
-    """Returns the notes of a NoteSequence, of a MIDI file's path or of a list of pitches.
+def from_any(primer: Any, max_seconds: float = math.inf, primer_from: str = "start") -> Primer:
+    """Returns the primer of NoteArrays, a NoteSequence, a MIDI file's path or a list of pitches.
 
-    They are as they sound, see `playable`. NoteArrays, and None, are returned as they are.
+    Args:
+      primer: one of these.
+      max_seconds, primer_from: as `from_arguments` takes them.
 
     Raises:
       ValueError: it is none of these; the path is a directory; the file is not MIDI; the sequence
-        is quantised by its tempo; or there are no notes other than drums.
+        is quantised by its tempo; there are no notes other than drums; or none starts in the
+        seconds that are taken.
       OSError: the file cannot be read.
     """
-    if primer is None or isinstance(primer, NoteArrays):
-        return primer
+    name = "the primer"
     if isinstance(primer, str | os.PathLike):
         if os.path.isdir(primer):
             raise PerfRnnError(f"{primer}: is a directory; a primer is one MIDI file")
-        return playable(read_midi_file(primer), str(primer))
-    if isinstance(primer, list | tuple | np.ndarray):
-        return from_pitches(primer, "primer")
-    if hasattr(primer, "quantization_info"):
-        return playable(from_note_sequence(primer), "the primer")
-    raise PerfRnnError(
-        f"a {type(primer).__name__} is no primer; give a NoteSequence, NoteArrays, the path of a "
-        "MIDI file or a list of pitches"
+        recording, name = read_midi_file(primer), str(primer)
+    elif isinstance(primer, list | tuple | np.ndarray):
+        recording = from_pitches(primer, "primer")
+    elif isinstance(primer, NoteArrays) or hasattr(primer, "quantization_info"):
+        recording = as_arrays(primer)
+    else:
+        raise PerfRnnError(
+            f"a {type(primer).__name__} is no primer; give a NoteSequence, NoteArrays, the path of "
+            "a MIDI file or a list of pitches"
+        )
+    notes = playable(recording, name)
+    total_time = notes.total_time
+    if primer_from == "end":
+        notes = notes.take_notes(notes.start_time >= total_time - max_seconds)
+        if not notes.num_notes:
+            raise PerfRnnError(
+                f"{name}: no note starts in its last {max_seconds:g} s; take more of it "
+                f"(max_primer_seconds={math.ceil(2 * max_seconds)})"
+            )
+    begin = float(notes.start_time.min())
+    notes = delay(notes.take(control_changes=slice(0), pitch_bends=slice(0)), -begin)
+    recording = _until(recording.unquantized(), min(begin + max_seconds, total_time))
+    return Primer(cut(notes, max_seconds), recording, begin)
+
+
+def _until(recording: NoteArrays, end: float) -> NoteArrays:
+    """Returns what was played before `end`; what sounds on, also by the pedal, ends there."""
+    kept = recording.take(
+        notes=recording.start_time < end,
+        control_changes=recording.control_time <= end,
+        pitch_bends=recording.bend_time <= end,
+        tempos=recording.tempo_time <= end,
+        time_signatures=recording.time_signature_time <= end,
+        key_signatures=recording.key_signature_time <= end,
     )
+    pedal = np.flatnonzero(kept.control_number == SUSTAIN_CONTROL)
+    pedal = pedal[np.argsort(kept.control_time[pedal], kind="stable")][::-1]
+    last = pedal[np.unique(kept.control_instrument[pedal], return_index=True)[1]]
+    lifts = kept.take(
+        notes=slice(0),
+        control_changes=last[kept.control_value[last] > 0],
+        pitch_bends=slice(0),
+    )
+    lifts = lifts.replace(
+        control_time=np.full_like(lifts.control_time, end),
+        control_value=np.zeros_like(lifts.control_value),
+    )
+    kept = kept.replace(
+        end_time=np.minimum(kept.end_time, end),
+        total_time=end,
+        # It is no longer what it was read from.
+        id="",
+        filename="",
+        collection_name="",
+        reference_number=0,
+        source_info=(0, 0, 0),
+    )
+    return concatenate(kept, lifts.replace(total_time=end))
 
 
 def from_pitches(

@@ -228,6 +228,20 @@ _FIELDS_OF_TABLE = {
 }
 
 
+def concatenate(first: NoteArrays, second: NoteArrays) -> NoteArrays:
+    """The notes, control changes and pitch bends of two unquantised sequences.
+
+    All else is the first one's, but for the total time, which is the longer one.
+    """
+    columns = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for table in ("notes", "control_changes", "pitch_bends")
+        for name, _, _ in _FIELDS_OF_TABLE[table]
+        if not name.endswith("_step")
+    }
+    return first.replace(**columns, total_time=max(first.total_time, second.total_time))
+
+
 def _tables() -> Iterator[tuple[str, list[tuple[str, str, type]]]]:
     """(table, [(name, proto field, dtype)]) of every repeated field held as columns."""
     tables: dict[str, list[tuple[str, str, type]]] = {}

@@ -99,6 +99,18 @@ def _next_strike(pitch: NDArray[Any], start: Floats, is_down: NDArray[np.bool_])
     return np.where(same_pitch, np.append(start, np.inf)[after], np.inf)
 
 
+def delay(arrays: NoteArrays, seconds: float) -> NoteArrays:
+    """All times later by `seconds`, earlier if it is below 0.
+
+    Raises:
+      PerfRnnError: the notes are quantised.
+    """
+    _require_unquantized(arrays, "delay")
+    tables = ("start", "end", "control", "bend", "tempo", "time_signature", "key_signature")
+    times = [*(f"{table}_time" for table in tables), "total_time"]
+    return arrays.replace(**{name: getattr(arrays, name) + seconds for name in times})
+
+
 def stretch(arrays: NoteArrays, factor: float) -> NoteArrays:
     """All times multiplied by `factor` and tempos divided by it, as `stretch_note_sequence`.
 

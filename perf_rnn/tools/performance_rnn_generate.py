@@ -18,7 +18,8 @@ from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 if TYPE_CHECKING:
-    from perf_rnn.generation.generate import GenerationOptions
+    from perf_rnn.generation.generate import GeneratedPiece, GenerationOptions
+    from perf_rnn.generation.primers import Primer
     from perf_rnn.models import Model
     from perf_rnn.notes.arrays import NoteArrays
 
@@ -56,7 +57,8 @@ flags.DEFINE_enum(
 flags.DEFINE_float(
     "tempo",
     None,
-    "Quarter notes a minute that the MIDI file says, 120 if not given. What is played is the same.",
+    "Quarter notes a minute that the MIDI file says; if not given, those of the primer's file, or "
+    "120. What is played is the same.",
     lower_bound=10,
     upper_bound=1000,
 )
@@ -86,8 +88,22 @@ flags.DEFINE_string(
 flags.DEFINE_float(
     "max_primer_seconds",
     None,
-    "Begin with no more than so much of the primer, such as 20; all of it if not given.",
+    "Let the network read no more than so much of the primer, such as 20; all of it if not given. "
+    "Silence before its first note does not count.",
     lower_bound=0.01,
+)
+flags.DEFINE_enum(
+    "primer_from",
+    "start",
+    ["start", "end"],
+    "Which part of the primer that is: its first seconds, or its last, to continue a recording. "
+    "What a recording has before these comes on top of the pieces' length.",
+)
+flags.DEFINE_enum(
+    "output",
+    "joined",
+    ["joined", "continuation"],
+    "joined: what was played, note for note, and its continuation. continuation: that alone.",
 )
 flags.DEFINE_string(
     "temperature",
@@ -211,7 +227,7 @@ def _model() -> "Model":
     return model
 
 
-def _primer() -> "NoteArrays | None":
+def _primer() -> "Primer | None":
     from perf_rnn.generation import primers
 
     primer: Any = None
@@ -221,7 +237,7 @@ def _primer() -> "NoteArrays | None":
         primer = primers.from_melody(FLAGS.primer_melody)
     elif FLAGS.primer_midi:
         primer = os.path.expanduser(FLAGS.primer_midi)
-    return primers.from_arguments(primer, None, FLAGS.max_primer_seconds)
+    return primers.from_arguments(primer, None, FLAGS.max_primer_seconds, FLAGS.primer_from)
 
 
 def _options(model: "Model") -> "GenerationOptions":
@@ -286,7 +302,9 @@ def _generate(model: "Model") -> None:
     cli.check_not_empty("output_dir", "soundfont")
     output_dir = os.path.expanduser(FLAGS.output_dir)
     steps = options.num_steps
-    primer_seconds = 0.0 if options.primer is None else options.primer.total_time
+    primer = options.primer
+    primer_seconds = primer.notes.total_time if primer else 0.0
+    played_until = primer.end if primer and FLAGS.output == "joined" else 0.0
     if 0 < primer_seconds < steps / 100:
         print(f"The primer takes {primer_seconds:.1f} of {steps / 100:.1f} s.")
     with _new_files(output_dir, options.num_outputs) as paths:
@@ -314,10 +332,10 @@ def _generate(model: "Model") -> None:
                 "perf_rnn": perf_rnn.__version__,
             }
             name = os.path.splitext(os.path.basename(path))[0]
-            notes = _as_asked(piece.notes)
+            notes = _as_asked(piece)
             midi = to_midi(notes, facts_text(facts))
             atomic_write(path, midi)
-            shown.append(rendering.Piece(notes, name, facts, primer_seconds, midi, path))
+            shown.append(rendering.Piece(notes, name, facts, played_until, midi, path))
     # All MIDI files, and the page of them, are there before the slow rendering, and before output
     # that may not be read.
     if "html" in formats:
@@ -325,8 +343,9 @@ def _generate(model: "Model") -> None:
         for shown_piece in shown:
             page.add(shown_piece)
         page.finish()
-    for path, piece in zip(paths, pieces, strict=True):
-        print(f"{path}: {piece.notes.num_notes} notes in {piece.notes.total_time:.1f} s")
+    for shown_piece in shown:
+        notes = shown_piece.notes
+        print(f"{shown_piece.path}: {notes.num_notes} notes in {notes.total_time:.1f} s")
     for shown_piece in shown:
         for rendered in renderer.add(shown_piece):
             print(rendered)
@@ -339,17 +358,23 @@ def _generate(model: "Model") -> None:
     )
 
 
-def _as_asked(notes: "NoteArrays") -> "NoteArrays":
+def _as_asked(piece: "GeneratedPiece") -> "NoteArrays":
     """Returns the notes of a piece as its MIDI file is to hold them."""
     from perf_rnn.notes.midi_writer import DEFAULT_QPM, at_tempo
     from perf_rnn.notes.pedal import with_pedal
     from perf_rnn.notes.transforms import transpose
 
-    transposed = transpose(notes, FLAGS.transpose)
-    if transposed is None:
+    if FLAGS.pedal:
+        piece = dataclasses.replace(piece, continuation=with_pedal(piece.continuation))
+    notes = transpose(
+        piece.notes if FLAGS.output == "joined" else piece.continuation, FLAGS.transpose
+    )
+    if notes is None:
         raise PerfRnnError(f"--transpose={FLAGS.transpose} moves notes beyond MIDI's 128 pitches")
-    notes = with_pedal(transposed) if FLAGS.pedal else transposed
-    return at_tempo(notes, FLAGS.tempo or DEFAULT_QPM).replace(instrument_names=((0, TRACK_NAME),))
+    if FLAGS.tempo or not len(notes.tempo_time):  # Else it goes on in the recording's tempos.
+        notes = at_tempo(notes, FLAGS.tempo or DEFAULT_QPM)
+    names = {0: TRACK_NAME, **dict(notes.instrument_names)}
+    return notes.replace(instrument_names=tuple(names.items()))
 
 
 def _flags_given() -> str:

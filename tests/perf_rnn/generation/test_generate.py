@@ -1,3 +1,4 @@
+import collections
 import itertools
 import pathlib
 import random
@@ -18,6 +19,9 @@ from perf_rnn.generation.openings import Opening
 from perf_rnn.generation.options import SamplingOptions
 from perf_rnn.generation.sampler import sample_events
 from perf_rnn.notes.arrays import NoteArrays
+from perf_rnn.notes.midi import parse_midi
+from perf_rnn.notes.midi_writer import to_midi
+from perf_rnn.notes.music_files import read_midi_file
 
 ROOT = pathlib.Path(__file__).parent.parent.parent.parent
 MAGENTA = ROOT / "tests" / "testdata" / "magenta_bundles"
@@ -84,14 +88,59 @@ def test_the_label_that_note_events_start_with_is_not_played():
 
 @pytest.mark.parametrize("key", [CONFIG.key, NOTE_CONFIG.key])
 def test_primer_is_played_first(key):
-    (piece,) = perf_rnn.generate(
-        fixture(key), 5, primer=primers.from_melody("[60, -2, 64, -1]"), seed=1
+    melody = primers.from_melody("[60, -2, 64, -1]")
+    joined, alone = (
+        perf_rnn.generate(fixture(key), 15, primer=melody, seed=1, output=output)[0]
+        for output in ("joined", "continuation")
     )
-    # Velocity 100 falls into bin 25, which plays 97.
-    assert [n for n in notes_of(piece) if n[1] < 0.375] == [
-        (60, 0.0, 0.25, 97),
-        (64, 0.25, 0.38, 97),
-    ]
+    # As it was given, not in 32 velocities and steps of 10 ms.
+    assert notes_of(joined)[:2] == [(60, 0.0, 0.25, 100), (64, 0.25, 0.375, 100)]
+    # A note event goes on from the start of the last one.
+    until = 0.25 if key == NOTE_CONFIG.key else 0.5
+    assert (joined.total_time, alone.total_time) == (15.0, pytest.approx(15 - until))
+    moved = [(pitch, start - until, end - until, v) for pitch, start, end, v in notes_of(joined)]
+    np.testing.assert_allclose(moved[2:], notes_of(alone))
+    assert len(alone.notes) > 3
+    assert min(note.start_time for note in alone.notes) > -1e-9
+
+
+@pytest.mark.parametrize("key", [CONFIG.key, NOTE_CONFIG.key])
+@pytest.mark.parametrize("primer_from", ["start", "end"])
+def test_a_recording_is_continued(asap_dir, key, primer_from):
+    """In the MIDI file, what was played is as it was, tick by tick, with the pedal."""
+
+    def rows(notes, which):
+        columns = notes.start_time, notes.end_time, notes.pitch, notes.velocity
+        return collections.Counter(
+            zip(*(column[which].tolist() for column in columns), strict=True)
+        )
+
+    path = asap_dir / "Bach" / "Fugue" / "bwv_875" / "CaoJ01M.mid"
+    played, model = read_midi_file(path), models.load_model(fixture(key))
+    primer = primers.from_arguments(path, None, 8.0, primer_from)
+    assert primer.notes.total_time <= 8
+    options = generation.GenerationOptions(1200, 2, 3, primer)
+    for piece in generation.generate_pieces(model, options):
+        written = parse_midi(to_midi(piece.notes))
+        assert written.ticks_per_quarter == played.ticks_per_quarter
+        expected = rows(played, played.end_time <= primer.end)
+        assert expected <= rows(written, slice(None))
+        join = primer.begin + piece.primer_steps / 100
+        num_played = int((played.start_time < primer.end).sum())
+        assert written.num_notes == num_played + piece.continuation.num_notes
+        if primer_from == "end":
+            assert expected == rows(played, slice(None))
+        for name in ("control_time", "control_number", "control_value"):
+            before = getattr(played, name)[played.control_time <= primer.end]
+            assert getattr(written, name)[: len(before)].tolist() == before.tolist()
+        # The first note that was drawn is where its events say.
+        drawn = piece.events[len(openings.from_notes(primer.notes, model.config).events) :]
+        is_start = drawn[:, 0] >= 0 if key == NOTE_CONFIG.key else drawn < 128
+        count = int(np.argmax(is_start)) + 1
+        first = join + model.config.codec.event_steps(drawn[:count]).sum() / 100
+        assert first == pytest.approx(join + piece.continuation.start_time.min())
+        assert np.abs(written.start_time - first).min() < 0.002
+        assert piece.continuation.num_notes > 1
 
 
 def test_arguments_are_what_the_flags_are(asap_dir):
@@ -103,7 +152,7 @@ def test_arguments_are_what_the_flags_are(asap_dir):
             {"num_steps": np.int64(400), "primer_melody": [np.int64(60), -2, 62]},
         ),
         (
-            {"seconds": 4, "primer": primers.cut(primers.from_any(midi), 2.5)},
+            {"seconds": 4, "primer": primers.from_any(midi, 2.5).recording},
             {"num_steps": 400, "primer": midi, "max_primer_seconds": 2.5},
         ),
     ):
@@ -133,7 +182,8 @@ def test_a_primers_only_program_is_kept():
     assert {n.program for n in piece.notes} == {4}
     sequence.notes[1].program = 0
     (piece,) = perf_rnn.generate(fixture(), 4, primer=sequence, seed=1)
-    assert {n.program for n in piece.notes} == {0}
+    assert [n.program for n in piece.notes[:2]] == [4, 0]
+    assert {n.program for n in piece.notes[2:]} == {0}
 
 
 @pytest.mark.parametrize("melody", ["[60]", "[60,-2,62,-2,64]", "[60,-2,-2,-2]"])
@@ -197,6 +247,8 @@ def test_streams_play_what_generate_does(primer):
     messages = list(itertools.takewhile(lambda message: message.time < 30, stream))
     starts = {(n.start_time, n.pitch, n.velocity) for n in piece.notes}
     ends = {(n.end_time, n.pitch, 0) for n in piece.notes if n.end_time < 30}
+    if primer:  # A stream plays it in 32 velocities.
+        starts = {(time, pitch, 97 if time == 0 else v) for time, pitch, v in starts}
     assert set(messages) == starts | ends
     assert len(starts) > 10
 
@@ -252,7 +304,7 @@ def test_bad_values(values, message):
 
 def test_nll_is_that_of_the_generated_part():
     options = generation.GenerationOptions(
-        1000, 2, 5, primers.from_pitches([60, 64]), controls={"notes_per_second": [2, 8]}
+        1000, 2, 5, primers.from_any([60, 64]), controls={"notes_per_second": [2, 8]}
     )
     plain, measured = (
         generation.generate_pieces(models.load_model(MULTI), options, with_nll=with_nll)

@@ -2,9 +2,11 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from note_seq import midi_io
 
@@ -111,11 +113,45 @@ def test_the_beginning_of_a_primer(generate, asap_dir):
     midi = asap_dir / "Bach" / "Fugue" / "bwv_875" / "CaoJ01M.mid"
     arguments = [f"--primer_midi={midi}", "--num_outputs=1", "--num_steps=1000"]
     ended = generate(*arguments)
-    assert "the primer lasts 119.55 s, the piece only 10 s; take less of" in ended.error
+    assert "the primer lasts 119.05 s, the piece only 10 s; take less of" in ended.error
     assert "The primer takes" not in ended.out
     ended = generate(*arguments, "--max_primer_seconds=4.5")
     assert "The primer takes 4.5 of 10.0 s." in ended.out, ended.err
     assert ended.status == 0
+
+
+def test_a_recording_is_continued(generate, asap_dir, tmp_path):
+    midi = asap_dir / "Bach" / "Fugue" / "bwv_875" / "CaoJ01M.mid"
+    arguments = [f"--primer_midi={midi}", "--primer_from=end", "--max_primer_seconds=10"]
+    arguments += ["--num_outputs=1", "--num_steps=1500", "--seed=1"]
+    for output, seconds in (("joined", 119.55 + 5), ("continuation", 5)):
+        out = tmp_path / output
+        ended = generate(*arguments, f"--output={output}", f"--output_dir={out}", "--render=html")
+        assert "The primer takes 10.0 of 15.0 s." in ended.out, ended.err
+        found = float(re.search(r"notes in ([\d.]+) s", ended.out)[1])
+        assert found == pytest.approx(seconds, abs=0.1)
+        page = (out / "index.html").read_text(encoding="utf-8")
+        shaded = float(re.search(r'"primer":([\d.]+)', page.replace(" ", ""))[1])
+        assert shaded == pytest.approx(119.55 if output == "joined" else 0, abs=0.01)
+
+
+@pytest.mark.parametrize("flag", ["--nopedal", "--pedal", "--tempo=90"])
+def test_a_recording_keeps_its_pedal_and_tempo(generate, asap_dir, tmp_path, flag):
+    midi = asap_dir / "Bach" / "Fugue" / "bwv_875" / "CaoJ01M.mid"
+    arguments = [f"--primer_midi={midi}", "--primer_from=end", "--max_primer_seconds=10"]
+    ended = generate(*arguments, "--num_outputs=1", "--seconds=60", flag)
+    assert ended.status == 0, ended.err
+    (path,) = (tmp_path / "out").glob("*.mid")
+    played, written = read_midi_file(midi), read_midi_file(path)
+    count = len(played.control_value)
+    assert written.control_value[:count].tolist() == played.control_value.tolist()
+    assert (len(written.control_value) > count) == (flag == "--pedal")
+    tempo = 90 if flag == "--tempo=90" else played.tempo_qpm[0]
+    assert written.tempo_qpm.tolist() == [pytest.approx(tempo, rel=1e-5)]
+    starts = np.sort(written.start_time)[: played.num_notes]
+    np.testing.assert_allclose(starts, np.sort(played.start_time), rtol=0, atol=1e-3)
+    assert written.num_notes > played.num_notes
+    assert dict(written.instrument_names) == {0: "Performance RNN"}
 
 
 def test_render(generate, tmp_path):
