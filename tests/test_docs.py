@@ -1,5 +1,6 @@
 """What the documents show works: commands and flags exist, Python runs, links lead somewhere."""
 
+import ast
 import functools
 import os
 import pathlib
@@ -9,6 +10,8 @@ import subprocess
 import sys
 
 import pytest
+
+from pipelines.tools.perf_rnn import COMMANDS
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = (
@@ -20,7 +23,7 @@ TOOLS = {
     path.stem: path
     for room in ("pipelines", "perf_rnn")
     for path in (ROOT / room / "tools").glob("*.py")
-    if path.stem not in ("__init__", "cli")
+    if path.stem not in ("__init__", "cli", "perf_rnn")
 }
 SCRIPTS = ("bundles/train.sh", "bundles/samples/make.sh")
 # Other programs; those of .venv/bin are named by it or, once it is activated, bare.
@@ -38,6 +41,14 @@ def commands(document: str) -> list[list[str]]:
     """Returns the words of each command in a document's shell blocks."""
     lines = "\n".join(blocks(document, "sh")).replace("\\\n", " ").splitlines()
     return [shlex.split(line) for line in lines if line.strip()]
+
+
+def tool_of(words: list[str]) -> str:
+    """Returns the program that a command runs; that of `perf_rnn play` is its tool."""
+    program = words[0].removeprefix(".venv/bin/")
+    if program == "perf_rnn":
+        return COMMANDS[words[1]][0].rpartition(".")[2]
+    return program
 
 
 def flags_of(words: list[str]) -> set[str]:
@@ -66,10 +77,25 @@ def test_help_shows_every_flag(tool):
     assert {*defined, "log"} <= flags_in_help(tool)
 
 
+@pytest.mark.parametrize("tool", TOOLS)
+def test_help_begins_with_two_examples(tool):
+    text = ast.get_docstring(ast.parse(TOOLS[tool].read_text(encoding="utf-8")))
+    _, _, examples = text.partition("\n\nExamples:\n")
+    lines = examples.replace("\\\n", " ").splitlines()
+    assert len(lines) == 2
+    for words in map(shlex.split, lines):
+        assert words[0] == tool
+        assert flags_of(words) <= flags_in_help(tool)
+
+
+def test_perf_rnn_has_a_command_for_every_tool():
+    assert {module.rpartition(".")[2] for module, _ in COMMANDS.values()} == TOOLS.keys()
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_commands_and_flags_exist(document):
     for words in commands(document):
-        program = words[0].removeprefix(".venv/bin/")
+        program = tool_of(words)
         if program in TOOLS:
             assert flags_of(words) <= flags_in_help(program), shlex.join(words)
         else:
@@ -93,7 +119,7 @@ def test_flags_in_the_text_exist(document):
 
 
 def test_the_guide_shows_every_tool():
-    shown = {words[0] for document in GUIDE for words in commands(document)}
+    shown = {tool_of(words) for document in GUIDE for words in commands(document)}
     assert shown >= TOOLS.keys()
 
 

@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import html
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import NoteArrays, as_arrays
@@ -68,24 +68,28 @@ class Piece:
         )
 
 
-def find_midi_files(source: str, recursive: bool = False) -> dict[str, MusicFile]:
-    """Returns the MIDI files of a directory or zip archive, or the one file, by piece name.
+def find_midi_files(sources: str | Sequence[str], recursive: bool = False) -> dict[str, MusicFile]:
+    """Returns the MIDI files of a directory or zip archive, or one file, by piece name.
 
     The name is the path below the directory, with forward slashes and without its suffix.
+
+    Args:
+      sources: path of a directory, an archive or a file, or several of them.
+      recursive: whether to look into subdirectories.
 
     Raises:
       OSError: there is no such file or directory, or it cannot be read.
       PerfRnnError: it holds no MIDI file, or two whose names differ in their suffix only.
     """
     files: dict[str, MusicFile] = {}
-    for file in find_music_files(source, recursive):
-        name = _without_suffix(file.name)
-        if name in files:
-            raise PerfRnnError(
-                f"{source}: {files[name].name} and {file.name} would share their output files; "
-                "rename one"
-            )
-        files[name] = file
+    for source in [sources] if isinstance(sources, str) else sources:
+        for file in find_music_files(source, recursive):
+            name = _without_suffix(file.name)
+            if name in files:
+                raise PerfRnnError(
+                    f"{files[name]} and {file} would share their output files; rename one"
+                )
+            files[name] = file
     return files
 
 

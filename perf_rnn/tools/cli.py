@@ -30,12 +30,17 @@ flags.DEFINE_string(
 )
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], files: str | None = None) -> None:
     """Parses the flags and runs `main`; a foreseen error becomes one line and exit status 1.
 
     Foreseen are bad flags, PerfRnnError, OSError and TensorFlow's errors (a file that cannot be
     read or written). Anything else is a defect of this project and shows its traceback. When
     standard output is closed, as after `| head`, the tool ends with status 1 and no message.
+
+    Args:
+      main: of the tool.
+      files: the flag whose value may also stand by itself, as in `performance_rnn_render a.mid`;
+        several of them if it is a flag of many values.
     """
 
     def parse_flags(argv: list[str]) -> list[str]:
@@ -53,8 +58,7 @@ def run(main: Callable[[], None]) -> None:
 
     def absl_main(argv: list[str]) -> None:
         try:
-            if len(argv) > 1:
-                raise PerfRnnError(f"unexpected argument {argv[1]!r}; write --flag=value")
+            _take_files(argv[1:], files)
             _set_up_logging()
             main()
             sys.stdout.flush()
@@ -63,9 +67,7 @@ def run(main: Callable[[], None]) -> None:
             sys.exit(130)
         except Exception as error:
             if isinstance(error, BrokenPipeError) and _is_closed(sys.stdout):
-                # The interpreter flushes once more as it ends, which would print an error.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                sys.exit(1)
+                _end_without_output()
             # TensorFlow's errors can only occur where it has been imported.
             tensorflow = sys.modules.get("tensorflow")
             if not isinstance(error, (PerfRnnError, OSError)) and not (
@@ -74,12 +76,6 @@ def run(main: Callable[[], None]) -> None:
                 raise
             _fail(error)
 
-    # So that --help of an installed script shows the tool's text and flags.
-    module = sys.modules[main.__module__]
-    sys.modules["__main__"].__doc__ = module.__doc__
-    for name in (main.__module__, __name__):
-        for flag in flags.FLAGS.get_flags_for_module(name):
-            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     # Schedulers stop a job with SIGTERM; the tool then ends as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # File names may hold bytes that are not UTF-8, and the terminal may not show all characters.
@@ -89,9 +85,50 @@ def run(main: Callable[[], None]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Nor that pydub, which note_seq imports, looks for programs that are not used here.
     warnings.filterwarnings("ignore", message="Couldn't find ffmpeg")
-    if {"-h", "-help", "--help"} & {*sys.argv[1:]}:  # absl itself would exit with 1.
-        app.usage(shorthelp=True, writeto_stdout=True, exitcode=0)
+    if {"-h", "-help", "--help"} & {*sys.argv[1:]}:
+        try:
+            print(_help(main.__module__), flush=True)
+        except BrokenPipeError:  # As of `--help | head`.
+            _end_without_output()
+        sys.exit(0)
     app.run(absl_main, flags_parser=parse_flags)
+
+
+def _help(module_name: str) -> str:
+    """Returns the text of a tool's module and its flags, in the order of their definition."""
+    tool = module_name.rpartition(".")[2]
+    program = os.path.basename(sys.argv[0])
+    text = str(sys.modules[module_name].__doc__)
+    if not program.endswith(".py"):  # `perf_rnn play` is another name of performance_rnn_generate.
+        text = text.replace(tool, program)
+    lines = [text.strip(), "", "Flags:"]
+    for name in (module_name, __name__):
+        for flag in flags.FLAGS.get_flags_for_module(name):
+            switch = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+            default = "" if flag.default in (None, "", False) else f" (default: {flag.default})"
+            lines.append(flags.text_wrap(f"{switch}: {flag.help}{default}", 80, "      ", "  "))
+    return "\n".join(lines)
+
+
+def _take_files(given: list[str], name: str | None) -> None:
+    """Makes arguments without a flag the value of the flag `name`, if there is one.
+
+    Raises:
+      PerfRnnError: the tool takes none, or not as many, or the flag is given too.
+    """
+    if not given:
+        return
+    if name is None or given[0].startswith("-"):
+        raise PerfRnnError(f"unexpected argument {given[0]!r}; write --flag=value")
+    flag = flags.FLAGS[name]
+    if flag.present:
+        raise PerfRnnError(f"{given[0]!r} and --{name}: give one of them")
+    if isinstance(flag, flags.MultiFlag):
+        flag.value = given
+    elif len(given) > 1:
+        raise PerfRnnError(f"unexpected argument {given[1]!r}: --{name} is one file or directory")
+    else:
+        flag.value = given[0]
 
 
 def _is_closed(stream: TextIO) -> bool:
@@ -100,6 +137,12 @@ def _is_closed(stream: TextIO) -> bool:
     except BrokenPipeError:
         return True
     return False
+
+
+def _end_without_output() -> NoReturn:
+    # The interpreter flushes once more as it ends, which would print an error.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
 
 
 def _fail(error: Exception) -> NoReturn:

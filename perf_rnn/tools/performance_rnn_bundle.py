@@ -1,4 +1,9 @@
-"""Shows what is in a bundle (.mag), unpacks it, or converts it."""
+"""Shows what is in a bundle (.mag), unpacks it, or converts it.
+
+Examples:
+  performance_rnn_bundle mine.mag
+  performance_rnn_bundle mine.mag --convert_to=keras --output_file=network.keras
+"""
 
 import dataclasses
 import os
@@ -11,7 +16,9 @@ from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
-    "bundle_file", None, "The bundle (.mag), or the config's name of a shipped one."
+    "bundle_file",
+    None,
+    "The bundle (.mag), or the config's name of a shipped one. It may also stand without the flag.",
 )
 flags.DEFINE_bool(
     "inspect", False, "Print a summary. Done without this flag where nothing else is asked for."
@@ -97,7 +104,7 @@ def main() -> None:
 
 
 def console_entry_point() -> None:
-    cli.run(main)
+    cli.run(main, "bundle_file")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""Measures how well a model predicts real performances: nats per event, and where they go."""
+"""Measures how well a model predicts real performances: nats per event, and where they go.
+
+Examples:
+  performance_rnn_evaluate my_midi
+  performance_rnn_evaluate my_midi --bundle_file=mine.mag --split_csv=data/split.csv
+"""
 
 import os
 import time
@@ -11,6 +16,13 @@ from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
+    "input",
+    None,
+    "Performances that the model was not trained on: a directory or zip archive of MIDI files, to "
+    "its depths, one MIDI file, or a TFRecord of NoteSequences. It may also stand without the "
+    "flag.",
+)
+flags.DEFINE_string(
     "bundle_file",
     None,
     "Bundle (.mag) to measure, or the config's name of a shipped one. Without this and --run_dir, "
@@ -22,12 +34,6 @@ flags.DEFINE_string(
     None,
     "Config of the model. A bundle or run holds its own, which is checked against this flag. By "
     "default the shipped bundle of performance_with_dynamics is measured.",
-)
-flags.DEFINE_string(
-    "input",
-    None,
-    "Performances that the model was not trained on: a directory or zip archive of MIDI "
-    "files, to its depths, one MIDI file, or a TFRecord of NoteSequences.",
 )
 flags.DEFINE_string(
     "split_csv",
@@ -156,7 +162,7 @@ def _cells(figure: dict[str, Any]) -> list[str]:
 
 
 def console_entry_point() -> None:
-    cli.run(main)
+    cli.run(main, "input")
 
 
 if __name__ == "__main__":

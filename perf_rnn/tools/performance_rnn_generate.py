@@ -1,4 +1,9 @@
-"""Generates piano performances as MIDI files, or saves a training run as a bundle."""
+"""Generates piano performances as MIDI files, or saves a training run as a bundle.
+
+Examples:
+  performance_rnn_generate --output_dir=generated --num_outputs=3 --seconds=60 --render=wav,png,html
+  performance_rnn_generate mine.mid --output_dir=continued --max_primer_seconds=20 --seconds=120
+"""
 
 import contextlib
 import dataclasses
@@ -24,56 +29,24 @@ if TYPE_CHECKING:
     from perf_rnn.notes.arrays import NoteArrays
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("run_dir", None, "Training run whose newest checkpoint plays.")
-flags.DEFINE_string(
-    "bundle_file",
-    None,
-    "Bundle (.mag) that plays, or the config's name of a shipped one; with "
-    "--save_generator_bundle, the file to write. Without this and --run_dir, the bundle shipped "
-    "for --config plays.",
-)
-flags.DEFINE_bool(
-    "save_generator_bundle", False, "Save the run of --run_dir as --bundle_file instead of playing."
-)
-flags.DEFINE_string("bundle_description", "", "A sentence to put into the saved bundle.")
-flags.DEFINE_string(
-    "config",
-    None,
-    "Config of the model. A bundle or run holds its own, which is checked against this flag. By "
-    "default the shipped bundle of performance_with_dynamics plays.",
-)
 flags.DEFINE_string("output_dir", "/tmp/performance_rnn/generated", "Where the MIDI files go.")
 flags.DEFINE_integer("num_outputs", 10, "Pieces to generate.", lower_bound=1)
 flags.DEFINE_float("seconds", None, "Length of each piece, primer included; 30 if not given.")
 flags.DEFINE_integer("num_steps", None, "The same in steps of 10 ms.", lower_bound=2)
-flags.DEFINE_enum(
-    "ending",
-    "cut",
-    ["cut", "release", "rest"],
-    "How a piece ends. cut: at its length, with all that sounds. release: no note is struck after "
-    "its length, and those that sound end by themselves. rest: the same, at the longest pause "
-    "within the next ten seconds.",
-)
-flags.DEFINE_float(
-    "tempo",
-    None,
-    "Quarter notes a minute that the MIDI file says; if not given, those of the primer's file, or "
-    "120. What is played is the same.",
-    lower_bound=10,
-    upper_bound=1000,
-)
-flags.DEFINE_bool(
-    "pedal",
-    False,
-    "Write the sustain pedal (CC 64), with keys that go up while it is down. By default each note "
-    "is as long as it sounds. Both sound the same.",
-)
 flags.DEFINE_integer(
-    "transpose",
-    0,
-    "Semitones by which the pieces are moved, primer included.",
-    lower_bound=-12,
-    upper_bound=12,
+    "seed", None, "The same seed gives the same pieces; if not given, a new one.", lower_bound=0
+)
+flags.DEFINE_string(
+    "render",
+    "",
+    "What to make beside the MIDI files, some of wav, png and html: sound, piano rolls, and a page "
+    "to hear and see the pieces on. --render=wav,png,html makes all of it.",
+)
+flags.DEFINE_string(
+    "temperature",
+    "1.0",
+    "Above 0: below 1 plays safer, above 1 wilder. Or a list spread over the piece, such as "
+    "'[0.8,1.2]': 0.8 in its first half, 1.2 in its second.",
 )
 flags.DEFINE_string("primer_pitches", "", "Begin with a chord, such as '[60,64,67]'.")
 flags.DEFINE_string(
@@ -83,7 +56,10 @@ flags.DEFINE_string(
     "pitch strikes a note, -2 holds it, -1 ends it. --primer_pitches goes first.",
 )
 flags.DEFINE_string(
-    "primer_midi", "", "Begin with a MIDI file. --primer_pitches and --primer_melody go first."
+    "primer_midi",
+    "",
+    "Begin with a MIDI file, whose name may also stand without the flag. --primer_pitches and "
+    "--primer_melody go first.",
 )
 flags.DEFINE_float(
     "max_primer_seconds",
@@ -104,37 +80,6 @@ flags.DEFINE_enum(
     "joined",
     ["joined", "continuation"],
     "joined: what was played, note for note, and its continuation. continuation: that alone.",
-)
-flags.DEFINE_string(
-    "temperature",
-    "1.0",
-    "Above 0: below 1 plays safer, above 1 wilder. Or a list spread over the piece, such as "
-    "'[0.8,1.2]': 0.8 in its first half, 1.2 in its second.",
-)
-flags.DEFINE_integer("top_k", None, "Draw only from this many most probable events, such as 50.")
-flags.DEFINE_float(
-    "top_p",
-    None,
-    "Draw only from the most probable events whose probabilities add up to this, such as 0.95.",
-)
-flags.DEFINE_float(
-    "min_p",
-    None,
-    "Draw only from events at least this many times as probable as the most probable, such as "
-    "0.02.",
-)
-flags.DEFINE_bool(
-    "legal_events",
-    True,
-    "Leave out events that no piano could play: a note off for a silent key, a note on for one "
-    "that is down, a note held for more than 5 s, endless silence. --nolegal_events draws freely, "
-    "as Magenta does.",
-)
-flags.DEFINE_float(
-    "pitch_min_p",
-    0.05,
-    "With legal events: strike only pitches at least this many times as probable as the most "
-    "probable one, which leaves out wrong notes; 0: all.",
 )
 flags.DEFINE_string(
     "notes_per_second",
@@ -162,6 +107,80 @@ flags.DEFINE_float(
     "How far a model with optional conditioning goes in the direction of its controls: 1 is what "
     "it was trained for, 2 follows them more closely, at twice the work.",
 )
+flags.DEFINE_string(
+    "config",
+    None,
+    "Config of the model. A bundle or run holds its own, which is checked against this flag. By "
+    "default the shipped bundle of performance_with_dynamics plays.",
+)
+flags.DEFINE_string(
+    "bundle_file",
+    None,
+    "Bundle (.mag) that plays, or the config's name of a shipped one; with "
+    "--save_generator_bundle, the file to write. Without this and --run_dir, the bundle shipped "
+    "for --config plays.",
+)
+flags.DEFINE_string("run_dir", None, "Training run whose newest checkpoint plays.")
+flags.DEFINE_enum(
+    "ending",
+    "cut",
+    ["cut", "release", "rest"],
+    "How a piece ends. cut: at its length, with all that sounds. release: no note is struck after "
+    "its length, and those that sound end by themselves. rest: the same, at the longest pause "
+    "within the next ten seconds.",
+)
+flags.DEFINE_bool(
+    "pedal",
+    False,
+    "Write the sustain pedal (CC 64), with keys that go up while it is down. By default each note "
+    "is as long as it sounds. Both sound the same.",
+)
+flags.DEFINE_float(
+    "tempo",
+    None,
+    "Quarter notes a minute that the MIDI file says; if not given, those of the primer's file, or "
+    "120. What is played is the same.",
+    lower_bound=10,
+    upper_bound=1000,
+)
+flags.DEFINE_integer(
+    "transpose",
+    0,
+    "Semitones by which the pieces are moved, primer included.",
+    lower_bound=-12,
+    upper_bound=12,
+)
+flags.DEFINE_string(
+    "soundfont",
+    None,
+    "Soundfont (.sf2) for the WAV. FluidSynth plays it where its program is installed. If not "
+    "given, the one that pretty_midi ships plays.",
+)
+flags.DEFINE_integer("top_k", None, "Draw only from this many most probable events, such as 50.")
+flags.DEFINE_float(
+    "top_p",
+    None,
+    "Draw only from the most probable events whose probabilities add up to this, such as 0.95.",
+)
+flags.DEFINE_float(
+    "min_p",
+    None,
+    "Draw only from events at least this many times as probable as the most probable, such as "
+    "0.02.",
+)
+flags.DEFINE_bool(
+    "legal_events",
+    True,
+    "Leave out events that no piano could play: a note off for a silent key, a note on for one "
+    "that is down, a note held for more than 5 s, endless silence. --nolegal_events draws freely, "
+    "as Magenta does.",
+)
+flags.DEFINE_float(
+    "pitch_min_p",
+    0.05,
+    "With legal events: strike only pitches at least this many times as probable as the most "
+    "probable one, which leaves out wrong notes; 0: all.",
+)
 flags.DEFINE_integer(
     "beam_size", 1, "Beam search: how many pieces are kept at each iteration.", lower_bound=1
 )
@@ -177,21 +196,10 @@ flags.DEFINE_integer(
     "Beam search: events by which each is continued before the most probable are kept.",
     lower_bound=1,
 )
-flags.DEFINE_integer(
-    "seed", None, "The same seed gives the same pieces; if not given, a new one.", lower_bound=0
+flags.DEFINE_bool(
+    "save_generator_bundle", False, "Save the run of --run_dir as --bundle_file instead of playing."
 )
-flags.DEFINE_string(
-    "render",
-    "",
-    "What to make beside the MIDI files, some of wav, png and html: sound, piano rolls, and a page "
-    "to hear and see the pieces on. --render=wav,png,html makes all of it.",
-)
-flags.DEFINE_string(
-    "soundfont",
-    None,
-    "Soundfont (.sf2) for the WAV. FluidSynth plays it where its program is installed. If not "
-    "given, the one that pretty_midi ships plays.",
-)
+flags.DEFINE_string("bundle_description", "", "A sentence to put into the saved bundle.")
 flags.DEFINE_string(
     "hparams", "", "Not needed: a model has its own. Checked against its layers if given."
 )
@@ -416,7 +424,7 @@ def _new_files(output_dir: str, count: int) -> Iterator[list[str]]:
 
 
 def console_entry_point() -> None:
-    cli.run(main)
+    cli.run(main, "primer_midi")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""Renders MIDI files: as WAV, as piano rolls (PNG), and as a page that shows and plays them."""
+"""Renders MIDI files: as WAV, as piano rolls (PNG), and as a page that shows and plays them.
+
+Examples:
+  performance_rnn_render piece.mid
+  performance_rnn_render my_midi --recursive --output_dir=rendered --render=png,html
+"""
 
 import os
 
@@ -9,19 +14,22 @@ from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
+flags.DEFINE_multi_string(
     "input",
     None,
-    "MIDI file, or directory or zip archive of MIDI files (.mid, .midi, .gz and more).",
+    "MIDI file, or directory or zip archive of MIDI files (.mid, .midi, .gz and more). It may also "
+    "stand without the flag, several of them too.",
 )
-flags.DEFINE_bool("recursive", False, "Also render the MIDI files in subdirectories of --input.")
-flags.DEFINE_string("output_dir", None, "Directory for the files; if not given, that of --input.")
+flags.DEFINE_string(
+    "output_dir", None, "Directory for the files; if not given, that of the first --input."
+)
 flags.DEFINE_string(
     "render",
     "wav,png,html",
     "What to make, some of wav (sound), png (piano rolls) and html (a page that shows and plays "
     "the pieces).",
 )
+flags.DEFINE_bool("recursive", False, "Also render the MIDI files in subdirectories of --input.")
 flags.DEFINE_string(
     "soundfont",
     None,
@@ -33,8 +41,8 @@ flags.DEFINE_string(
 def main() -> None:
     cli.check_given(input="a MIDI file, or a directory or zip archive of them")
     cli.check_not_empty("output_dir", "soundfont")
-    source = os.path.expanduser(FLAGS.input)
-    directory = source if os.path.isdir(source) else os.path.dirname(source)
+    sources = [os.path.expanduser(path) for path in FLAGS.input]
+    directory = sources[0] if os.path.isdir(sources[0]) else os.path.dirname(sources[0])
     output_dir = os.path.expanduser(FLAGS.output_dir or directory)
 
     from perf_rnn import progress, rendering
@@ -42,7 +50,7 @@ def main() -> None:
     formats = rendering.parse_formats(FLAGS.render)
     if not formats:
         raise PerfRnnError(f"--render is empty; give some of {', '.join(rendering.FORMATS)}")
-    files = rendering.find_midi_files(source, FLAGS.recursive)
+    files = rendering.find_midi_files(sources, FLAGS.recursive)
     renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
     counts = {"rendered": 0, "skipped": 0, "without notes": 0}
     for name, file in progress.show(files.items(), "rendering", counts, len(files), unit="files"):
@@ -61,7 +69,9 @@ def main() -> None:
             logging.warning("%s: has no notes", file)
             counts["without notes"] += 1
     if not counts["rendered"]:
-        raise PerfRnnError(f"{source}: none of its {len(files)} MIDI file(s) could be rendered")
+        raise PerfRnnError(
+            f"{', '.join(sources)}: none of the {len(files)} MIDI file(s) could be rendered"
+        )
     for path in renderer.finish():
         print(f"Wrote {path}")
     shown = ", ".join(f"{count} {what}" for what, count in counts.items())
@@ -69,7 +79,7 @@ def main() -> None:
 
 
 def console_entry_point() -> None:
-    cli.run(main)
+    cli.run(main, "input")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""Measures pieces, generated or human: statistics, similarity to a reference set, originality."""
+"""Measures pieces, generated or human: statistics, similarity to a reference set, originality.
+
+Examples:
+  performance_rnn_statistics generated
+  performance_rnn_statistics generated --reference=my_midi --segment_seconds=30
+"""
 
 import os
 from typing import Any
@@ -14,7 +19,7 @@ flags.DEFINE_string(
     "input",
     None,
     "Pieces to measure: a directory or zip archive of MIDI files, to its depths, one MIDI file, or "
-    "a TFRecord of NoteSequences.",
+    "a TFRecord of NoteSequences. It may also stand without the flag.",
 )
 flags.DEFINE_string(
     "reference", None, "Pieces to compare them with, such as held-out human ones; like --input."
@@ -160,7 +165,7 @@ def _show_passages(result: dict[str, Any]) -> None:
 
 
 def console_entry_point() -> None:
-    cli.run(main)
+    cli.run(main, "input")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,10 @@
-"""Trains a Performance RNN, or evaluates the checkpoints that a training run writes."""
+r"""Trains a Performance RNN, or evaluates the checkpoints that a training run writes.
+
+Examples:
+  performance_rnn_train --run_dir=run --sequence_example_file=data/training_performances.tfrecord
+  performance_rnn_train --run_dir=run --sequence_example_file=data/training_performances.tfrecord \
+    --warm_start_bundle_file=performance_with_dynamics --num_training_steps=500
+"""
 
 from __future__ import annotations
 
@@ -25,7 +31,9 @@ flags.DEFINE_string(
     "existing run continues from its newest checkpoint.",
 )
 flags.DEFINE_string(
-    "config", None, "Config of the model; default: the run's, or performance for a new run."
+    "config",
+    None,
+    "Config of the model; default: the run's, or performance_with_dynamics for a new run.",
 )
 flags.DEFINE_string(
     "sequence_example_file", None, "TFRecord file, or a glob of them, to train on or evaluate."
@@ -120,10 +128,11 @@ def _settings(run: RunDir) -> RunSettings:
     The augmentation is always the run's: what the flag asks for may depend on the data.
     """
     from perf_rnn.configs import get_config
+    from perf_rnn.models import DEFAULT_CONFIG
     from perf_rnn.training.run_dir import RunSettings
 
     made_with = run.settings()
-    config = get_config(FLAGS.config or (made_with.config if made_with else "performance"))
+    config = get_config(FLAGS.config or (made_with.config if made_with else DEFAULT_CONFIG))
     hparams = (made_with.hparams if made_with else config.hparams).parse(FLAGS.hparams)
     names = "window", "carry_state", "seed", "control_jumps"
     values: dict[str, Any] = {name: FLAGS[name].value for name in names}

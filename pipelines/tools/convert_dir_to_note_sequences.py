@@ -1,4 +1,9 @@
-"""Converts a directory of MIDI, MusicXML and ABC files to a TFRecord of NoteSequences."""
+"""Converts a directory of MIDI, MusicXML and ABC files to a TFRecord of NoteSequences.
+
+Examples:
+  convert_dir_to_note_sequences my_midi --output_file=notesequences.tfrecord
+  convert_dir_to_note_sequences my_scores --recursive --output_file=notesequences.tfrecord
+"""
 
 import os
 
@@ -11,7 +16,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "input_dir",
     None,
-    "Directory of the files to convert, a zip archive of MIDI files, or a file.",
+    "Directory of the files to convert, a zip archive of MIDI files, or a file. It may also "
+    "stand without the flag.",
 )
 flags.DEFINE_string("output_file", None, "Output TFRecord of NoteSequences.")
 flags.DEFINE_bool("recursive", False, "Whether to convert subdirectories too.")
@@ -36,7 +42,7 @@ def main() -> None:
 
 
 def console_entry_point() -> None:
-    cli.run(main)
+    cli.run(main, "input_dir")
 
 
 if __name__ == "__main__":

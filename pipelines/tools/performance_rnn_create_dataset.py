@@ -1,4 +1,9 @@
-"""Creates training and evaluation examples for Performance RNN from MIDI or NoteSequences."""
+"""Creates training and evaluation examples for Performance RNN from MIDI or NoteSequences.
+
+Examples:
+  performance_rnn_create_dataset my_midi --output_dir=data
+  performance_rnn_create_dataset maestro.zip --output_dir=data --split_csv=maestro-v3.0.0.csv
+"""
 
 import glob
 import os
@@ -8,6 +13,7 @@ from absl import flags
 from bundles.errors import PerfRnnError
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import EXAMPLE_FORMATS
+from perf_rnn.models import DEFAULT_CONFIG
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -16,7 +22,7 @@ flags.DEFINE_string(
     "input",
     None,
     "Directory (with subdirectories) or zip archive of MIDI files, one MIDI file, or TFRecords of "
-    "NoteSequences (path or glob).",
+    "NoteSequences (path or glob). It may also stand without the flag.",
 )
 flags.DEFINE_string(
     "output_dir",
@@ -24,7 +30,7 @@ flags.DEFINE_string(
     "Output directory for training_performances.tfrecord, eval_performances.tfrecord and "
     "split.csv, which lists the side of each file.",
 )
-flags.DEFINE_string("config", "performance", "Config of the examples.")
+flags.DEFINE_string("config", DEFAULT_CONFIG, "Config of the examples.")
 flags.DEFINE_float(
     "eval_ratio", 0.1, "Share of files or folders held out for evaluation, from 0 to 1."
 )
@@ -107,7 +113,7 @@ def main() -> None:
 
 
 def console_entry_point() -> None:
-    cli.run(main)
+    cli.run(main, "input")
 
 
 if __name__ == "__main__":

@@ -289,8 +289,8 @@ def test_a_piece_tells_how_it_was_made(generate, run_tool, tmp_path, asap_dir):
     assert (facts[0]["bundle"], facts[0]["seed"]) == (DYNAMICS, 3)
     # No folder of this machine goes into the file.
     assert facts[0]["flags"] == (
-        f"--bundle_file={DYNAMICS}.mag --seconds=5.0 --pedal --primer_midi=CaoJ01M.mid "
-        "--max_primer_seconds=2.0 --temperature=0.9"
+        "--seconds=5.0 --temperature=0.9 --primer_midi=CaoJ01M.mid --max_primer_seconds=2.0 "
+        f"--bundle_file={DYNAMICS}.mag --pedal"
     )
     ended = run_tool(
         "perf_rnn.tools.performance_rnn_render",
@@ -363,7 +363,8 @@ def test_control_flags_change_what_is_played(play):
         (["--primer_midi=/tmp"], "/tmp: is a directory; a primer is one MIDI file"),
         (["--seed=-1"], "flag --seed=-1"),
         (["--nothing=1"], "Unknown command line flag 'nothing'"),
-        (["stray"], "unexpected argument 'stray'"),
+        (["stray"], "stray: No such file or directory"),
+        (["a.mid", "b.mid"], "unexpected argument 'b.mid': --primer_midi is one file"),
         (["--log=LOUD"], "--log=LOUD is not one of DEBUG, INFO"),
         (
             ["--notes_per_second=4"],

@@ -45,6 +45,20 @@ def render(run_tool):
     return lambda *arguments: run_tool(TOOL, *arguments)
 
 
+def test_files_without_a_flag(render, tmp_path):
+    one, two = write_midi(tmp_path / "a" / "1.mid"), write_midi(tmp_path / "b" / "2.mid")
+    ended = render(one, two, "--render=html", f"--output_dir={tmp_path / 'out'}")
+    assert ended.status == 0, ended.err
+    assert "2 rendered" in ended.out
+    ended = render("--render=html", one)
+    assert f"Wrote {tmp_path / 'a' / 'index.html'}" in ended.out
+    ended = render(one, tmp_path / "b", f"--input={two}")
+    assert ended.error == f"ERROR: {str(one)!r} and --input: give one of them"
+    (tmp_path / "b" / "1.mid").write_bytes(one.read_bytes())
+    ended = render(one, tmp_path / "b")
+    assert "1.mid would share their output files; rename one" in ended.error
+
+
 def test_a_directory_of_good_and_bad_files(render, tmp_path, asap_dir):
     source, out = tmp_path / "in", tmp_path / "out"
     write_midi(source / "a.mid")
@@ -125,12 +139,12 @@ def test_bad_flags(render, tmp_path, monkeypatch):
         assert message in ended.error
     (tmp_path / "in" / "a.midi").write_bytes(plain.read_bytes())
     assert (
-        "a.mid and a.midi would share their output files; rename one"
+        "a.midi would share their output files; rename one"
         in render(f"--input={tmp_path / 'in'}").error
     )
     text = tmp_path / "text.mid"
     text.write_text("no MIDI")
-    assert "none of its 1 MIDI file(s) could be rendered" in render(f"--input={text}").error
+    assert "text.mid: none of the 1 MIDI file(s) could be rendered" in render(f"--input={text}").error
     assert files(tmp_path) == ["in/a.mid", "in/a.midi", "no.sf2", "text.mid"]
 
 

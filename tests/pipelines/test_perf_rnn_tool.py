@@ -1,0 +1,57 @@
+"""perf_rnn, the command in front of the tools."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.tools import perf_rnn
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "pipelines.tools.perf_rnn", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_it_lists_its_commands_at_once():
+    """With no library imported that takes time."""
+    program = (
+        "import sys; sys.argv = ['perf_rnn'];"
+        "from pipelines.tools import perf_rnn; perf_rnn.main();"
+        "assert not {'numpy', 'absl', 'keras'} & sys.modules.keys()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert all(f"  {command} " in ended.stdout for command in perf_rnn.COMMANDS)
+    assert run("--help").stdout == ended.stdout
+
+
+@pytest.mark.parametrize("command", perf_rnn.COMMANDS)
+def test_help_of_a_command_names_it(command):
+    ended = run(command, "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"  perf_rnn {command} " in ended.stdout
+    assert f"{perf_rnn.COMMANDS[command][0].rpartition('.')[2]} " not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("trian", "there is no command 'trian'; perhaps train; see perf_rnn --help"),
+        ("generate", "there is no command 'generate'; perhaps play; see perf_rnn --help"),
+        ("performance_rnn_bundle", "perhaps bundle;"),
+        ("xyz", "there is no command 'xyz'; see perf_rnn --help"),
+    ],
+)
+def test_an_unknown_command(given, line):
+    ended = run(given)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("ERROR: ")
+    assert line in ended.stderr
+
+
+def test_a_command_passes_its_arguments_on():
+    ended = run("render", "--nothing")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "ERROR: Unknown command line flag 'nothing'\n"
