@@ -7,6 +7,10 @@ import sys
 # By the name of each command its tool and what it does.
 COMMANDS = {
     "play": ("perf_rnn.tools.performance_rnn_generate", "make music, as MIDI, sound and pictures"),
+    "continue": (
+        "perf_rnn.tools.performance_rnn_generate",
+        "go on from the end of a recording: perf_rnn continue mine.mid",
+    ),
     "render": ("perf_rnn.tools.performance_rnn_render", "MIDI files as sound, pictures and a page"),
     "dataset": ("pipelines.tools.performance_rnn_create_dataset", "training data from MIDI files"),
     "train": ("perf_rnn.tools.performance_rnn_train", "train a network on that data"),
@@ -18,6 +22,8 @@ COMMANDS = {
         "MIDI, MusicXML and ABC files as NoteSequences",
     ),
 }
+# Flags that a command gives its tool, before those of the user.
+DEFAULTS = {"continue": ("--primer_from=end", "--max_primer_seconds=20")}
 
 
 def main() -> None:
@@ -29,9 +35,11 @@ def main() -> None:
         import perf_rnn
 
         print(f"perf_rnn {perf_rnn.__version__}")
+    elif command == "continue" and not arguments:
+        sys.exit("ERROR: which recording is to be continued? perf_rnn continue mine.mid")
     elif command in COMMANDS:
         module, _ = COMMANDS[command]
-        sys.argv = [f"perf_rnn {command}", *arguments]
+        sys.argv = [f"perf_rnn {command}", *DEFAULTS.get(command, ()), *arguments]
         importlib.import_module(module).console_entry_point()
     else:
         sys.exit(f"ERROR: there is no command {command!r}{_nearest(command)}; see perf_rnn --help")
@@ -58,8 +66,9 @@ def _help() -> str:
 
 def _nearest(command: str) -> str:
     """Returns the command that is meant, by its own name or that of its tool."""
-    names = {module.rpartition("_")[2]: name for name, (module, _) in COMMANDS.items()}
-    names |= {name: name for name in COMMANDS}
+    names = {name: name for name in COMMANDS}
+    for name, (module, _) in COMMANDS.items():
+        names.setdefault(module.rpartition("_")[2], name)
     found = difflib.get_close_matches(command.removeprefix("performance_rnn_"), names, 1)
     return f"; perhaps {names[found[0]]}" if found else ""
 

@@ -51,6 +51,12 @@ def test_an_unknown_command(given, line):
     assert line in ended.stderr
 
 
+def test_continue():
+    assert run("continue").stderr.startswith("ERROR: which recording is to be continued?")
+    ended = run("continue", "--output_dir=/nowhere", "none.mid")
+    assert ended.stderr == "ERROR: none.mid: No such file or directory\n"
+
+
 def test_a_command_passes_its_arguments_on():
     ended = run("render", "--nothing")
     assert (ended.returncode, ended.stdout) == (1, "")

@@ -144,7 +144,7 @@ def test_bad_flags(render, tmp_path, monkeypatch):
     )
     text = tmp_path / "text.mid"
     text.write_text("no MIDI")
-    assert "text.mid: none of the 1 MIDI file(s) could be rendered" in render(f"--input={text}").error
+    assert "text.mid: none of the 1 MIDI file(s) could be rendered" in render(text).error
     assert files(tmp_path) == ["in/a.mid", "in/a.midi", "no.sf2", "text.mid"]
 
 
