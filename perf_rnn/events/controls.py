@@ -6,9 +6,11 @@ time linear in its length.
 """
 
 import abc
+import contextlib
 import dataclasses
 import math
 import numbers
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,25 +28,43 @@ SCALES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
     "minor": (0, 2, 3, 5, 7, 8, 10),
     "harmonic_minor": (0, 2, 3, 5, 7, 8, 11),
+    "melodic_minor": (0, 2, 3, 5, 7, 9, 11),
+    "dorian": (0, 2, 3, 5, 7, 9, 10),
+    "phrygian": (0, 1, 3, 5, 7, 8, 10),
+    "lydian": (0, 2, 4, 6, 7, 9, 11),
+    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+    "locrian": (0, 1, 3, 5, 6, 8, 10),
     "pentatonic": (0, 2, 4, 7, 9),
     "blues": (0, 3, 5, 6, 7, 10),
     "whole_tone": (0, 2, 4, 6, 8, 10),
     "chromatic": tuple(range(PITCH_CLASSES)),
 }
-ROOTS = {
-    letter + accidental: (pitch_class + shift) % PITCH_CLASSES
-    for letter, pitch_class in zip("cdefgab", SCALES["major"], strict=True)
-    for accidental, shift in (("", 0), ("_sharp", 1), ("_flat", -1))
-}
-# c_major, f_sharp_minor, ...: 1 for the pitch classes in the scale, 0 for the others.
-SCALE_HISTOGRAMS = {
-    f"{root}_{scale}": tuple(
-        float((pitch_class - root_class) % PITCH_CLASSES in semitones)
-        for pitch_class in range(PITCH_CLASSES)
+_NOTES = dict(zip("cdefgab", SCALES["major"], strict=True))
+_ACCIDENTALS = {"": 0, "#": 1, "sharp": 1, "b": -1, "flat": -1}
+_SCALE_NAME = re.compile(r"([a-g])(#|b|[ _-]?sharp|[ _-]?flat)?[ _-]+(.+)")
+
+
+def scale_histogram(name: str) -> tuple[float, ...]:
+    """Returns 1 for each pitch class, from C to B, that is in a scale, and 0 for the others.
+
+    >>> scale_histogram("Bb minor") == scale_histogram("b_flat_minor")
+    True
+
+    Args:
+      name: a root and one of `SCALES`, as in 'C major', 'c#_minor', 'F# dorian' or 'e_flat_blues'.
+
+    Raises:
+      KeyError: there is no such scale.
+    """
+    found = _SCALE_NAME.fullmatch(name.strip().lower().replace("♯", "#").replace("♭", "b"))
+    if not found:
+        raise KeyError(name)
+    letter, accidental, scale = found.groups(default="")
+    root = _NOTES[letter] + _ACCIDENTALS[accidental.strip(" _-")]
+    semitones = SCALES[re.sub("[ _-]+", "_", scale)]
+    return tuple(
+        float((pitch - root) % PITCH_CLASSES in semitones) for pitch in range(PITCH_CLASSES)
     )
-    for root, root_class in ROOTS.items()
-    for scale, semitones in SCALES.items()
-}
 
 
 class ControlSignal(abc.ABC):
@@ -177,12 +197,12 @@ class NoteDensity(ControlSignal):
 class PitchHistogram(ControlSignal):
     """How long each pitch class, from C to B, sounds in the next five seconds.
 
-    Only the ratios count; the network is given the shares. A user may name a scale, a key of
-    `SCALE_HISTOGRAMS`, in place of 12 numbers.
+    Only the ratios count; the network is given the shares. A user may name a scale in place of 12
+    numbers, see `scale_histogram`.
 
     >>> PitchHistogram().parse("c_major")
     [(1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0)]
-    >>> len(PitchHistogram().parse("[c_major, e_flat_minor, [2,0,1,0,1,1,0,1,0,1,0,1]]"))
+    >>> len(PitchHistogram().parse("[C major, e_flat_minor, [2,0,1,0,1,1,0,1,0,1,0,1]]"))
     3
     """
 
@@ -193,8 +213,9 @@ class PitchHistogram(ControlSignal):
     _prior = 0.01
 
     def validate(self, value: Any) -> tuple[float, ...]:
-        if isinstance(value, str) and value.lower() in SCALE_HISTOGRAMS:
-            return SCALE_HISTOGRAMS[value.lower()]
+        if isinstance(value, str):
+            with contextlib.suppress(KeyError):
+                return scale_histogram(value)
         is_list = isinstance(value, (list, tuple, np.ndarray))
         weights = tuple(map(_as_float, value)) if is_list else ()
         if (
@@ -204,8 +225,8 @@ class PitchHistogram(ControlSignal):
         ):
             raise PerfRnnError(
                 f"{self.name} {value!r} is neither 12 numbers of at least 0, not all of them 0, "
-                "nor a scale: a root (c, f_sharp, e_flat, ...), an underscore, and "
-                f"{' or '.join(SCALES)}"
+                "nor a scale such as C major, F# dorian or e_flat_minor: a root and one of "
+                f"{', '.join(SCALES)}"
             )
         return weights
 

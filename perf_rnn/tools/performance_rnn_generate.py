@@ -90,10 +90,10 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "pitch_class_histogram",
     None,
-    "Which pitch classes a model with pitch histograms is to play: a scale such as c_major, "
-    "f_sharp_minor or e_flat_whole_tone; or 12 weights from C to B, such as "
+    "Which pitch classes a model with pitch histograms is to play: a scale such as 'C major', "
+    "'F# dorian' or e_flat_whole_tone; or 12 weights from C to B, such as "
     "'[2,0,1,0,1,1,0,1,0,1,0,1]'; or a list of these spread over the piece, such as "
-    "'[c_major,a_minor]'.",
+    "'[C major,A minor]'.",
 )
 flags.DEFINE_string(
     "disable_conditioning",

@@ -11,7 +11,9 @@ from perf_rnn.literals import parse_literal
         ("0.5", False, 0.5),
         (" [1, -2]\n", False, [1, -2]),
         ("[c_major, [1]]", True, ["c_major", [1]]),
-        ("True", True, True),
+        ("[True , False]", True, [True, False]),
+        ("[C major ,'Bb blues', [1e3]]", True, ["C major", "Bb blues", [1e3]]),
+        ("c#_minor", True, "c#_minor"),
     ],
 )
 def test_values(text, quote_names, value):

@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from note_seq import midi_io, performance_controls
 
 from perf_rnn.events.controls import (
-    ROOTS,
-    SCALE_HISTOGRAMS,
     SCALES,
     Conditioning,
     NoteDensity,
     PitchHistogram,
     disabled_values,
     parse_disabled,
+    scale_histogram,
 )
 from perf_rnn.events.one_hot import EventCodec
 from perf_rnn.notes.arrays import from_note_sequence
@@ -149,7 +148,7 @@ def test_sizes():
 
 
 def test_conditioning_encodes_in_order():
-    vectors = BOTH.encode([[3.0, 100.0], [HISTOGRAM.default, SCALE_HISTOGRAMS["c_whole_tone"]]])
+    vectors = BOTH.encode([[3.0, 100.0], [HISTOGRAM.default, scale_histogram("c_whole_tone")]])
     assert vectors.dtype == np.float32
     sixth = np.float32(1 / 6)
     assert vectors.tolist() == [
@@ -253,6 +252,8 @@ C_MAJOR = (1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0)
         ("[c_major, [2,0,1,0,1,1,0,1,0,1,0,1]]", [C_MAJOR, (2.0, *C_MAJOR[1:])]),
         ("[[1,0,1,0,1,1,0,1,0,1,0,1], 'c_major']", [C_MAJOR, C_MAJOR]),
         ("1,0,1,0,1,1,0,1,0,1,0,1", [C_MAJOR]),
+        ("C major", [C_MAJOR]),
+        ("[C major, 'c major', B# major]", [C_MAJOR] * 3),
     ],
 )
 def test_parse_histogram(text, values):
@@ -260,9 +261,10 @@ def test_parse_histogram(text, values):
 
 
 NOT_A_HISTOGRAM = (
-    "pitch_class_histogram {} is neither 12 numbers of at least 0, not all of them 0, nor a scale: "
-    r"a root \(c, f_sharp, e_flat, ...\), an underscore, and major or minor or harmonic_minor or "
-    "pentatonic or blues or whole_tone or chromatic"
+    "pitch_class_histogram {} is neither 12 numbers of at least 0, not all of them 0, nor a scale "
+    "such as C major, F# dorian or e_flat_minor: a root and one of major, minor, harmonic_minor, "
+    "melodic_minor, dorian, phrygian, lydian, mixolydian, locrian, pentatonic, blues, whole_tone, "
+    "chromatic"
 )
 
 
@@ -280,7 +282,9 @@ NOT_A_HISTOGRAM = (
         ("c_minor_ish", NOT_A_HISTOGRAM.format("'c_minor_ish'")),
         ("major", NOT_A_HISTOGRAM.format("'major'")),
         ("[h_major]", NOT_A_HISTOGRAM.format("'h_major'")),
-        ("c major", NOT_A_HISTOGRAM.format("'c major'")),
+        ("c#", NOT_A_HISTOGRAM.format("'c#'")),
+        ("cmajor", NOT_A_HISTOGRAM.format("'cmajor'")),
+        ("[C major, F# dorisch]", NOT_A_HISTOGRAM.format("'F# dorisch'")),
         ("[2,0,1", NOT_A_HISTOGRAM.format(r"'\[2,0,1'")),
     ],
 )
@@ -346,6 +350,15 @@ def test_disabled_values():
         ("c_flat_whole_tone", {11, 1, 3, 5, 7, 9}),
         ("e_sharp_major", {5, 7, 9, 10, 0, 2, 4}),
         ("D_Chromatic", set(range(12))),
+        ("C major", {0, 2, 4, 5, 7, 9, 11}),
+        ("c#_minor", {1, 3, 4, 6, 8, 9, 11}),
+        ("Bb minor", {10, 0, 1, 3, 5, 6, 8}),
+        ("B blues", {11, 2, 4, 5, 6, 9}),
+        ("bb blues", {10, 1, 3, 4, 5, 8}),
+        ("F# dorian", {6, 8, 9, 11, 1, 3, 4}),
+        ("F♯ Harmonic Minor", {6, 8, 9, 11, 1, 2, 5}),
+        ("E-flat whole-tone", {3, 5, 7, 9, 11, 1}),
+        ("a locrian", {9, 10, 0, 2, 3, 5, 7}),
     ],
 )
 def test_scales(name, classes):
@@ -353,12 +366,11 @@ def test_scales(name, classes):
 
 
 def test_every_root_has_every_scale():
-    assert len(ROOTS) == 21
-    assert sorted(set(ROOTS.values())) == list(range(12))
-    for root, pitch_class in ROOTS.items():
-        for scale in SCALES:
-            expected = tuple(np.roll(SCALE_HISTOGRAMS[f"c_{scale}"], pitch_class).tolist())
-            assert SCALE_HISTOGRAMS[f"{root}_{scale}"] == expected
+    for scale in SCALES:
+        for letter, natural in zip("cdefgab", SCALES["major"], strict=True):
+            for root, up in ((letter, 0), (f"{letter}_sharp", 1), (f"{letter}_flat", -1)):
+                expected = np.roll(scale_histogram(f"c_{scale}"), natural + up).tolist()
+                assert list(scale_histogram(f"{root}_{scale}")) == expected
 
 
 @pytest.mark.parametrize(

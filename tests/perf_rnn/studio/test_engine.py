@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from perf_rnn.configs import default_configs
-from perf_rnn.events.controls import SCALE_HISTOGRAMS
+from perf_rnn.events.controls import scale_histogram
 from perf_rnn.generation.control_schedule import ControlSchedule
 from perf_rnn.generation.cpu.step_network import StepNetwork
 from perf_rnn.generation.openings import from_notes, silence
@@ -102,7 +102,7 @@ def jobs_of(number):
         "leadIn": [] if opening.lead_in is None else indices(opening.lead_in),
         "opening": indices(opening.events),
         "limits": dataclasses.asdict(limits),
-        "asked": {"density": density, "pitch_classes": scale and SCALE_HISTOGRAMS[scale]},
+        "asked": {"density": density, "pitch_classes": scale and scale_histogram(scale)},
         "count": NUM_DRAWN,
     }
     return [logits, drawn]

@@ -444,5 +444,5 @@ def test_help(generate):
     assert ended.status == 0
     assert "Generates piano performances" in ended.out
     help_text = " ".join(ended.out.split())
-    for example in ("'[2,16,4]'", "'[c_major,a_minor]'", "'[False,True]'", "'[0.8,1.2]'"):
+    for example in ("'[2,16,4]'", "'[C major,A minor]'", "'[False,True]'", "'[0.8,1.2]'"):
         assert example in help_text
