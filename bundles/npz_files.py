@@ -1,6 +1,7 @@
 """NumPy's .npz files, written atomically, and read without unpickling."""
 
 import os
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +13,13 @@ from bundles.atomic_files import atomic_path
 from bundles.errors import PerfRnnError
 from bundles.regular_files import open_regular
 
-_TYPES = [np.dtype("<f4"), np.dtype("<i8"), np.dtype("u1")]
+_TYPES = {b"<f4": "float32", b"<i8": "int64", b"|u1": "uint8"}
+# Of the .npy format 1.0, as NumPy writes it; NumPy's own reader evaluates it as Python.
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '(?P<type><f4|<i8|\|u1)', 'fortran_order': False, "
+    rb"'shape': \((?P<shape>\d{0,18}(?:, ?\d{1,18})*,?)\), \} *\n",
+    re.DOTALL,
+)
 
 
 def write_npz(path: str, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -24,7 +31,7 @@ def write_npz(path: str, arrays: Mapping[str, NDArray[Any]]) -> None:
     stored: dict[str, Any] = {}
     for name, array in arrays.items():
         dtype = "<f4" if array.dtype.kind == "f" else array.dtype if array.dtype == "u1" else "<i8"
-        stored[name] = array.astype(dtype)
+        stored[name] = array.astype(dtype, order="C")
     with atomic_path(path) as temporary:
         np.savez(temporary, **stored)
 
@@ -56,12 +63,9 @@ def _read(file: zipfile.ZipFile, name: str) -> NDArray[Any]:
     # A compressed array could be far larger than the file.
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
         raise ValueError(f"{name} is compressed or encrypted")
-    with file.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        if version != (1, 0):
-            raise ValueError(f"{name} is of format {version}")
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(member)
-        if dtype not in _TYPES or fortran_order:
-            raise ValueError(f"{name} is of type {dtype}")
-        data = member.read()  # To the end, where the checksum is verified.
-    return np.frombuffer(data, dtype).reshape(shape)
+    data = file.read(info)
+    header = _HEADER.match(data)
+    if not header:
+        raise ValueError(f"{name} is no array of {', '.join(_TYPES.values())}")
+    shape = tuple(int(size) for size in header["shape"].split(b",") if size.strip())
+    return np.frombuffer(data, _TYPES[header["type"]], offset=header.end()).reshape(shape)

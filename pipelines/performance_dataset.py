@@ -173,7 +173,7 @@ def create_dataset(
             csv_file.flush()
             examples = run(
                 make_pipeline(partition),
-                (pickle.load(notes) for _ in performances),
+                (pickle.load(notes) for _ in performances),  # noqa: S301  # Of this process.
                 output_dir,
                 num_workers=num_workers,
                 num_shards=num_shards,

@@ -120,7 +120,8 @@ def note_sequence_id(name: str, collection_name: str, source_type: str) -> str:
       collection_name: name of the collection.
       source_type: 'midi', 'musicxml' or 'abc'.
     """
-    return f"/id/{source_type}/{collection_name}/{hashlib.sha1(name.encode()).hexdigest()}"
+    digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+    return f"/id/{source_type}/{collection_name}/{digest}"
 
 
 def is_music(path: str) -> bool:

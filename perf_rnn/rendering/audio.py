@@ -135,7 +135,7 @@ class Synthesizer:
             options = ["-niq", "-g", "0.6", "-r", str(SAMPLE_RATE), "-O", "s16", "-T", "wav"]
             options += ["-F", target, "-o", "synth.default-soundfont="]
             command = [program, *options, os.path.abspath(self._soundfont), source]
-            done = subprocess.run(command, capture_output=True, check=False)
+            done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603  # No shell.
             if done.returncode or not os.path.exists(target):
                 said = done.stderr.decode(errors="replace")
                 raise PerfRnnError(f"{self._soundfont}: FluidSynth cannot play it ({said})")

@@ -146,7 +146,7 @@ def _end_without_output() -> NoReturn:
 
 
 def _fail(error: Exception) -> NoReturn:
-    print(f"ERROR: {_one_line(error)}", file=sys.stderr)
+    print(f"ERROR: {one_line(error)}", file=sys.stderr)
     sys.exit(1)
 
 
@@ -256,7 +256,9 @@ def _set_up_logging() -> None:
     absl_logging.get_absl_logger().addFilter(lambda record: record.module != "functional_saver")
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Returns an error as a line that a terminal shows, whatever it quotes from a file."""
+    text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        text = f"{error.filename}: {error.strerror}"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -305,9 +305,26 @@ def test_abc_without_a_tune():
 def test_abc_reads_no_other_file(tmp_path):
     (tmp_path / "other.abc").write_text("G4|")
     path = f"abc-include {tmp_path}/other.abc"
-    tune = f"X:1\nL:1/4\nK:C\nC4|\nI:{path}\n%%{path}\n"
+    # Python begins new lines at other characters too.
+    tune = f"X:1\nL:1/4\nK:C\nC4|\n\f%%{path}\n\x1c%%{path}\nI:{path}\n%%{path}\n"
     (notes,), _ = scores.parse_abc(tune.encode())
     assert heard(notes) == [(60, 0.0, 2.0)]
+
+
+@pytest.mark.parametrize("field", ["M:{}/4\n", "M:4/4\nK:C\n[M:{}/4]", "M:4/4\nK:C\nM:{}/4\n"])
+def test_abc_runs_no_code(tmp_path, field):
+    code = f"__import__('pathlib').Path({str(tmp_path / 'a')!r}.replace('|', chr(47))).touch()"
+    field = field.format(code.replace("/", "|"))
+    scores.parse_abc(f"X:1\nL:1/4\n{field}K:C\nC4|\n".encode())
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(("metre", "beats"), [("3/4", 3), ("2+2+1/4", 5), ("C|", 4)])
+def test_metres_of_abc(metre, beats):
+    # The rest of a whole bar.
+    (notes,), errors = scores.parse_abc(f"X:1\nM:{metre}\nL:1/4\nQ:60\nK:C\nZ|C|\n".encode())
+    assert not errors
+    assert heard(notes) == [(60, float(beats), beats + 1.0)]
 
 
 def test_what_is_not_installed_is_named(monkeypatch):
