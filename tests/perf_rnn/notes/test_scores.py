@@ -306,7 +306,7 @@ def test_abc_reads_no_other_file(tmp_path):
     (tmp_path / "other.abc").write_text("G4|")
     path = f"abc-include {tmp_path}/other.abc"
     # Python begins new lines at other characters too.
-    tune = f"X:1\nL:1/4\nK:C\nC4|\n\f%%{path}\n\x1c%%{path}\nI:{path}\n%%{path}\n"
+    tune = f"X:1\nL:1/4\nK:C\nC4|\f%%{path}\n% a\x1c%%{path}\nI:{path}\n%%{path}\n"
     (notes,), _ = scores.parse_abc(tune.encode())
     assert heard(notes) == [(60, 0.0, 2.0)]
 
