@@ -1,10 +1,10 @@
 """Measures how a bundle with optional conditioning follows its controls, and how fast.
 
-    python -m benchmarks.steering BUNDLE [--guidance=1,2] [--pieces=20] [--seconds=30]
+    python -m benchmarks.steering BUNDLE [--guidance=1,2] [--pieces=20] [--seconds=30] [--presets]
 
 Prints a table with a column for each guidance, and one for pieces with conditioning disabled:
 notes a second and the share of notes in a scale, over whole pieces; and the same before and after a
-switch in their middle.
+switch in their middle. With --presets, instead, what each preset plays at the first guidance.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import numpy as np
 import bundles
 import perf_rnn
 from perf_rnn.events.controls import PitchHistogram
+from perf_rnn.generation.presets import PRESETS
 
 DENSITIES = (1, 4, 16)
 SCALES = ("c_major", "f_sharp_major", "c_whole_tone")
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--guidance", default="1")
     parser.add_argument("--pieces", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--presets", action="store_true")
     arguments = parser.parse_args()
     bundle = bundles.read_bundle(arguments.bundle)
     guidances = [float(guidance) for guidance in arguments.guidance.split(",")]
@@ -35,6 +37,15 @@ def main() -> None:
     def play(**options: object) -> list:
         return perf_rnn.generate(bundle, seconds, num_outputs=arguments.pieces, seed=0, **options)
 
+    if arguments.presets:
+        print("|preset|asks for|notes a second, in each quarter|in the scale|\n|---|---|---|---|")
+        for name, preset in PRESETS.items():
+            pieces = play(guidance=guidances[0], **preset)
+            quarters = [_rates(pieces, i * seconds / 4, (i + 1) * seconds / 4) for i in range(4)]
+            density, scale = preset.values()
+            rates = ", ".join(f"{quarter.mean():.1f}" for quarter in quarters)
+            print(f"|{name}|{density}, {scale}|{rates}|{_share(pieces, scale, 0, seconds)}|")
+        return
     free = play(disable_conditioning=True)
 
     def row(asked: str, measure: Callable[[list], str], pieces: list[list]) -> None:
@@ -71,9 +82,13 @@ def main() -> None:
     print(f"\nThe switches took {time.monotonic() - start:.0f} s.")
 
 
-def _density(pieces: list, begin: float, end: float) -> str:
+def _rates(pieces: list, begin: float, end: float) -> np.ndarray:
     counts = [sum(begin <= note.start_time < end for note in piece.notes) for piece in pieces]
-    rates = np.array(counts) / (end - begin)
+    return np.array(counts) / (end - begin)
+
+
+def _density(pieces: list, begin: float, end: float) -> str:
+    rates = _rates(pieces, begin, end)
     return f"{rates.mean():.1f} ({rates.min():.1f} to {rates.max():.1f})"
 
 

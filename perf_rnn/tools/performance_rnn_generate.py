@@ -20,6 +20,7 @@ from absl import flags
 import perf_rnn
 from bundles.atomic_files import atomic_write, make_directory
 from bundles.errors import PerfRnnError
+from perf_rnn.generation.presets import PRESETS
 from perf_rnn.tools import cli
 
 if TYPE_CHECKING:
@@ -94,6 +95,12 @@ flags.DEFINE_string(
     "'F# dorian' or e_flat_whole_tone; or 12 weights from C to B, such as "
     "'[2,0,1,0,1,1,0,1,0,1,0,1]'; or a list of these spread over the piece, such as "
     "'[C major,A minor]'.",
+)
+flags.DEFINE_enum(
+    "preset",
+    None,
+    list(PRESETS),
+    "A mood: density and scale for a model that has both. Each gives way to the flag of its own.",
 )
 flags.DEFINE_string(
     "disable_conditioning",
@@ -218,6 +225,10 @@ def _values(names: tuple[str, ...]) -> dict[str, Any]:
     return {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
 
 
+def _controls() -> dict[str, Any]:
+    return {**PRESETS.get(FLAGS.preset, {}), **_values(CONTROL_FLAGS)}
+
+
 def _model() -> "Model":
     """Returns the model that the flags name."""
     from perf_rnn import models
@@ -261,7 +272,7 @@ def _options(model: "Model") -> "GenerationOptions":
         _primer(),
         SamplingOptions(generation.parse_temperature(FLAGS.temperature), **_values(SAMPLING_FLAGS)),
         BeamOptions(**_values(BEAM_FLAGS)),
-        generation.parse_controls(model.config.conditioning, _values(CONTROL_FLAGS)),
+        generation.parse_controls(model.config.conditioning, _controls()),
         None if disabled is None else parse_disabled(disabled),
         FLAGS.ending,
     )
@@ -334,7 +345,8 @@ def _generate(model: "Model") -> None:
                 "seed": options.seed,
                 "number": number,
                 "temperature": FLAGS.temperature,
-                **_values((*CONTROL_FLAGS, "disable_conditioning")),
+                **_controls(),
+                **_values(("disable_conditioning",)),
                 **({} if piece.nll is None else {"NLL": round(piece.nll, 3)}),
                 "flags": _flags_given(),
                 "perf_rnn": perf_rnn.__version__,

@@ -439,6 +439,25 @@ def test_saving_a_bundle_without_tensorflow(run_tool, save, monkeypatch):
     )
 
 
+def test_preset(generate, tmp_path):
+    """It asks for what its table says; a flag of one of the controls goes before it."""
+    played = []
+    for flags in (
+        ["--preset=calm"],
+        ["--notes_per_second=3", "--pitch_class_histogram=F major"],
+        ["--preset=calm", "--notes_per_second=9"],
+    ):
+        out = tmp_path / str(len(played))
+        arguments = ["--num_outputs=1", "--seconds=10", "--seed=1", f"--output_dir={out}"]
+        ended = generate(*arguments, *flags, key=MULTI)
+        assert ended.status == 0, ended.err
+        notes = read_midi_file(next(out.glob("*.mid")))
+        played.append((notes.start_time.tolist(), notes.pitch.tolist()))
+    assert played[0] == played[1] != played[2]
+    ended = generate("--preset=calm")
+    assert "this model has no notes_per_second; those of these configs" in ended.error
+
+
 def test_help(generate):
     ended = generate("--help")
     assert ended.status == 0
