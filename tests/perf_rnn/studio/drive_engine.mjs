@@ -1,6 +1,6 @@
 // Runs the engine for the tests, in node and in a browser alike.
 
-const MODULES = ["controls", "events", "model", "network", "random", "sampler"];
+const MODULES = ["controls", "events", "model", "network", "performance", "random", "sampler"];
 
 /** How far the logits after each of a job's events are from those expected, at most. */
 async function logits({ Model, Network }, { model, events, controls, expected }, read, wasm) {
@@ -31,7 +31,38 @@ async function drawn(engine, { seed, leadIn, opening, limits, asked, count, mode
   });
 }
 
-const functions = { logits, drawn };
+/** What sounds, and the events that stand, after a job's actions in the course of some seconds. */
+async function performed(engine, { model, options, actions, seconds }, read, wasm) {
+  const file = new engine.Model(await read(model));
+  const network = new engine.Network(file, wasm);
+  const notes = new Map();
+  const messages = [];
+  const performance = new engine.Performance(file.header, network, options, (message) => {
+    if (message.type === "cancel") {
+      messages.push(message);
+      for (const [id, note] of notes) if (note.start >= message.from) notes.delete(id);
+    } else {
+      for (const [id, start, pitch, velocity] of message.notes) {
+        notes.set(id, { start, end: null, pitch, velocity });
+      }
+      for (const [id, end] of message.ends) notes.get(id).end = end;
+    }
+  });
+  const waiting = actions.slice();
+  let back = 0; // By how many seconds undoing has set the time back.
+  for (let step = 0; step < 50 * seconds; step++) {
+    while (waiting.length && waiting[0].at <= step / 50) {
+      const { at, method, values } = waiting.shift();
+      performance[method](...values, at - back);
+      if (method === "undo") back = at - values[0];
+    }
+    performance.advance(step / 50 - back);
+  }
+  const entries = performance.entries.map(({ event, step, isHeld }) => ({ event, step, isHeld }));
+  return { notes: [...notes.values()], entries, cancelled: messages.length };
+}
+
+const functions = { logits, drawn, performed };
 
 /**
  * The results of jobs.json.

@@ -2,12 +2,10 @@
 
 import dataclasses
 import functools
-import http.server
 import json
 import pathlib
 import shutil
 import subprocess
-import threading
 
 import numpy as np
 import pytest
@@ -26,11 +24,10 @@ from perf_rnn.studio import model_file
 
 TESTS = pathlib.Path(__file__).parents[2]
 ENGINE = TESTS.parent / "perf_rnn" / "studio" / "web" / "engine"
-DRIVER = pathlib.Path(__file__).parent / "drive_engine.mjs"
+DRIVER = "drive_engine.mjs"
 BUNDLES = TESTS / "testdata" / "magenta_bundles"
 STACKS = ("attention", "residual", "attention_residual")
 MODELS = (*default_configs, *STACKS)
-NODE = shutil.which("node")
 # Every limit in one of them, and controls where the model has such.
 LIMITS = (
     SamplingOptions(),
@@ -117,53 +114,32 @@ def python_logits(number):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The engine, model files of all models, and the jobs of all cases."""
-    path = tmp_path_factory.mktemp("engine")
-    for file in (*ENGINE.iterdir(), DRIVER):
-        shutil.copy(file, path)
-    jobs = []
+def jobs(folder):
+    """The jobs of all cases, with WebAssembly and then in plain JavaScript."""
+    made = []
     for number, name in enumerate(MODELS):
-        (path / f"{name}.model").write_bytes(model_file.encode_model(model_of(name), "float32"))
-        python_logits(number).tofile(path / f"{name}.logits")
-        jobs += jobs_of(number)
-    plain = [{**job, "plain": True} for job in jobs]
-    (path / "jobs.json").write_text(json.dumps([*jobs, *plain]))
-    return path
+        (folder / f"{name}.model").write_bytes(model_file.encode_model(model_of(name), "float32"))
+        python_logits(number).tofile(folder / f"{name}.logits")
+        made += jobs_of(number)
+    made += [{**job, "plain": True} for job in made]
+    (folder / "jobs.json").write_text(json.dumps(made))
+    return made
 
 
 @pytest.fixture(scope="module")
-def in_node(folder):
-    """The results of all cases in node: of WebAssembly, then of plain JavaScript."""
-    if not NODE:
-        pytest.skip("node is not installed")
-    command = [NODE, folder / DRIVER.name, folder, folder]
-    done = subprocess.run(command, check=True, capture_output=True)
-    return json.loads(done.stdout)
+def in_node(folder, jobs, run_in_node):
+    """The results in node."""
+    return run_in_node(folder, jobs)
 
 
 @pytest.fixture(scope="module")
-def in_browser(folder, browser):
-    """The same in a browser."""
-    handler = functools.partial(QuietHandler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with browser.tab():
-            browser.call("Page.navigate", url=f"http://127.0.0.1:{server.server_port}/")
-            browser.wait_for("Page.loadEventFired")
-            results = browser.run(
-                f"""import('/{DRIVER.name}').then(({{ run }}) => run('', async (name) =>
-                  (await fetch('/' + name)).arrayBuffer()))"""
-            )
-        server.shutdown()
-    return results
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder without a line for each request."""
-
-    def log_message(self, *arguments):
-        pass
+def in_browser(folder, jobs, open_in_browser):
+    """The results in a browser."""
+    with open_in_browser(folder) as browser:
+        return browser.run(
+            f"""import('/{DRIVER}').then(({{ run }}) => run('', async (name) =>
+              (await fetch('/' + name)).arrayBuffer()))"""
+        )
 
 
 @functools.cache

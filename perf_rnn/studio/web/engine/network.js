@@ -32,6 +32,8 @@ export class Network {
     this._controls = this._take(this._controlsSize);
     this._layers = header.layers.map((layer, n) => this._placeLayer(layer, states[n]));
     this._output = this._placeProduct(header.output);
+    /** The event that is read. @type {ArrayLike<number>} */
+    this._event = [];
 
     if (wasm) {
       const memory = new WebAssembly.Memory({ initial: Math.ceil(this._size / PAGE_BYTES) });

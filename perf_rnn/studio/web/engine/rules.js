@@ -25,6 +25,8 @@ export class LegalEvents {
     this.released = 0; // When the last note was released.
     this.struck = 0; // Notes since time last moved on.
     this.bin = 0; // Velocity; 0: none was given.
+    /** The pitches whose keys a person holds: only that person releases them. @type {number[]} */
+    this.held = [];
     let clock = 0;
     for (const event of primer) {
       this.update(event, clock);
@@ -58,7 +60,8 @@ export class LegalEvents {
 
     /** @param {number} pitch */
     const forbidsOff = (pitch) =>
-      due ? onsets[pitch] > clock - MAX_NOTE_STEPS : onsets[pitch] >= clock || afterVelocity;
+      (due ? onsets[pitch] > clock - MAX_NOTE_STEPS : onsets[pitch] >= clock || afterVelocity) ||
+      this.held.includes(pitch);
     this._gatherReleases(logits, forbidsOff);
     for (const [pitch, index] of noteOns.entries()) {
       if (due || noMore || noLoudness || onsets[pitch] < Infinity) logits[index] = -Infinity;
@@ -79,16 +82,19 @@ export class LegalEvents {
    *
    * @param {Event} event
    * @param {number} clock The steps before it.
+   * @param {boolean} [isHeld] Whether it is a note whose key a person holds.
    */
-  update([index], clock) {
+  update([index], clock, isHeld) {
     const kind = this._events.kindOf[index];
     const value = this._events.valueOf[index];
     this.last = kind;
     if (kind === "note_on") {
       this.onsets[value] = [...this.onsets[value], clock];
+      if (isHeld) this.held = [...this.held, value];
       this.struck++;
     } else if (kind === "note_off") {
       this.onsets[value] = this.onsets[value].slice(1);
+      this.held = this.held.filter((pitch) => pitch !== value);
       this.released = clock;
     } else if (kind === "velocity") {
       this.bin = value;
@@ -100,8 +106,8 @@ export class LegalEvents {
 
   /** @returns {object} The state, for `restore`. */
   snapshot() {
-    const { onsets, released, struck, bin, last } = this;
-    return { onsets: onsets.slice(), released, struck, bin, last };
+    const { onsets, released, struck, bin, held, last } = this;
+    return { onsets: onsets.slice(), released, struck, bin, held, last };
   }
 
   /** @param {any} snapshot */

@@ -10,6 +10,8 @@ import { draw, largest, leaveOutImprobable } from "./sampling.js";
 /** @typedef {import("./model.js").Header} Header */
 /** @typedef {import("./network.js").Network} Network */
 /** @typedef {import("./sampling.js").Limits} Limits */
+/** @typedef {{network: Float32Array, rules: object, clock: number, last: Event, random: bigint}}
+ *   Snapshot */
 
 export class Sampler {
   /**
@@ -24,7 +26,7 @@ export class Sampler {
     this.events = eventsOf(header);
     this._network = network;
     this._headSizes = header.head_sizes;
-    this._random = new Random(seed);
+    this.random = new Random(seed);
     this._logits = new Float64Array(network.logits.length);
     this.rules = this.events.wholeNotes
       ? new LegalNotes(/** @type {any} */ (this.events), opening)
@@ -34,8 +36,9 @@ export class Sampler {
     for (const event of opening) this.clock += this.events.steps(event);
     const read = [...leadIn, ...opening];
     for (const event of read.slice(0, -1)) network.read(event, controls);
-    // The network reads an event when the next one is drawn, so that controls set until then hold.
+    // The network reads an event when the next one comes, so that controls set until then hold.
     this._last = read[read.length - 1];
+    this._hasRead = false; // The network the last event.
   }
 
   /**
@@ -47,7 +50,7 @@ export class Sampler {
    * @returns {Event}
    */
   draw(limits, controls, adjust) {
-    this._network.read(this._last, controls);
+    this._predict(controls);
     return /** @type {Event} */ (this.drawAgain(limits, adjust));
   }
 
@@ -76,14 +79,49 @@ export class Sampler {
     let end = 0;
     return this._headSizes.map((size) => {
       end += size;
-      return draw(logits.subarray(end - size, end), this._random.next(), limits);
+      return draw(logits.subarray(end - size, end), this.random.next(), limits);
     });
   }
 
-  /** @param {Event} event The next one, drawn or not. */
-  read(event) {
-    this.rules.update(event, this.clock);
+  /**
+   * Takes the next event, drawn or not.
+   *
+   * @param {Event} event
+   * @param {number[]} controls Of this event.
+   * @param {boolean} [isHeld] Whether it is a note whose key a person holds.
+   */
+  read(event, controls, isHeld) {
+    this._predict(controls);
+    this.rules.update(event, this.clock, isHeld);
     this.clock += this.events.steps(event);
     this._last = event;
+    this._hasRead = false;
+  }
+
+  /** @returns {Snapshot} All that the next events depend on; not to be taken after `draw`. */
+  snapshot() {
+    return {
+      network: this._network.snapshot(),
+      rules: this.rules.snapshot(),
+      clock: this.clock,
+      last: this._last,
+      random: this.random.snapshot(),
+    };
+  }
+
+  /** @param {Snapshot} snapshot */
+  restore({ network, rules, clock, last, random }) {
+    this._network.restore(network);
+    this.rules.restore(rules);
+    this.clock = clock;
+    this._last = last;
+    this._hasRead = false;
+    this.random.restore(random);
+  }
+
+  /** @param {number[]} controls */
+  _predict(controls) {
+    if (!this._hasRead) this._network.read(this._last, controls);
+    this._hasRead = true;
   }
 }

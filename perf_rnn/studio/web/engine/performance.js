@@ -1,0 +1,614 @@
+// @ts-check
+/** A performance without end: the network alone, or with a person who plays.
+ *
+ * Times that come in are seconds of the performance, which begins at 0; inside they are steps. The
+ * network's stream of events runs ahead of the time that sounds. What a person plays is put into the
+ * stream where it happened, as if it were drawn: the stream goes back, and what has not begun to
+ * sound is drawn anew.
+ */
+
+import { eventsOf } from "./events.js";
+import { NoteList } from "./note_list.js";
+import { MAX_NOTE_STEPS, MAX_SILENCE_STEPS } from "./rules.js";
+import { Sampler } from "./sampler.js";
+import { Steering, trueControls } from "./steering.js";
+import { Stream } from "./stream.js";
+
+/** @typedef {import("./events.js").Event} Event */
+/** @typedef {import("./model.js").Header} Header */
+/** @typedef {import("./network.js").Network} Network */
+/** @typedef {import("./steering.js").Settings} Settings */
+/** @typedef {import("./stream.js").Entry} Entry */
+/** @typedef {"alone" | "response" | "duet" | "tap"} Mode */
+/** @typedef {[start: number, end: number, pitch: number, velocity: number]} PrimerNote */
+
+// How far ahead of the time that sounds events are drawn, in seconds. What a person plays withdraws
+// what was drawn, so there it is less.
+const SECONDS_AHEAD = 1.5;
+const SECONDS_AHEAD_IN_DUET = 0.5;
+// Notes that start sooner than this cannot be withdrawn any more.
+const LEAD_SECONDS = 0.05;
+// Over which notes a second are counted.
+const RATE_SECONDS = 3;
+// In a duet the network strikes at most so many notes a second, if no density is asked for.
+const MAX_DUET_DENSITY = 10;
+const MAX_TAP_NOTES = 5;
+const RESPONSE_SECONDS = { shortest: 3, longest: 20 };
+
+export class Performance {
+  /**
+   * @param {Header} header Of the model.
+   * @param {Network} network Of the model.
+   * @param {object} options
+   * @param {number} options.seed The piece is the one of `performance_rnn_generate --seed`.
+   * @param {Settings} options.settings
+   * @param {Mode} options.mode
+   * @param {PrimerNote[] | null} options.primer What the network reads first.
+   * @param {(message: object) => void} send Takes messages for the page.
+   */
+  constructor(header, network, { seed, settings, mode, primer }, send) {
+    this._header = header;
+    this._send = send;
+    this._events = eventsOf(header);
+    this._stepsPerSecond = header.steps_per_second;
+    this._ahead = this._steps(SECONDS_AHEAD);
+    this._steering = new Steering(header, this._events, settings);
+    this._mode = checkedMode(mode, header);
+
+    network.reset();
+    const opening = primer?.length ? this._encode(primer) : [];
+    const leadIn = opening.length ? [] : [this._events.start];
+    const { controls } = this._steering;
+    const sampler = new Sampler(header, network, [seed, 0], leadIn, opening, controls);
+    this._stream = new Stream(sampler, 0);
+    this._notes = new NoteList(send, this._stepsPerSecond);
+
+    /** Whether the settings changed since events were drawn. */
+    this._isStale = false;
+    /** The keys that a person holds, or that the pedal holds. @type {Set<number>} */
+    this._keys = new Set();
+    /** Keys released while the pedal is down. @type {Set<number>} */
+    this._pedalled = new Set();
+    this._pedalIsDown = false;
+    /** The pitches that the network plays for each key tapped. @type {Map<number, number[]>} */
+    this._tapped = new Map();
+    /** What a person has played since the last response: [start, end, pitch, velocity] in steps.
+     * @type {PrimerNote[]} */
+    this._phrase = [];
+    /** @type {number | null} When the response ends; null: there is none. */
+    this._responseEnd = null;
+  }
+
+  /** The events that were drawn or put in so far and not forgotten, for tests. */
+  get entries() {
+    return this._stream.entries;
+  }
+
+  /**
+   * Draws ahead.
+   *
+   * @param {number} now
+   * @param {() => boolean} [isLate] Asked before each event whether to stop for now.
+   * @returns {number} By how many seconds the stream is ahead.
+   */
+  advance(now, isLate = () => false) {
+    const step = this._steps(now);
+    if (this._isStale) this._withdraw(step);
+    if (this._mode === "response") this._respondIfDue(step);
+    if (this._isPlaying()) {
+      // After a pause of the whole machine, what it has missed is not made up for.
+      if (this._stream.step < step) this._stream.skip(step + this._lead() - this._stream.step);
+      while (this._isPlaying() && this._stream.step < step + this._aheadSteps() && !isLate()) {
+        this._next();
+      }
+    }
+    this._stream.forget(step);
+    this._notes.forget(step);
+    this._notes.flush(Math.max(this._stream.step, step));
+    return (this._stream.step - step) / this._stepsPerSecond;
+  }
+
+  /** Changes the settings, for all that has not begun. @param {Settings} settings */
+  set(settings) {
+    this._steering = new Steering(this._header, this._events, settings);
+    this._isStale = true;
+  }
+
+  /** @param {Mode} mode @param {number} now */
+  setMode(mode, now) {
+    const step = this._steps(now);
+    this._mode = checkedMode(mode, this._header);
+    this._responseEnd = null;
+    this._phrase = [];
+    if (this._isPlaying()) {
+      this._withdraw(step);
+      this._catchUp(step + this._lead());
+    } else {
+      this._stop(step + this._lead());
+    }
+    this._notes.flush(this._stream.step);
+  }
+
+  /**
+   * Takes a key of the person: in a duet and before a response it is played already, a tap the network
+   * plays.
+   *
+   * @param {number} time
+   * @param {number} pitch
+   * @param {number} velocity 0: the key is released.
+   * @param {number} now
+   */
+  key(time, pitch, velocity, now) {
+    if (this._mode === "alone") return;
+    const step = this._steps(time);
+    if (velocity) this._pedalled.delete(pitch);
+    else if (this._pedalIsDown && this._mode !== "tap") {
+      if (this._keys.has(pitch)) this._pedalled.add(pitch);
+      return;
+    }
+    this._change(step, this._steps(now), pitch, velocity);
+  }
+
+  /** @param {number} time @param {boolean} down @param {number} now */
+  pedal(time, down, now) {
+    this._pedalIsDown = down;
+    if (down) return;
+    for (const pitch of this._pedalled) this._change(this._steps(time), this._steps(now), pitch, 0);
+    this._pedalled.clear();
+  }
+
+  /**
+   * Goes back to a time, and on from there with other random numbers.
+   *
+   * @param {number} time
+   */
+  undo(time) {
+    this._keys.clear();
+    this._pedalled.clear();
+    this._tapped.clear();
+    this._phrase = [];
+    this._responseEnd = null;
+    const step = this._steps(time);
+    this._notes.withdraw(step, this._events.wholeNotes);
+    this._backTo(step, false);
+    if (!this._events.wholeNotes) this._release(this._oneHotRules().held);
+    if (!this._isPlaying()) this._release(this._notes.sounding());
+  }
+
+  /** @param {number} seconds @returns {number} */
+  _steps(seconds) {
+    return Math.floor(seconds * this._stepsPerSecond + 0.5);
+  }
+
+  _lead() {
+    return this._steps(LEAD_SECONDS);
+  }
+
+  _aheadSteps() {
+    return this._steps(this._mode === "duet" ? SECONDS_AHEAD_IN_DUET : SECONDS_AHEAD);
+  }
+
+  _oneHot() {
+    return /** @type {import("./events.js").OneHotEvents} */ (this._events);
+  }
+
+  _oneHotRules() {
+    return /** @type {import("./rules.js").LegalEvents} */ (this._stream.sampler.rules);
+  }
+
+  /** @param {PrimerNote[]} notes In seconds. @returns {Event[]} */
+  _encode(notes) {
+    const quantized = this._events.quantize(notes);
+    const length = Math.max(1, ...quantized.map(({ end }) => end));
+    return this._events.encode(quantized, length);
+  }
+
+  /** Whether the network draws. */
+  _isPlaying() {
+    if (this._mode === "response") return this._responseEnd !== null;
+    return this._mode !== "tap";
+  }
+
+  // What the network plays.
+
+  /** Draws and reads the next event. */
+  _next() {
+    const { step } = this._stream;
+    if (!this._events.wholeNotes) this._releaseHeldTooLong();
+    const event = this._draw();
+    if (this._responseEnd !== null && step >= this._responseEnd) return this._endResponse(event);
+    if (this._mode === "duet" && this._isLeftOut(event)) return this._waitInstead(event);
+    this._read(event);
+  }
+
+  /** @returns {Event} */
+  _draw() {
+    const { limits, controls } = this._steering;
+    return this._stream.draw(limits, controls, (logits) => this._adjust(logits));
+  }
+
+  /** @param {(index: number) => boolean} allows @returns {Event | null} See Sampler.drawAgain. */
+  _drawAgain(allows) {
+    const { limits } = this._steering;
+    const { sampler } = this._stream;
+    return sampler.drawAgain(limits, (logits) => this._adjust(logits), allows);
+  }
+
+  /** @param {Float64Array} logits */
+  _adjust(logits) {
+    const { step } = this._stream;
+    const steps = Math.min(Math.max(step, this._stepsPerSecond), RATE_SECONDS * this._stepsPerSecond);
+    const count = this._notes.count(step - steps, step + 1);
+    this._steering.adjust(logits, (count / steps) * this._stepsPerSecond);
+  }
+
+  /** Reads an event, and plays what it means. @param {Event} event */
+  _read(event) {
+    const entry = this._stream.read(event, this._steering.controls);
+    if (this._events.wholeNotes) {
+      const events = /** @type {import("./events.js").NoteEvents} */ (this._events);
+      const { start, end, pitch, velocity } = events.note(event, entry.after);
+      this._notes.start(start, pitch, velocity);
+      this._notes.end(end, pitch);
+      return;
+    }
+    const { kindOf, valueOf } = this._oneHot();
+    const [index] = event;
+    if (kindOf[index] === "note_on") {
+      const velocity = this._events.velocity(this._oneHotRules().bin);
+      this._notes.start(entry.step, valueOf[index], velocity);
+    } else if (kindOf[index] === "note_off") {
+      this._notes.end(entry.step, valueOf[index]);
+    }
+  }
+
+  /** Whether a drawn note is in the person's register, or one too many. @param {Event} event */
+  _isLeftOut([index]) {
+    const { kindOf, valueOf } = this._oneHot();
+    if (kindOf[index] !== "note_on") return false;
+    const { split, density } = this._steering.settings;
+    if (split !== null && valueOf[index] >= split) return true;
+    const { step } = this._stream;
+    const lately = this._notes.count(step - this._stepsPerSecond, step + 1);
+    return lately >= Math.max(density ?? 0, MAX_DUET_DENSITY);
+  }
+
+  /** Waits instead of a drawn note: a person may play it. @param {Event} event */
+  _waitInstead(event) {
+    const { kindOf, valueOf, shifts } = this._oneHot();
+    const { entries, sampler } = this._stream;
+    const isShift = (/** @type {number} */ index) => kindOf[index] === "shift";
+    if (this._oneHotRules().last === "velocity") {
+      // The velocity was for this note.
+      this._stream.back(entries.length - 1, false);
+      this._draw();
+    }
+    const rules = this._oneHotRules();
+    // A wait after a wait makes it longer.
+    const isLonger = rules.last === "short_shift";
+    if (isLonger) rules.last = "full_shift";
+    const wait = this._drawAgain(isShift);
+    if (isLonger) rules.last = "short_shift";
+    if (wait) {
+      const before = isLonger ? valueOf[entries[entries.length - 1].event[0]] : 0;
+      if (isLonger) this._stream.back(entries.length - 1, false);
+      for (const shift of this._oneHot().wait(before + valueOf[wait[0]])) this._read(shift);
+      return;
+    }
+    // It must play now, since it was silent for so long: in its own register.
+    const { split } = this._steering.settings;
+    const own = this._drawAgain(
+      (index) => kindOf[index] !== "note_on" || split === null || valueOf[index] < split,
+    );
+    this._read(own ?? event);
+  }
+
+  // What a person plays.
+
+  /** Puts a key that is struck or released into the stream.
+   *
+   * @param {number} step
+   * @param {number} now
+   * @param {number} pitch
+   * @param {number} velocity
+   */
+  _change(step, now, pitch, velocity) {
+    if (this._mode === "tap") return this._tap(step, now, pitch, velocity);
+    if (velocity) this._keys.add(pitch);
+    else this._keys.delete(pitch);
+    if (this._mode === "response") this._listen(step, now, pitch, velocity);
+    if (this._events.wholeNotes) return;
+    this._insert(step, now, () => {
+      if (velocity) this._strike(pitch, velocity, true);
+      else if (this._oneHotRules().held.includes(pitch)) this._releaseKey(pitch);
+    });
+    this._notes.flush(this._stream.step);
+  }
+
+  /**
+   * Goes back to a step, does something there, and brings the stream to where it cannot be changed any
+   * more: what sounds by then stays as it is, and so does the wait that the network had planned.
+   *
+   * @param {number} step
+   * @param {number} now
+   * @param {() => void} act Reads events.
+   */
+  _insert(step, now, act) {
+    const kept = Math.max(now + this._lead(), step);
+    this._notes.withdraw(kept, false);
+    const gone = this._backTo(step);
+    let { bin } = this._oneHotRules();
+    act();
+
+    const { kindOf, valueOf } = this._oneHot();
+    let wait = kept;
+    for (const { event, step: at, after, isHeld } of gone) {
+      const [kind, value] = [kindOf[event[0]], valueOf[event[0]]];
+      if (at > kept) break;
+      if (kind === "shift") {
+        if (after > kept) wait = after;
+        continue;
+      }
+      if (kind === "velocity") {
+        bin = value;
+        continue;
+      }
+      this._catchUp(at);
+      const rules = this._oneHotRules();
+      const sounds = rules.onsets[value].length > 0;
+      if (kind === "note_off" && sounds && (isHeld || !rules.held.includes(value))) {
+        this._readQuietly(event);
+      } else if (kind === "note_on" && !sounds) {
+        this._strike(value, this._events.velocity(bin), isHeld);
+      } else if (kind === "note_on") {
+        this._notes.end(at, value);
+      }
+    }
+    if (this._isPlaying()) this._catchUp(wait);
+  }
+
+  /**
+   * Goes back to a step: what is later no longer holds.
+   *
+   * @param {number} step
+   * @param {boolean} [again] See Stream.back.
+   * @returns {Entry[]} What no longer holds.
+   */
+  _backTo(step, again) {
+    const index = this._stream.entries.findIndex(({ after }) => after > step);
+    const gone = index < 0 ? [] : this._stream.back(index, again);
+    if (!this._events.wholeNotes && this._oneHotRules().last === "velocity") {
+      // The note that it was for is not drawn yet.
+      this._stream.back(this._stream.entries.length - 1);
+    }
+    this._catchUp(step);
+    return gone;
+  }
+
+  /** Ends all that the network plays. @param {number} step */
+  _stop(step) {
+    this._notes.withdraw(step, this._events.wholeNotes);
+    this._backTo(step);
+    this._release(this._notes.sounding());
+  }
+
+  /** Reads events that nothing is played of. @param {Event} event @param {boolean} [isHeld] */
+  _readQuietly(event, isHeld = false) {
+    this._stream.read(event, this._steering.controls, isHeld);
+  }
+
+  /** Reads a note that is played already. @param {number} pitch @param {number} velocity
+   * @param {boolean} isHeld */
+  _strike(pitch, velocity, isHeld) {
+    const { noteOns, noteOffs, velocities } = this._oneHot();
+    const rules = this._oneHotRules();
+    if (rules.onsets[pitch].length) {
+      // Struck again: the note that sounds ends, a step after its start at the earliest.
+      if (rules.onsets[pitch][0] >= this._stream.sampler.clock) this._catchUp(this._stream.step + 1);
+      this._notes.end(this._stream.step, pitch);
+      this._readQuietly([noteOffs[pitch]]);
+    }
+    const bin = this._events.bin(velocity);
+    if (bin !== rules.bin) this._readQuietly([velocities[bin - 1]]);
+    this._readQuietly([noteOns[pitch]], isHeld);
+  }
+
+  /** Reads that a person's key is released. @param {number} pitch */
+  _releaseKey(pitch) {
+    const [onset] = this._oneHotRules().onsets[pitch];
+    if (onset >= this._stream.sampler.clock) this._catchUp(this._stream.step + 1);
+    this._readQuietly([this._oneHot().noteOffs[pitch]]);
+  }
+
+  /** Ends the network's notes. @param {number[]} pitches */
+  _release(pitches) {
+    if (this._events.wholeNotes) return;
+    for (const pitch of pitches) {
+      this._notes.end(this._stream.step, pitch);
+      if (this._oneHotRules().onsets[pitch].length) this._releaseKey(pitch);
+    }
+  }
+
+  /** The rules end a note after some seconds, even if its key is held for longer. */
+  _releaseHeldTooLong() {
+    const rules = this._oneHotRules();
+    const limit = this._stream.sampler.clock - MAX_NOTE_STEPS;
+    for (const pitch of rules.held) {
+      if (rules.onsets[pitch][0] <= limit) this._readQuietly([this._oneHot().noteOffs[pitch]]);
+    }
+  }
+
+  /**
+   * Lets the stream wait until a step, as far as the rules let it; of a longer silence the network
+   * knows nothing.
+   *
+   * @param {number} step
+   */
+  _catchUp(step) {
+    if (this._events.wholeNotes) return;
+    while (this._stream.step < step) {
+      const { clock } = this._stream.sampler;
+      const { onsets, released } = this._oneHotRules();
+      const oldest = Math.min(...onsets.flat());
+      const sounds = oldest < Infinity;
+      const deadline = sounds ? oldest + MAX_NOTE_STEPS : released + MAX_SILENCE_STEPS;
+      const wait = Math.min(step - this._stream.step, deadline - clock);
+      if (wait > 0) {
+        this._lengthen(wait);
+      } else if (sounds) {
+        const pitch = onsets.findIndex(([onset]) => onset === oldest);
+        this._notes.end(this._stream.step, pitch);
+        this._readQuietly([this._oneHot().noteOffs[pitch]]);
+      } else {
+        this._stream.skip(step - this._stream.step);
+      }
+    }
+  }
+
+  /** Reads shifts, so that they are those of one wait with a shift that came right before.
+   *
+   * @param {number} steps
+   */
+  _lengthen(steps) {
+    const { entries } = this._stream;
+    const last = entries[entries.length - 1];
+    if (last && this._oneHotRules().last === "short_shift" && last.after === this._stream.step) {
+      steps += last.after - last.step;
+      this._stream.back(entries.length - 1, false);
+    }
+    for (const shift of this._oneHot().wait(steps)) this._readQuietly(shift);
+  }
+
+  /** Withdraws what has not begun, so that it is drawn anew. @param {number} now */
+  _withdraw(now) {
+    this._isStale = false;
+    const step = now + this._lead();
+    const { wholeNotes } = this._events;
+    // A wait that has begun stays.
+    const begun = (/** @type {Entry} */ entry) => (wholeNotes ? entry.after : entry.step) <= step;
+    const index = this._stream.entries.findIndex((entry) => !begun(entry));
+    if (index < 0) return;
+    this._notes.withdraw(step, wholeNotes);
+    this._stream.back(index);
+  }
+
+  // Call and response.
+
+  /** @param {number} step @param {number} now @param {number} pitch @param {number} velocity */
+  _listen(step, now, pitch, velocity) {
+    if (this._responseEnd !== null) {
+      this._responseEnd = null;
+      this._stop(now + this._lead());
+    }
+    if (velocity) this._phrase.push([step, step + 1, pitch, velocity]);
+    else {
+      const note = this._phrase.findLast((note) => note[2] === pitch);
+      if (note) note[1] = Math.max(step, note[0] + 1);
+    }
+  }
+
+  /** Begins to respond once a person has stopped playing for long enough. @param {number} now */
+  _respondIfDue(now) {
+    if (this._responseEnd !== null || !this._phrase.length || this._keys.size) return;
+    const end = Math.max(...this._phrase.map(([, end]) => end));
+    if (now < end + this._steps(this._steering.settings.pause)) return;
+    const { shortest, longest } = RESPONSE_SECONDS;
+    const length = end - this._phrase[0][0];
+    const steps = Math.min(Math.max(length, this._steps(shortest)), this._steps(longest));
+    if (this._events.wholeNotes) this._readPhrase(now);
+    this._catchUp(now + this._lead());
+    this._responseEnd = now + steps;
+    this._phrase = [];
+  }
+
+  /** Reads a phrase as note events. @param {number} now */
+  _readPhrase(now) {
+    const seconds = this._stepsPerSecond;
+    const first = this._phrase[0][0];
+    const notes = this._phrase.map(([start, end, pitch, velocity]) => {
+      return /** @type {PrimerNote} */ ([(start - first) / seconds, (end - first) / seconds, pitch, velocity]);
+    });
+    for (const event of this._encode(notes)) this._readQuietly(event);
+    this._stream.skip(now + this._lead() - this._stream.step);
+  }
+
+  /** At the end of a response the notes that sound are brought to their ends. @param {Event} event */
+  _endResponse(event) {
+    if (this._events.wholeNotes || !this._notes.sounding().length) {
+      this._responseEnd = null;
+      // The event that was drawn is not read.
+      return;
+    }
+    const { kindOf } = this._oneHot();
+    const allowed = ["note_off", "shift"];
+    const own = this._drawAgain((index) => allowed.includes(kindOf[index]));
+    if (own) this._read(own);
+    else this._release(this._notes.sounding());
+  }
+
+  // Tapping: a person gives rhythm and loudness, the network the pitches.
+
+  /** @param {number} step @param {number} now @param {number} key @param {number} velocity */
+  _tap(step, now, key, velocity) {
+    this._catchUp(step);
+    const sounding = this._tapped.get(key);
+    if (sounding) this._release(sounding);
+    this._tapped.delete(key);
+    if (velocity) this._tapped.set(key, this._playTap(velocity));
+    this._notes.flush(this._stream.step);
+  }
+
+  /** @param {number} velocity @returns {number[]} The pitches that the network plays. */
+  _playTap(velocity) {
+    const { kindOf, valueOf, velocities } = this._oneHot();
+    const { limits, controls } = this._steering;
+    const bin = this._events.bin(velocity);
+    const isNote = (/** @type {number} */ index) => kindOf[index] === "note_on";
+    const pitches = [];
+    while (pitches.length < MAX_TAP_NOTES) {
+      this._draw();
+      const allowed = pitches.length ? ["note_on", "shift"] : ["note_on"];
+      if (!pitches.length && bin !== this._oneHotRules().bin) {
+        this._readQuietly([velocities[bin - 1]]);
+        this._draw();
+      }
+      const event = this._drawAgain((index) => allowed.includes(kindOf[index]));
+      if (!event || !isNote(event[0])) break;
+      this._stream.read(event, controls);
+      this._notes.start(this._stream.step, valueOf[event[0]], velocity);
+      pitches.push(valueOf[event[0]]);
+    }
+    return pitches;
+  }
+}
+
+/** @param {Header} header @returns {Mode[]} The modes that a model can play in. */
+export function modesOf(header) {
+  // What a person plays can be put into a stream only where events are not whole notes.
+  return header.events.whole_notes ? ["alone", "response"] : ["alone", "response", "duet", "tap"];
+}
+
+/** @param {Mode} mode @param {Header} header */
+function checkedMode(mode, header) {
+  if (!modesOf(header).includes(mode)) {
+    throw new Error(`this model cannot play in the mode ${mode}`);
+  }
+  return mode;
+}
+
+/** @param {Header} header @param {boolean} isWasm What a page shows of a model. */
+export function infoOf(header, isWasm) {
+  const { name, config, description, licence, attribution, events } = header;
+  return {
+    name,
+    config,
+    description,
+    licence,
+    attribution,
+    controls: trueControls(header),
+    modes: modesOf(header),
+    hasVelocities: events.velocity_bins > 0,
+    numberOfWeights: header.number_of_weights,
+    kernels: isWasm ? "wasm" : "javascript",
+  };
+}

@@ -1,0 +1,109 @@
+// @ts-check
+/** A stream of events without end that can go back: it keeps the last events with snapshots. */
+
+/** @typedef {import("./events.js").Event} Event */
+/** @typedef {import("./sampler.js").Sampler} Sampler */
+/** @typedef {import("./sampler.js").Snapshot} Snapshot */
+
+const STEPS_KEPT = 3000;
+// Every event of the last steps has a snapshot; of those before, one in so many steps has.
+const STEPS_WITH_SNAPSHOTS = 300;
+const STEPS_BETWEEN_SNAPSHOTS = 50;
+
+/**
+ * @typedef {object} Entry An event that was read.
+ * @property {Event} event
+ * @property {number} step When it was read.
+ * @property {number} after When the next event was read, if no time was skipped.
+ * @property {number} offset See Stream.
+ * @property {number[]} controls
+ * @property {boolean} isHeld Whether it is a note whose key a person holds.
+ * @property {Snapshot | null} snapshot Before it was drawn.
+ */
+
+export class Stream {
+  /** @param {Sampler} sampler @param {number} step The step of the performance that it is at. */
+  constructor(sampler, step) {
+    this.sampler = sampler;
+    /** The steps of the performance less those of the stream. */
+    this._offset = step - sampler.clock;
+    /** @type {Entry[]} */
+    this.entries = [];
+    /** @type {Snapshot | null} Before a draw that no event came of yet. */
+    this._before = null;
+  }
+
+  /** The step of the performance at which the next event is read. */
+  get step() {
+    return this.sampler.clock + this._offset;
+  }
+
+  /** Lets steps of the performance pass of which the network knows nothing. @param {number} steps */
+  skip(steps) {
+    this._offset += steps;
+  }
+
+  /** See Sampler.draw. @param {Parameters<Sampler["draw"]>} rest */
+  draw(...rest) {
+    this._before ??= this.sampler.snapshot();
+    return this.sampler.draw(...rest);
+  }
+
+  /**
+   * Reads an event, drawn or not.
+   *
+   * @param {Event} event
+   * @param {number[]} controls
+   * @param {boolean} [isHeld]
+   * @returns {Entry}
+   */
+  read(event, controls, isHeld = false) {
+    const snapshot = this._before ?? this.sampler.snapshot();
+    const entry = { event, step: this.step, after: 0, offset: this._offset, controls, isHeld, snapshot };
+    this._before = null;
+    this.sampler.read(event, controls, isHeld);
+    entry.after = this.step;
+    this.entries.push(entry);
+    return entry;
+  }
+
+  /**
+   * Goes back to before an entry.
+   *
+   * @param {number} index Of the entry; where there is none, nothing happens.
+   * @param {boolean} [again] Whether the random numbers that were drawn come again, so that the same
+   *   events would.
+   * @returns {Entry[]} Those that no longer hold.
+   */
+  back(index, again = true) {
+    if (index >= this.entries.length) return [];
+    this._before = null;
+    const random = this.sampler.random.snapshot();
+    let from = index;
+    while (!this.entries[from].snapshot) from--;
+    this.sampler.restore(/** @type {Snapshot} */ (this.entries[from].snapshot));
+    for (const { event, controls, isHeld } of this.entries.slice(from, index)) {
+      this.sampler.read(event, controls, isHeld);
+    }
+    this._offset = this.entries[index].offset;
+    if (!again) this.sampler.random.restore(random);
+    return this.entries.splice(index);
+  }
+
+  /** Forgets what is long before a step, so that memory does not grow. @param {number} step */
+  forget(step) {
+    const { entries } = this;
+    let first = 0;
+    while (first < entries.length && entries[first].step < step - STEPS_KEPT) first++;
+    // The first entry kept needs a snapshot.
+    while (first > 0 && !entries[first]?.snapshot) first--;
+    entries.splice(0, first);
+    let last = -Infinity;
+    for (const entry of entries) {
+      if (entry.step > step - STEPS_WITH_SNAPSHOTS) break;
+      if (!entry.snapshot) continue;
+      if (entry.step < last + STEPS_BETWEEN_SNAPSHOTS) entry.snapshot = null;
+      else last = entry.step;
+    }
+  }
+}

@@ -1,0 +1,111 @@
+// @ts-check
+/** The Worker of the studio: draws ahead of the time that sounds, on a clock of its own. */
+
+import { Model } from "./model.js";
+import { Network } from "./network.js";
+import { Performance, infoOf } from "./performance.js";
+
+// Milliseconds between two looks at the clock, and those of drawing between two at the messages.
+const TICK = 20;
+const SLICE = 10;
+const RATE_INTERVAL = 1000;
+
+/** @type {import("./model.js").Header} */
+let header;
+/** @type {Network} */
+let network;
+/** @type {Performance | null} */
+let playing = null;
+/** What `epoch` shows at performance time 0. */
+let beginning = 0;
+let isPaused = false;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let timer;
+let drawn = 0;
+let drawingTime = 0;
+let rateSent = 0;
+
+/** @param {object} message */
+const send = (message) => postMessage(message);
+
+/** Milliseconds on the clock that the page has too. */
+const epoch = () => performance.timeOrigin + performance.now();
+
+/** The time of the performance, in seconds. */
+const now = () => (epoch() - beginning) / 1000;
+
+function tick() {
+  clearTimeout(timer);
+  if (!playing || isPaused) return;
+  const start = performance.now();
+  let events = 0;
+  const ahead = playing.advance(now(), () => events++ > 0 && performance.now() - start > SLICE);
+  const time = performance.now();
+  drawn += events;
+  drawingTime += events ? time - start : 0;
+  if (time - rateSent >= RATE_INTERVAL) {
+    const eventsPerSecond = drawingTime ? (drawn / drawingTime) * 1000 : 0;
+    send({ type: "rate", eventsPerSecond, ahead });
+    [drawn, drawingTime, rateSent] = [0, 0, time];
+  }
+  timer = setTimeout(tick, time - start > SLICE ? 0 : TICK);
+}
+
+/** @param {string} url @returns {Promise<ArrayBuffer>} */
+async function load(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(`${url}: ${answer.status} ${answer.statusText}`);
+  return answer.arrayBuffer();
+}
+
+/** Where the browser lacks WebAssembly or its SIMD, plain JavaScript computes.
+ *
+ * @param {string} url
+ */
+async function compile(url) {
+  const bytes = await load(url);
+  return globalThis.WebAssembly?.validate(bytes) ? WebAssembly.compile(bytes) : null;
+}
+
+/** @type {Record<string, (message: any) => void | Promise<void>>} */
+const handlers = {
+  async open({ model, wasm }) {
+    const [file, kernels] = await Promise.all([load(model), compile(wasm)]);
+    const read = new Model(file);
+    header = read.header;
+    network = new Network(read, kernels);
+    send({ type: "opened", info: infoOf(header, kernels !== null) });
+  },
+  play(message) {
+    beginning = message.now;
+    isPaused = false;
+    playing = new Performance(header, network, message, send);
+  },
+  set: ({ settings }) => playing?.set(settings),
+  mode: ({ mode }) => playing?.setMode(mode, now()),
+  key: ({ time, pitch, velocity }) => playing?.key(time, pitch, velocity, now()),
+  pedal: ({ time, down }) => playing?.pedal(time, down, now()),
+  pause() {
+    isPaused = true;
+  },
+  resume(message) {
+    beginning = message.now;
+    isPaused = false;
+  },
+  undo(message) {
+    beginning = message.now;
+    playing?.undo(message.time);
+  },
+  stop() {
+    playing = null;
+  },
+};
+
+onmessage = async ({ data }) => {
+  try {
+    await handlers[data.type](data);
+    tick();
+  } catch (error) {
+    send({ type: "failed", message: error instanceof Error ? error.message : String(error) });
+  }
+};
