@@ -45,6 +45,7 @@ from perf_rnn.notes.arrays import NoteArrays, to_note_sequence
 from perf_rnn.notes.bounded_process import BoundedProcess
 from perf_rnn.notes.midi_writer import to_midi
 from perf_rnn.notes.music_files import find_music_files, read_midi_file
+from perf_rnn.notes.pedal import with_pedal
 from perf_rnn.notes.transforms import quantize
 from perf_rnn.rendering import page
 from perf_rnn.rendering.piece import Piece, read_piece
@@ -99,6 +100,9 @@ def midi() -> Target:
     def read(path: str) -> None:
         use_notes(read_midi_file(path))
         page.make_entry(read_piece(path), os.path.dirname(path))
+        for side in ("start", "end"):
+            primer = primers.from_any(path, 5.0, side)
+            to_midi(with_pedal(primer.join(primer.notes, primer.notes.total_time)))
 
     files = sorted((TESTDATA / "music_files").glob("*.mid"))
     recorded = (TESTDATA / "asap/Bach/Fugue/bwv_875/CaoJ01M.mid").read_bytes()

@@ -6,6 +6,7 @@ from bundles import bundle, files, metagraph
 from perf_rnn.data import examples, splits
 from perf_rnn.notes import arrays, midi, midi_tracks, scores, transforms
 from perf_rnn.rendering import audio, page
+from perf_rnn.studio import site
 from perf_rnn.training import run_dir
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -41,6 +42,7 @@ def test_limits():
         "`run.json`": mib(run_dir.MAX_SETTINGS_BYTES),
         "split CSV": mib(splits.MAX_CSV_BYTES),
         "`index.html`": mib(page.MAX_PAGE_BYTES),
-        "soundfont": f"{mib(audio.MAX_SOUNDFONT_BYTES)}, but for FluidSynth",
+        "soundfont": f"{mib(audio.MAX_SOUNDFONT_BYTES)}, but for FluidSynth; of a studio "
+        + mib(site.MAX_SOUNDFONT_BYTES),
     }
     assert table == expected

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import perf_rnn
 from bundles.atomic_files import atomic_path, make_directory
 from bundles.errors import PerfRnnError
+from bundles.regular_files import read_regular
 from perf_rnn.models import Model
 from perf_rnn.studio.model_file import encode_model, model_facts
 
@@ -22,6 +23,7 @@ MODEL = "model.bin"
 MODEL_FACTS = "model.txt"
 SOUNDFONT = "sound/piano.sf3"
 SOUND_LICENCE = "sound/LICENSE.md"
+MAX_SOUNDFONT_BYTES = 1 << 28  # Browsers hold it in memory.
 TITLE = "Performance RNN"
 DESCRIPTION = (
     "A neural network that has listened to pianists improvises. Press Play, or play along."
@@ -106,8 +108,7 @@ def make_site(
 
 
 def _read_soundfont(path: str | os.PathLike[str]) -> bytes:
-    with open(os.path.expanduser(path), "rb") as file:
-        data = file.read()
+    data = read_regular(os.path.expanduser(path), MAX_SOUNDFONT_BYTES)
     if data[:4] != b"RIFF" or data[8:12] != b"sfbk":
         raise PerfRnnError(f"{os.fspath(path)}: not a soundfont (.sf2)")
     return data
