@@ -36,30 +36,37 @@ async function performed(engine, { model, options, actions, seconds }, read, was
   const file = new engine.Model(await read(model));
   const network = new engine.Network(file, wasm);
   const notes = new Map();
-  const messages = [];
+  let now = 0;
+  let cancelled = 0;
+  let late = 0; // Notes that came after their start, and those withdrawn after it.
   const performance = new engine.Performance(file.header, network, options, (message) => {
     if (message.type === "cancel") {
-      messages.push(message);
+      cancelled++;
+      if (message.from < now) late++;
       for (const [id, note] of notes) if (note.start >= message.from) notes.delete(id);
-    } else {
-      for (const [id, start, pitch, velocity] of message.notes) {
-        notes.set(id, { start, end: null, pitch, velocity });
-      }
-      for (const [id, end] of message.ends) notes.get(id).end = end;
+      return;
     }
+    for (const [id, start, pitch, velocity] of message.notes) {
+      if (start < now) late++;
+      notes.set(id, { start, end: null, pitch, velocity });
+    }
+    for (const [id, end] of message.ends) notes.get(id).end = end;
   });
   const waiting = actions.slice();
   let back = 0; // By how many seconds undoing has set the time back.
   for (let step = 0; step < 50 * seconds; step++) {
     while (waiting.length && waiting[0].at <= step / 50) {
       const { at, method, values } = waiting.shift();
-      performance[method](...values, at - back);
+      now = at - back;
+      performance[method](...values, now);
       if (method === "undo") back = at - values[0];
     }
-    performance.advance(step / 50 - back);
+    now = step / 50 - back;
+    performance.advance(now);
   }
   const entries = performance.entries.map(({ event, step, isHeld }) => ({ event, step, isHeld }));
-  return { notes: [...notes.values()], entries, cancelled: messages.length };
+  const snapshots = performance.entries.filter(({ snapshot }) => snapshot).length;
+  return { notes: [...notes.values()], entries, snapshots, cancelled, late };
 }
 
 const functions = { logits, drawn, performed };

@@ -7,6 +7,7 @@ import pytest
 from note_seq.protobuf import music_pb2
 
 import perf_rnn
+from perf_rnn.events.one_hot_classes import EventType
 from perf_rnn.models import load_model
 from perf_rnn.studio import model_file
 
@@ -120,18 +121,130 @@ def ended(result, until=9.0):
 )
 def test_a_seed_gives_the_piece_that_python_makes(results, name, model, primer, controls):
     sequence = None
-    begin = 0.0
     if primer:
-        sequence = music_pb2.NoteSequence()
+        sequence = music_pb2.NoteSequence(total_time=2.0)
         for start, end, pitch, velocity in primer:
             sequence.notes.add(start_time=start, end_time=end, pitch=pitch, velocity=velocity)
-        # Where the network continues: note events have no end but the last note's start.
-        begin = 0.5 if model == NOTES else 2.0
     (piece,) = perf_rnn.generate(
-        str(BUNDLES / f"{model}.mag"), 20.0, seed=3, primer=sequence, **controls
+        str(BUNDLES / f"{model}.mag"),
+        20.0,
+        seed=3,
+        primer=sequence,
+        output="continuation",
+        **controls,
     )
-    notes = list(piece.notes)[len(primer or []) :]
-    expected = [(n.start_time - begin, n.end_time - begin, n.pitch, n.velocity) for n in notes]
+    expected = [(n.start_time, n.end_time, n.pitch, n.velocity) for n in piece.notes]
     expected = sorted(note for note in expected if note[1] < 9.0)
     assert len(expected) > 3
     np.testing.assert_allclose(ended(results[name]), expected, atol=1e-6)
+
+
+def test_settings_hold_for_what_has_not_begun(results):
+    alone = results["alone"]
+    again = results["same settings again"]
+    assert again["cancelled"] == 1
+    assert ended(again) == ended(alone)  # The same random numbers are drawn.
+    other = results["other settings"]
+    assert started(other, 5.05) == started(alone, 5.05)
+    assert started(other) != started(alone)
+    # The controls that the network reads are those of now: the same piece again, but for them.
+    alone, other = results["controls"], results["other controls"]
+    assert started(other) != started(alone)
+
+
+def test_undo_goes_back_and_on_with_other_notes(results):
+    alone, undone = results["alone"], results["undo"]
+    assert started(undone, 4.0) == started(alone, 4.0)
+    assert started(undone, 7.0) != started(alone, 7.0)
+    assert started(undone, 7.0)[-1][0] > 6.0
+
+
+@pytest.mark.parametrize("name", [name for name, job in JOBS.items() if NOTES not in job["model"]])
+def test_all_events_are_legal(results, name):
+    model = load_model(BUNDLES / JOBS[name]["model"].replace(".model", ".mag"))
+    codec = model.config.codec
+    entries = results[name]["entries"]
+    assert entries
+    rules = codec.legal_rules(np.zeros(0, np.int32), 1)
+    clock = np.zeros(1, np.int64)
+    if name == "long":  # Its first events are forgotten.
+        assert entries[0]["step"] > 3500
+        return
+    if JOBS[name]["options"]["primer"]:
+        return
+    for entry in entries:
+        event = np.array(entry["event"])
+        logits = np.zeros((1, codec.num_classes))
+        rules.forbid(logits, clock)
+        assert logits[0, event] > -np.inf, (entry, codec.event(int(event[0])))
+        rules.update(event, clock)
+        clock += codec.event_steps(event)
+
+
+def held_in(result):
+    """(step, pitch) of the notes of the person that the network has read."""
+    codec = load_model(BUNDLES / f"{DYNAMICS}.mag").config.codec
+    events = [(e["step"], codec.event(e["event"][0])) for e in result["entries"] if e["isHeld"]]
+    assert {event.type for _, event in events} == {EventType.NOTE_ON}
+    return [(step, event.value) for step, event in events]
+
+
+def test_a_duet(results):
+    """The network reads the keys where they were pressed, and plays below them, not too much."""
+    duet = results["duet"]
+    pressed = sorted((int(100 * start + 0.5), pitch) for start, _, pitch, _ in KEYS)
+    assert held_in(duet) == pressed
+    notes = started(duet, 12.0)
+    assert len(notes) > 12
+    assert all(pitch < SPLIT for _, pitch, _ in notes)
+    starts = np.array([start for start, _, _ in notes])
+    assert max(((starts >= start) & (starts < start + 1)).sum() for start in starts) <= 16
+    assert duet["late"] == 0
+
+
+def test_tapping(results):
+    """Each key is answered at its time and with its loudness, for as long as it is held."""
+    tapped = ended(results["tap"], 12.0)
+    for start, end, _, velocity in KEYS[:10]:
+        chord = [note for note in tapped if note[0] == pytest.approx(start)]
+        assert 1 <= len(chord) <= 5
+        assert all(note[1] == pytest.approx(end) and note[3] == velocity for note in chord)
+    assert len({note[0] for note in tapped}) == 10
+
+
+@pytest.mark.parametrize("name", ["response", "response, whole notes"])
+def test_a_response_comes_after_a_pause(results, name):
+    notes = results[name]["notes"]
+    last = max(end for _, end, _, _ in KEYS[:5])
+    starts = [note["start"] for note in notes]
+    assert notes
+    assert last + 1.0 <= min(starts) < last + 6.0
+    assert max(starts) <= last + 1.0 + 3.2  # As long as the shortest response, and the last wait.
+    assert all(note["end"] is not None for note in notes)
+
+
+def test_the_pedal_holds_notes(results):
+    result = results["pedal"]
+    codec = load_model(BUNDLES / f"{DYNAMICS}.mag").config.codec
+    releases = [e["step"] for e in result["entries"] if codec.event(e["event"][0])[0] == 2]
+    assert releases[0] == 400
+    assert min(note["start"] for note in result["notes"]) >= 5.0
+
+
+def test_memory_is_bounded(results):
+    long = results["long"]
+    steps = [entry["step"] for entry in long["entries"]]
+    assert 3800 < min(steps) <= 4000 < max(steps)
+    assert long["snapshots"] < len(steps) / 2
+
+
+def test_biases_change_what_is_played(results):
+    velocities = {name: np.mean([v for _, _, v in started(results[name])]) for name in JOBS}
+    assert velocities["soft"] < velocities["alone"] - 10 < velocities["loud"] - 30
+    in_scale = np.mean(
+        [pitch % 12 in (0, 2, 4, 5, 7, 9, 11) for _, pitch, _ in started(results["c major"])]
+    )
+    assert in_scale > 0.95
+    counts = {name: len(started(results[name])) / 9 for name in ("sparse", "dense")}
+    assert counts["sparse"] < 4
+    assert counts["dense"] > 8

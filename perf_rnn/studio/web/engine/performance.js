@@ -213,10 +213,11 @@ export class Performance {
 
   /** Draws and reads the next event. */
   _next() {
-    const { step } = this._stream;
-    if (!this._events.wholeNotes) this._releaseHeldTooLong();
+    const { wholeNotes } = this._events;
+    if (!wholeNotes) this._releaseHeldTooLong();
     const event = this._draw();
-    if (this._responseEnd !== null && step >= this._responseEnd) return this._endResponse(event);
+    const step = this._stream.step + (wholeNotes ? this._events.steps(event) : 0);
+    if (this._responseEnd !== null && step >= this._responseEnd) return this._endResponse();
     if (this._mode === "duet" && this._isLeftOut(event)) return this._waitInstead(event);
     this._read(event);
   }
@@ -532,11 +533,10 @@ export class Performance {
     this._stream.skip(now + this._lead() - this._stream.step);
   }
 
-  /** At the end of a response the notes that sound are brought to their ends. @param {Event} event */
-  _endResponse(event) {
+  /** At the end of a response no note starts, and those that sound are brought to their ends. */
+  _endResponse() {
     if (this._events.wholeNotes || !this._notes.sounding().length) {
       this._responseEnd = null;
-      // The event that was drawn is not read.
       return;
     }
     const { kindOf } = this._oneHot();
