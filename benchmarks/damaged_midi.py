@@ -86,7 +86,7 @@ def main() -> None:
     found = re.findall(r"skipped: \S*/(\w+?)\d{4}\.mid: (.*)", done.stderr)
     named = collections.Counter(kind for kind, _ in found)
     reasons = collections.Counter(re.sub(r"\d+", "N", message) for _, message in found)
-    read = int(re.findall(r"performances read: (\d+)$", done.stderr, re.M)[0])
+    read = int(re.findall(r"performances read: (\d+) ", done.stderr, re.M)[0])
     assert read + named.total() == flags.num_files, (read, named)
     assert "Traceback" not in done.stderr, done.stderr
     figures = {

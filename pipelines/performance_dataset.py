@@ -64,11 +64,13 @@ class Performance(NamedTuple):
       filename: path in the input folder, or `NoteSequence.filename`.
       group: see `partitions.partition_key`; '' where a CSV gives the division.
       digest: see `partitions.notes_digest`; '' without notes.
+      seconds: its length.
     """
 
     filename: str
     group: str
     digest: str
+    seconds: float
 
 
 def create_dataset(
@@ -153,16 +155,23 @@ def create_dataset(
             if not any(written.values()):
                 reasons = ", ".join(dropped) or "no file could be read"
                 raise PerfRnnError(f"no examples for {output_dir}: {reasons}")
-            summary = [f"performances read: {len(performances)}"]
+            summary = [
+                f"performances read: {len(performances)} "
+                f"({_duration(performance.seconds for performance in performances)})"
+            ]
             if unreadable:
                 more = ", ..." if len(unreadable) > MAX_NAMES else ""
                 names = ", ".join(unreadable[:MAX_NAMES]) + more
                 summary.append(f"files that could not be read: {len(unreadable)} ({names})")
             if duplicates:
                 summary.append(f"duplicates, kept on the side of the other copy: {duplicates}")
-            for name, side in zip(partitions.SIDES, ("evaluation", "training"), strict=True):
-                count = sum(side_of == name for _, side_of in sides)
-                summary.append(f"{side}: {count} performances, {written[name]} examples")
+            uses = "held out for evaluation", "for training"
+            for name, use in zip(partitions.SIDES, uses, strict=True):
+                lengths = [seconds for _, side, seconds in sides if side == name]
+                summary.append(
+                    f"{use}: {len(lengths)} performances ({_duration(lengths)}), "
+                    f"{written[name]} segments"
+                )
             for line in [*summary, *(f"dropped {line}" for line in dropped)]:
                 logging.info(line)
 
@@ -251,7 +260,8 @@ class _Read:
             return str(error)
         by = self._partition_by
         group = partitions.partition_key(by, arrays) if by else ""
-        return Performance(arrays.filename, group, digest), pickle.dumps(arrays)
+        performance = Performance(arrays.filename, group, digest, arrays.total_time)
+        return performance, pickle.dumps(arrays)
 
 
 def _read_all(
@@ -289,23 +299,25 @@ def _divide(
     seed: int,
     partition_by: str,
     table: dict[str, str] | None,
-) -> tuple[pipeline.Pipeline, list[tuple[str, str]], int]:
+) -> tuple[pipeline.Pipeline, list[tuple[str, str, float]], int]:
     """Divides the performances that have notes.
 
     Returns:
-      The partition, (filename, side) of each performance, and the number of duplicates.
+      The partition, (filename, side, seconds) of each performance, and the number of duplicates.
     """
     performances = [performance for performance in performances if performance.digest]
     joined, duplicates = partitions.join_groups(
-        (group, digest) for _, group, digest in performances
+        (performance.group, performance.digest) for performance in performances
     )
     if table is None:
         groups = [performance.group for performance in performances]
         partition = partitions.SequencePartition(eval_ratio, seed, partition_by, groups, joined)
-        sides = [(name, partition.partition_of(group)) for name, group, _ in performances]
+        sides = [(p.filename, partition.partition_of(p.group), p.seconds) for p in performances]
         return partition, sides, duplicates
-    table = partitions.join_sides(table, [(name, digest) for name, _, digest in performances])
-    sides = [(name, table[name]) for name, _, _ in performances if name in table]
+    table = partitions.join_sides(table, [(p.filename, p.digest) for p in performances])
+    sides = [
+        (p.filename, table[p.filename], p.seconds) for p in performances if p.filename in table
+    ]
     return partitions.TablePartition(table), sides, duplicates
 
 
@@ -319,10 +331,16 @@ def _dropped(stats: Iterable[Statistic]) -> list[str]:
     return [f"{description}: {count}" for description, count in counts.items() if count]
 
 
-def _splits(sides: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """{filename: split} of (filename, side), without sequences that have no file name."""
+def _duration(lengths: Iterable[float]) -> str:
+    """Returns the sum of lengths in seconds, as minutes or hours."""
+    minutes = sum(lengths) / 60
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+
+
+def _splits(sides: Iterable[tuple[str, str, float]]) -> dict[str, str]:
+    """{filename: split} of (filename, side, _), without sequences that have no file name."""
     names = {partitions.SIDES[0]: "validation", partitions.SIDES[1]: splits.TRAIN}
-    found = {filename: names[side] for filename, side in sides}
+    found = {filename: names[side] for filename, side, _ in sides}
     if found.pop("", None):
         logging.warning("%s leaves out NoteSequences without a filename", SPLIT_CSV)
     return found

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import re
 import signal
@@ -252,8 +253,17 @@ def _set_up_logging() -> None:
         raise PerfRnnError(f"--log={flags.FLAGS.log} is not one of {', '.join(LEVELS)}")
     absl_logging.set_verbosity(level.lower())
     absl_logging.set_stderrthreshold(level.lower())
+    absl_logging.get_absl_handler().setFormatter(_LineFormatter(datefmt="%H:%M:%S"))
     # TensorFlow logs at level INFO how long it took to prepare each checkpoint.
     absl_logging.get_absl_logger().addFilter(lambda record: record.module != "functional_saver")
+
+
+class _LineFormatter(logging.Formatter):
+    """Writes the time and the message; of anything but information also what it is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        kind = "" if record.levelno == logging.INFO else f"{record.levelname}: "
+        return f"{self.formatTime(record, self.datefmt)} {kind}{record.message}"
 
 
 def one_line(error: Exception) -> str:

@@ -80,6 +80,13 @@ flags.DEFINE_string(
     None,
     "TFRecord file, or a glob, that a training run evaluates at each of its checkpoints.",
 )
+flags.DEFINE_integer(
+    "patience",
+    0,
+    "Stop once so many evaluations in a row have found no better network, and keep the best in "
+    "RUN_DIR/best; 0: train on. It needs --eval_sequence_example_file.",
+    lower_bound=0,
+)
 flags.DEFINE_integer("num_eval_examples", 0, "Examples evaluated; 0: all.", lower_bound=0)
 flags.DEFINE_integer("summary_frequency", 10, "Steps between summaries.", lower_bound=1)
 flags.DEFINE_float("checkpoint_seconds", 300, "Seconds between checkpoints.", lower_bound=1)
@@ -240,6 +247,8 @@ def _train(run: RunDir, settings: RunSettings, segments: EventRecords) -> None:
     settings = dataclasses.replace(settings, augmentation=_augmentation(run, segments))
     run.check(settings)
     eval_segments = None
+    if FLAGS.patience and not FLAGS.eval_sequence_example_file:
+        raise PerfRnnError("--patience needs --eval_sequence_example_file")
     if FLAGS.eval_sequence_example_file:
         pattern, limit = FLAGS.eval_sequence_example_file, FLAGS.num_eval_examples
         eval_segments = _segments(pattern, settings.config, limit)
@@ -250,82 +259,37 @@ def _train(run: RunDir, settings: RunSettings, segments: EventRecords) -> None:
         warm_start = load_model(FLAGS.warm_start_bundle_file)
 
     cli.load_keras()  # Takes seconds: unreadable input has been reported before.
-    import keras
+    from perf_rnn.training import checkpoints, train_run
+    from perf_rnn.training.trainer import Schedule
 
-    from perf_rnn.configs import get_config
-    from perf_rnn.network.warm_start import transfer_weights
-    from perf_rnn.training import backend
-    from perf_rnn.training import trainer as training
-    from perf_rnn.training.checkpoints import list_checkpoints
-
-    config = get_config(settings.config)
     devices = _devices()
-    dtype_policy = "float32"
-    if FLAGS.mixed_precision == "auto":
-        dtype_policy = backend.load().fast_dtype_policy()
-    trainer = training.Trainer(
-        segments, settings, run.train_dir, FLAGS.num_checkpoints, dtype_policy, devices
-    )
-    if warm_start and trainer.step == 0:
-        transfer_weights(trainer.network, config, warm_start.bundle)
-        logging.info("Starting from the weights of %s.", FLAGS.warm_start_bundle_file)
-    samples = None
-    if FLAGS.sample_seconds and trainer.devices.is_main_process:
-        from perf_rnn.training.samples import SampleWriter
-
-        samples = SampleWriter(run, config, segments, FLAGS.sample_seconds)
-    if trainer.devices.is_main_process:
-        run.write(settings)
-    logging.info(
-        "Training %s, layers %s, %s weights, dtype policy %s, with %s on %d device(s), from step "
-        "%d, %s augmentation%s.",
-        settings.config,
-        list(settings.hparams.rnn_layer_sizes),
-        f"{trainer.network.count_params():,}",
-        dtype_policy,
-        keras.backend.backend(),
-        trainer.devices.count,
-        trainer.step,
-        "with" if settings.augmentation else "without",
-        ", with control jumps" if settings.control_jumps else "",
-    )
-    logging.info("To watch it: tensorboard --logdir=%s", shlex.quote(run.path))
-
-    # In float32, whatever the dtype policy of the training.
-    evaluated = _network_to_evaluate(settings)
-
-    def after_checkpoint() -> None:
-        if samples:
-            samples.write(trainer.network, trainer.step)
-        if eval_segments is not None:
-            evaluated.set_weights(trainer.network.get_weights())
-            _evaluate(run, settings, evaluated, eval_segments, trainer.step)
-
-    schedule = training.Schedule(
-        FLAGS.num_training_steps, FLAGS.summary_frequency, FLAGS.checkpoint_seconds
-    )
     try:
-        trainer.train(schedule, after_checkpoint)
+        train_run.train_run(
+            run,
+            settings,
+            segments,
+            Schedule(FLAGS.num_training_steps, FLAGS.summary_frequency, FLAGS.checkpoint_seconds),
+            eval_segments=eval_segments,
+            patience=FLAGS.patience,
+            warm_start=warm_start,
+            num_checkpoints=FLAGS.num_checkpoints,
+            mixed_precision=FLAGS.mixed_precision == "auto",
+            devices=devices,
+            sample_seconds=FLAGS.sample_seconds,
+        )
     finally:
-        print(f"{run.path}: at step {trainer.step}, checkpoints in {run.train_dir}")
-        if list_checkpoints(run.train_dir):
+        if checkpoints.list_checkpoints(run.train_dir):
             _print_what_next(run.path)
 
 
 def _print_what_next(run_dir: str) -> None:
     name = os.path.basename(os.path.abspath(run_dir))
-    generate = f"performance_rnn_generate {shlex.quote(f'--run_dir={run_dir}')}"
+    played = os.path.join(run_dir, "best") if FLAGS.patience else run_dir
+    generate = f"performance_rnn_generate {shlex.quote(f'--run_dir={played}')}"
     directory, bundle_file = shlex.quote(f"generated_{name}"), shlex.quote(f"{name}.mag")
     print("To hear it, and to keep it as a bundle:")
     print(f"  {generate} --output_dir={directory} --render=wav,png,html")
     print(f"  {generate} --save_generator_bundle --bundle_file={bundle_file}")
-
-
-def _network_to_evaluate(settings: RunSettings) -> Any:
-    from perf_rnn.configs import get_config
-    from perf_rnn.network.network import build_network
-
-    return build_network(get_config(settings.config), settings.hparams)
 
 
 def _evaluate_checkpoints(run: RunDir) -> None:
@@ -333,7 +297,10 @@ def _evaluate_checkpoints(run: RunDir) -> None:
     if run.settings() is None:
         logging.warning("%s: no training run here yet; waiting for one.", run.path)
     cli.load_keras()
+    from perf_rnn.configs import get_config
+    from perf_rnn.network.network import build_network
     from perf_rnn.training.checkpoints import new_checkpoints, restore_weights
+    from perf_rnn.training.train_run import evaluate_run
 
     segments = evaluated = None
     for checkpoint in new_checkpoints(run.train_dir):
@@ -346,31 +313,11 @@ def _evaluate_checkpoints(run: RunDir) -> None:
         if segments is None:
             pattern, limit = FLAGS.sequence_example_file, FLAGS.num_eval_examples
             segments = _segments(pattern, settings.config, limit)
-            evaluated = _network_to_evaluate(settings)
+            evaluated = build_network(get_config(settings.config), settings.hparams)
         step = restore_weights(evaluated, checkpoint)
-        _evaluate(run, settings, evaluated, segments, step)
+        evaluate_run(run, settings, evaluated, segments, step)
         if FLAGS.num_training_steps and step >= FLAGS.num_training_steps:
             return
-
-
-def _evaluate(run: RunDir, settings: RunSettings, network: Any, segments: Any, step: int) -> None:
-    from perf_rnn import progress
-    from perf_rnn.configs import get_config
-    from perf_rnn.training.evaluation import evaluate
-    from perf_rnn.training.summaries import SummaryWriter
-
-    metrics = evaluate(
-        network,
-        get_config(settings.config),
-        segments,
-        settings.hparams.batch_size,
-        settings.window,
-        settings.carry_state,
-    )
-    with SummaryWriter(run.eval_dir) as writer:
-        metrics.write_summaries(writer, step)
-    facts = ", ".join(f"{name} {value}" for name, value in metrics.to_text().items())
-    progress.say(f"Evaluation at step {step}: {facts}, over {metrics.num_events:.0f} events")
 
 
 def console_entry_point() -> None:

@@ -235,7 +235,9 @@ class Trainer:
             f"{last}"
         )
 
-    def train(self, schedule: Schedule, after_checkpoint: Callable[[], None] | None = None) -> None:
+    def train(
+        self, schedule: Schedule, after_checkpoint: Callable[[], bool | None] | None = None
+    ) -> None:
         """Trains until `schedule` ends, and saves.
 
         Ctrl-C or SIGTERM ends the training after the step that it arrives in, which is saved; then
@@ -245,7 +247,7 @@ class Trainer:
         Args:
           schedule: how long, and how often to report and save.
           after_checkpoint: called after each checkpoint, to evaluate for example; on the main
-            process alone.
+            process alone. Training ends where it returns True.
 
         Raises:
           TrainingError: the loss is no longer a number; the last checkpoint is from before.
@@ -279,10 +281,13 @@ class Trainer:
                         saved_step = step
                         if interrupted:
                             raise KeyboardInterrupt
+                        ended = False
                         if after_checkpoint and self.devices.is_main_process:
                             interrupt.immediate = True
-                            after_checkpoint()
+                            ended = bool(after_checkpoint())
                             interrupt.immediate = False
+                        if self.devices.any_process(ended):
+                            return
                         since += time.monotonic() - started
                         save_time = time.monotonic() + schedule.checkpoint_seconds
         except TrainingError:

@@ -12,6 +12,10 @@ COMMANDS = {
         "go on from the end of a recording: perf_rnn continue mine.mid",
     ),
     "render": ("perf_rnn.tools.performance_rnn_render", "MIDI files as sound, pictures and a page"),
+    "learn": (
+        "pipelines.tools.performance_rnn_learn",
+        "from a folder of MIDI files to a network that plays like them",
+    ),
     "dataset": ("pipelines.tools.performance_rnn_create_dataset", "training data from MIDI files"),
     "train": ("perf_rnn.tools.performance_rnn_train", "train a network on that data"),
     "evaluate": ("perf_rnn.tools.performance_rnn_evaluate", "how well a network predicts music"),

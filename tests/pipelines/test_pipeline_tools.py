@@ -97,7 +97,7 @@ def test_flags_reach_the_pipeline(run_tool, note_sequences, tmp_path):
     ]
     lists = [example.feature_lists.feature_list for example in examples]
     assert [len(entry["labels"].feature) for entry in lists] == [49] * 9
-    assert {len(entry["inputs"].feature[0].float_list.value) for entry in lists} == {356}
+    assert {len(entry["inputs"].feature[0].float_list.value) for entry in lists} == {388}
     assert (tmp_path / "eval_performances.tfrecord").read_bytes() == b""
 
 
@@ -228,9 +228,9 @@ def test_odd_files_among_good_ones(run_tool, asap_dir, tmp_path, caplog):
     # good: 4 segments; bends: 1; three_hours: 2 with events and 358 without.
     assert "training_performances.tfrecord: 7 examples" in run.out
     assert caplog.messages == [
-        "performances read: 6",
-        "evaluation: 0 performances, 0 examples",
-        "training: 5 performances, 7 examples",
+        "performances read: 6 (3.0 hours)",
+        "held out for evaluation: 0 performances (0 minutes), 0 segments",
+        "for training: 5 performances (3.0 hours), 7 segments",
         "dropped performances without notes: 1",
         "dropped performances with drums: 1",
         "dropped segments with fewer events than --min_events: 358",
@@ -259,7 +259,7 @@ def test_damaged_records_among_good_ones(run_tool, note_sequences, tmp_path, cap
     path.write_bytes(content)
     run = run_tool(CREATE, f"--input={path}", f"--output_dir={directory}")
     assert run.status == 0
-    assert f"performances read: {len(good)}" in caplog.messages
+    assert f"performances read: {len(good)} (" in caplog.text
     (line,) = [line for line in caplog.messages if line.startswith("files that could not be read")]
     numbers = (0, 1, len(good) + 2)
     assert line.endswith(f"3 ({', '.join(f'{path}: record {number}' for number in numbers)})")

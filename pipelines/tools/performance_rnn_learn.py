@@ -1,0 +1,244 @@
+"""From MIDI files to a bundle that plays like them: dataset, training, bundle and pieces to hear.
+
+Examples:
+  performance_rnn_learn my_midi --output_dir=mine
+  performance_rnn_learn my_midi --output_dir=mine --config=performance --from_scratch --patience=10
+"""
+
+import dataclasses
+import json
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+import bundles
+from bundles.atomic_files import atomic_write, atomic_write_json, make_directory
+from bundles.errors import PerfRnnError
+from perf_rnn.models import DEFAULT_CONFIG
+from perf_rnn.tools import cli
+
+if TYPE_CHECKING:
+    from perf_rnn.training.best_network import BestNetwork
+    from perf_rnn.training.run_dir import RunDir, RunSettings
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "input",
+    None,
+    "Directory (with subdirectories) or zip archive of piano MIDI files. It may also stand without "
+    "the flag.",
+)
+flags.DEFINE_string(
+    "output_dir",
+    None,
+    "Directory of all that is made: NAME.mag, named as the directory is, samples/index.html, "
+    "data/ and run/. The same command goes on where an earlier one was interrupted.",
+)
+flags.DEFINE_string("config", DEFAULT_CONFIG, "Config of the network.")
+flags.DEFINE_bool(
+    "from_scratch", False, "Begin with random weights in place of those of the shipped bundle."
+)
+flags.DEFINE_integer(
+    "patience",
+    5,
+    "Training ends once so many evaluations in a row have found no better network.",
+    lower_bound=1,
+)
+flags.DEFINE_float(
+    "checkpoint_seconds", 60, "Seconds between checkpoints, each with an evaluation.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "num_training_steps", 0, "Train for no more steps than these; 0: no limit.", lower_bound=0
+)
+flags.DEFINE_string("hparams", "", "As for performance_rnn_train, such as 'batch_size=32'.")
+flags.DEFINE_integer("window", 128, "Events that a row advances in one step.", lower_bound=1)
+flags.DEFINE_float("eval_ratio", 0.1, "Share of the files or folders that is held out, 0 to 1.")
+flags.DEFINE_enum(
+    "partition_by",
+    "auto",
+    ["auto", "sequence", "folder"],
+    "Hold out single files, or whole folders, so that no recording of a piece is trained on where "
+    "another is held out. auto: folders, if there are at least ten.",
+)
+flags.DEFINE_integer("num_outputs", 4, "Pieces of 30 s to hear at the end.", lower_bound=1)
+flags.DEFINE_integer(
+    "seed", 0, "Of the division, the training and the pieces.", lower_bound=0, upper_bound=2**31
+)
+
+MIN_EVENTS = 32  # The default of performance_rnn_create_dataset.
+FEWEST_FOLDERS = 10
+SAMPLE_STEPS = 3000
+# Beginning with trained weights, less than the default is learned from each step.
+FINE_TUNING = "learning_rate=0.0003,warmup_steps=50"
+
+
+def main() -> None:
+    cli.check_given(
+        input="a directory or zip archive of MIDI files",
+        output_dir="the directory for the bundle, the pieces and all that leads to them",
+    )
+    if not 0 < FLAGS.eval_ratio < 1:
+        raise PerfRnnError(f"--eval_ratio={FLAGS.eval_ratio} is not between 0 and 1")
+    from perf_rnn.training.run_dir import RunDir
+
+    output_dir = os.path.expanduser(FLAGS.output_dir)
+    run = RunDir(os.path.join(output_dir, "run"))
+    settings = _settings()
+    run.check(settings)
+    data_dir = os.path.join(output_dir, "data")
+    _make_dataset(os.path.expanduser(FLAGS.input), data_dir)
+    _export(_train(run, settings, data_dir), output_dir)
+
+
+def _settings() -> "RunSettings":
+    from perf_rnn.configs import get_config
+    from perf_rnn.training.run_dir import RunSettings
+
+    config = get_config(FLAGS.config)
+    if not FLAGS.from_scratch:
+        try:
+            bundles.shipped_bundle_path(config.id)
+        except bundles.BundleError as error:
+            raise PerfRnnError(f"{error}; or give --from_scratch") from None
+    hparams = config.hparams.parse("" if FLAGS.from_scratch else FINE_TUNING).parse(FLAGS.hparams)
+    return RunSettings(
+        config=config.key,
+        hparams=hparams,
+        window=FLAGS.window,
+        carry_state=True,
+        seed=FLAGS.seed,
+        augmentation=True,
+    )
+
+
+def _make_dataset(source: str, data_dir: str) -> None:
+    """Makes the dataset, if an earlier command has not."""
+    from perf_rnn.configs import get_config
+    from perf_rnn.notes.music_files import find_music_files
+    from pipelines import performance_dataset
+
+    config = get_config(FLAGS.config)
+    files = find_music_files(source)
+    made_from = {
+        "input": os.path.abspath(source),
+        "files": len(files),
+        **{name: FLAGS[name].value for name in ("config", "eval_ratio", "partition_by", "seed")},
+    }
+    path = os.path.join(data_dir, "made_from.json")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            before = json.load(file)
+        if before != made_from:
+            raise PerfRnnError(f"{path}: says {before}, not {made_from}; give another --output_dir")
+        print(f"1 of 3: the dataset is in {data_dir}")
+        return
+    partition_by = FLAGS.partition_by
+    if partition_by == "auto":
+        folders = {os.path.dirname(file.name) for file in files}
+        partition_by = "folder" if len(folders) >= FEWEST_FOLDERS else "sequence"
+    whole = {"folder": "whole folders", "sequence": "single files"}[partition_by]
+    print(f"1 of 3: making the dataset of {len(files)} files; {whole} are held out")
+    make_directory(data_dir)
+    counts = performance_dataset.create_dataset(
+        source,
+        data_dir,
+        config,
+        MIN_EVENTS,
+        None,
+        FLAGS.eval_ratio,
+        seed=FLAGS.seed,
+        partition_by=partition_by,
+    )
+    if not all(counts.values()):
+        raise PerfRnnError(
+            f"{source}: too few performances to train on some and hold out others; give more files"
+        )
+    atomic_write_json(path, made_from)
+
+
+def _train(run: "RunDir", settings: "RunSettings", data_dir: str) -> "BestNetwork":
+    """Trains until no better network comes, and returns the best."""
+    from perf_rnn.configs import get_config
+    from perf_rnn.data.examples import EventRecords
+    from perf_rnn.models import load_model
+
+    config = get_config(settings.config)
+    training, held_out = (
+        EventRecords(os.path.join(data_dir, f"{name}_performances.tfrecord"), config)
+        for name in ("training", "eval")
+    )
+    start = "random weights" if FLAGS.from_scratch else "the weights of the shipped bundle"
+    print(f"2 of 3: training, from {start}; Ctrl-C ends it, and the same command continues it")
+    cli.load_keras()
+    from perf_rnn.training.best_network import BestNetwork
+    from perf_rnn.training.train_run import train_run
+    from perf_rnn.training.trainer import Schedule
+
+    with run.locked():
+        train_run(
+            run,
+            settings,
+            training,
+            Schedule(FLAGS.num_training_steps, checkpoint_seconds=FLAGS.checkpoint_seconds),
+            eval_segments=held_out,
+            patience=FLAGS.patience,
+            warm_start=None if FLAGS.from_scratch else load_model(config.key),
+            num_checkpoints=2,
+        )
+    best = BestNetwork(run, FLAGS.patience)
+    first = min(best.nlls)
+    print(
+        f"Held-out NLL, in nats an event: {best.nlls[first]:.3f} at step {first}, "
+        f"{best.nlls[best.step]:.3f} at step {best.step}, the best of {len(best.nlls)} evaluations."
+    )
+    if best.step == 0:
+        print("Training found nothing better than what it began with. Give more files.")
+    return best
+
+
+def _export(best: "BestNetwork", output_dir: str) -> None:
+    """Writes the best network as a bundle, and pieces that it plays."""
+    from perf_rnn import rendering
+    from perf_rnn.generation.generate import GenerationOptions, generate_pieces
+    from perf_rnn.models import load_model
+    from perf_rnn.notes.midi_facts import facts_text
+    from perf_rnn.notes.midi_writer import at_tempo, to_midi
+
+    model = load_model(best.path)
+    name = os.path.basename(os.path.abspath(output_dir))
+    bundle_file = os.path.join(output_dir, f"{name}.mag")
+    samples_dir = os.path.join(output_dir, "samples")
+    print(f"3 of 3: writing {bundle_file}, and {FLAGS.num_outputs} pieces")
+    cli.load_tensorflow()
+    description = f"Trained on the MIDI files of {os.path.basename(os.path.abspath(FLAGS.input))}."
+    bundles.write_bundle(
+        bundle_file, dataclasses.replace(model.bundle, bundle_description=description)
+    )
+    options = GenerationOptions(SAMPLE_STEPS, FLAGS.num_outputs, FLAGS.seed)
+    renderer = rendering.Renderer(samples_dir, ["html"])
+    for number, piece in enumerate(generate_pieces(model, options, with_nll=True), 1):
+        facts = {
+            "bundle": name,
+            "seed": FLAGS.seed,
+            "number": number,
+            "NLL": round(piece.nll or 0.0, 3),
+        }
+        path = os.path.join(samples_dir, f"{name}_{number}.mid")
+        notes = at_tempo(piece.notes)
+        midi = to_midi(notes, facts_text(facts))
+        atomic_write(path, midi)
+        renderer.add(rendering.Piece(notes, f"{name}_{number}", facts, 0.0, midi, path))
+    for page in renderer.finish():
+        print(f"Open {page} in a browser to hear them. More of them:")
+    command = shlex.join([f"--bundle_file={bundle_file}", f"--output_dir=generated_{name}"])
+    print(f"  perf_rnn play {command} --render=wav,png,html")
+
+
+def console_entry_point() -> None:
+    cli.run(main, "input")
+
+
+if __name__ == "__main__":
+    console_entry_point()

@@ -1,0 +1,86 @@
+"""performance_rnn_learn, from MIDI files to a bundle and its pieces."""
+
+import json
+
+import pytest
+
+from bundles import read_bundle
+from perf_rnn.notes.midi_facts import read_facts
+
+LEARN = "pipelines.tools.performance_rnn_learn"
+TINY = (
+    "--from_scratch",
+    "--hparams=batch_size=4,rnn_layer_sizes=[8],learning_rate=0.01",
+    "--window=32",
+    "--num_outputs=2",
+    "--patience=2",
+)
+
+
+@pytest.fixture
+def learn(run_tool, tmp_path):
+    return lambda *arguments: run_tool(LEARN, f"--output_dir={tmp_path / 'mine'}", *arguments)
+
+
+@pytest.mark.slow
+def test_from_midi_to_music(learn, asap_dir, tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+
+    # Interrupted after its first evaluation.
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("perf_rnn.training.trainer.Trainer.train", interrupt)
+        ended = learn(asap_dir, *TINY)
+    assert (ended.status, ended.error) == (130, "ERROR: interrupted")
+    assert "1 of 3: making the dataset of 3 files; single files are held out" in ended.out
+    assert "Evaluation at step 0: NLL" in ended.out
+    made = (mine / "data" / "training_performances.tfrecord").stat().st_mtime_ns
+
+    # The same command goes on.
+    ended = learn(asap_dir, *TINY, "--num_training_steps=4")
+    assert ended.status == 0, ended.err
+    assert f"1 of 3: the dataset is in {mine / 'data'}" in ended.out
+    assert (mine / "data" / "training_performances.tfrecord").stat().st_mtime_ns == made
+    assert "Evaluation at step 0" not in ended.out
+    nlls = json.loads((mine / "run" / "best" / "nll.json").read_text())
+    assert list(nlls) == ["0", "4"]
+    assert nlls["4"] < nlls["0"]
+    assert "at step 4, the best of 2 evaluations." in ended.out
+
+    bundle = read_bundle(mine / "mine.mag")
+    assert bundle.bundle_description == "Trained on the MIDI files of asap."
+    assert bundle.extra["training_steps"] == 4
+    assert bundle.extra["eval_nll"] == pytest.approx(nlls["4"])
+    pieces = sorted((mine / "samples").glob("*.mid"))
+    assert [read_facts(path.read_bytes())["number"] for path in pieces] == [1, 2]
+    assert "mine_2" in (mine / "samples" / "index.html").read_text(encoding="utf-8")
+
+    # Other data, or another network, are not mixed with what is there.
+    ended = learn(asap_dir / "Bach", *TINY)
+    assert ended.error.endswith("give another --output_dir")
+    ended = learn(asap_dir, *TINY, "--window=16")
+    assert "this run was made with window=32, not 16" in ended.error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--input is needed: a directory or zip archive of MIDI files"),
+        (["/nowhere"], "/nowhere: No such file or directory"),
+        (["{asap}", "--eval_ratio=0"], "--eval_ratio=0.0 is not between 0 and 1"),
+        (["{asap}", "--config=jazz"], "unknown config 'jazz'"),
+        (
+            ["{asap}", "--config=density_conditioned_performance_with_dynamics"],
+            "optional_multiconditioned_performance_with_dynamics, performance, "
+            "performance_with_dynamics; or give --from_scratch",
+        ),
+        (["{asap}/Liszt"], "too few performances to train on some and hold out others"),
+    ],
+)
+def test_bad_input(learn, asap_dir, tmp_path, arguments, message):
+    ended = learn(*(argument.format(asap=asap_dir) for argument in arguments))
+    assert ended.status == 1
+    assert message in ended.error
+    assert not (tmp_path / "mine" / "run").exists()
