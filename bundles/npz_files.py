@@ -54,7 +54,8 @@ def read_npz(path: str, names: Iterable[str] | None = None) -> dict[str, NDArray
             if len(set(found)) < len(found):
                 raise ValueError("names occur twice")
             return {name: _read(file, name) for name in (found if names is None else names)}
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+    # What zipfile raises, depending on where the damage is.
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, RuntimeError) as error:
         raise PerfRnnError(" ".join(str(error).split())[:200]) from error
 
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 import importlib
 import io
 import re
+import struct
 import types
 import warnings
 import xml.etree.ElementTree as ET
 import xml.parsers.expat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -138,7 +140,13 @@ def _unpack_mxl(data: bytes) -> bytes:
             if not roots or not roots[0]:
                 raise PerfRnnError(f"damaged: {_CONTAINER} names no score")
             return _member(archive, roots[0])
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError) as error:
+    except PerfRnnError:
+        raise
+    # What zipfile raises, depending on where the damage is.
+    except (
+        *(zipfile.BadZipFile, zlib.error, struct.error, LookupError, ValueError),
+        *(RuntimeError, OSError, EOFError),
+    ) as error:
         raise PerfRnnError(f"damaged: not an intact .mxl archive ({error})") from error
 
 

@@ -205,6 +205,8 @@ def read_entries(path: str | os.PathLike[str]) -> list[Entry]:
     try:
         page = read_regular(path, MAX_PAGE_BYTES).decode(errors="replace")
         entries = json.loads(page.partition(_DATA_START)[2].partition(_DATA_END)[0])
+        if not isinstance(entries, list):
+            raise TypeError("no list")
         return [_entry(fields) for fields in entries]
     except (ValueError, TypeError, RecursionError):
         raise PerfRnnError(
