@@ -1,10 +1,11 @@
 """NumPy's .npz files, written atomically, and read without unpickling."""
 
+import contextlib
 import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +37,8 @@ def write_npz(path: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         np.savez(temporary, **stored)
 
 
-def read_npz(path: str, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
-    """Reads arrays by their names; None: all that there are.
+def read_npz(file: str | BinaryIO, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Reads arrays of a file, a path or open, by their names; None: all that there are.
 
     Nothing in the file is executed, and the arrays take no more memory than it has bytes.
 
@@ -46,14 +47,16 @@ def read_npz(path: str, names: Iterable[str] | None = None) -> dict[str, NDArray
       OSError: it cannot be read.
     """
     try:
-        with open_regular(path) as opened, zipfile.ZipFile(opened) as file:
-            size = os.fstat(opened.fileno()).st_size
-            if sum(info.file_size for info in file.infolist()) > size:
+        with contextlib.ExitStack() as stack:
+            opened = stack.enter_context(open_regular(file)) if isinstance(file, str) else file
+            archive = stack.enter_context(zipfile.ZipFile(opened))
+            size = opened.seek(0, os.SEEK_END)
+            if sum(info.file_size for info in archive.infolist()) > size:
                 raise ValueError("its arrays overlap or are cut off")
-            found = [name.removesuffix(".npy") for name in file.namelist()]
+            found = [name.removesuffix(".npy") for name in archive.namelist()]
             if len(set(found)) < len(found):
                 raise ValueError("names occur twice")
-            return {name: _read(file, name) for name in (found if names is None else names)}
+            return {name: _read(archive, name) for name in (found if names is None else names)}
     # What zipfile raises, depending on where the damage is.
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError, RuntimeError) as error:
         raise PerfRnnError(" ".join(str(error).split())[:200]) from error

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
+import io
+import itertools
 import json
 import os
+import pathlib
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 import bundles
 from bundles import Bundle
+from bundles.atomic_files import atomic_write
 from bundles.errors import PerfRnnError
 from bundles.npz_files import read_npz, write_npz
 from bundles.variables import variables_from_weights, weights_from_variables
@@ -23,6 +28,7 @@ DEFAULT_CONFIG = "performance_with_dynamics"
 
 # The newest checkpoint's network, in a training run's directory of checkpoints.
 RUN_BUNDLE_NAME = "model.npz"
+_PART_BYTES = 15 * 2**20
 _METADATA = (
     *("id", "description", "bundle_description", "extra"),
     *("head_sizes", "index_input", "attn_length"),
@@ -166,8 +172,26 @@ def write_run_bundle(train_dir: str, bundle: Bundle) -> None:
     write_npz(os.path.join(train_dir, RUN_BUNDLE_NAME), arrays)
 
 
+def copy_run_bundle(train_dir: str, directory: str) -> None:
+    """Copies what `write_run_bundle` wrote, for `bundle_of_run`, in parts that fit in a message.
+
+    Args:
+      train_dir: the run's directory of checkpoints.
+      directory: which gets `model.npz.000`, `model.npz.001` and so on, of 15 MiB and less.
+
+    Raises:
+      OSError: a file cannot be read or written.
+    """
+    with open(os.path.join(train_dir, RUN_BUNDLE_NAME), "rb") as file:
+        for number in itertools.count():
+            part = file.read(_PART_BYTES)
+            if not part:
+                break
+            atomic_write(os.path.join(directory, f"{RUN_BUNDLE_NAME}.{number:03}"), part)
+
+
 def bundle_of_run(path: str) -> Bundle:
-    """Returns the network of a training run's newest checkpoint.
+    """Returns the network of a training run's newest checkpoint, which may be in parts.
 
     Raises:
       PerfRnnError: there is no such directory, or it holds no trained network.
@@ -177,14 +201,16 @@ def bundle_of_run(path: str) -> Bundle:
     if not os.path.isdir(path):
         raise PerfRnnError(f"{path}: no such directory")
     file = os.path.join(path, "train", RUN_BUNDLE_NAME)
-    if not os.path.exists(file):
+    parts = [file] if os.path.exists(file) else sorted(glob.glob(f"{glob.escape(file)}.*"))
+    if not parts:
         raise PerfRnnError(
             f"{path}: no {os.path.join('train', RUN_BUNDLE_NAME)} of a training run here; training "
             "writes it with each checkpoint; save a run of an earlier version of perf_rnn as a "
             "bundle with that version"
         )
     try:
-        arrays = read_npz(file)
+        # Its checksums tell whether the parts belong together.
+        arrays = read_npz(io.BytesIO(b"".join(pathlib.Path(part).read_bytes() for part in parts)))
         metadata = json.loads(arrays.pop("metadata").tobytes())
         length = metadata.pop("attn_length")
         layers, kernel, bias = weights_from_variables(arrays, lambda layer_sizes: length)

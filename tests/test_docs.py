@@ -48,7 +48,8 @@ def tool_of(words: list[str]) -> str:
     program = words[0].removeprefix(".venv/bin/")
     if program == "perf_rnn":
         return COMMANDS[words[1]][0].rpartition(".")[2]
-    return program
+    # The script of a packed training hands its flags on.
+    return "performance_rnn_pack" if program == "packed/run.sh" else program
 
 
 def flags_of(words: list[str]) -> set[str]:

@@ -19,6 +19,7 @@ class Batch:
       labels: int32 [batch, window, *event_shape], the event after each.
       weights: float32 [batch, window], 1 where there is an event to predict, 0 in padding.
       keep_state: float32 [batch], 0 where a segment begins and the state must be zero, else 1.
+      position: the `WindowBatches.position` after this batch.
     """
 
     inputs: np.ndarray
@@ -26,6 +27,7 @@ class Batch:
     labels: np.ndarray
     weights: np.ndarray
     keep_state: np.ndarray
+    position: np.ndarray
 
     @property
     def num_events(self) -> int:
@@ -68,7 +70,7 @@ class WindowBatches:
         self._taken = np.full(batch_size, -1, np.int64)
         self._start = np.zeros(batch_size, np.int64)
         first = segments[0]
-        self._nothing = EventSequence(first.events[:0], lambda: first.controls[:0])
+        self._nothing = EventSequence(first.events[:0], first.controls[:0].copy)
         self._playing = [self._nothing] * batch_size
         self._shuffled: tuple[int, np.ndarray] = (-1, np.empty(0))
 
@@ -114,7 +116,7 @@ class WindowBatches:
             controls[row, :steps] = playing.controls[start + 1 : start + 1 + steps]
             weights[row, :steps] = 1
         self._start += window
-        return Batch(spans[:, :-1], controls, spans[:, 1:], weights, keep_state)
+        return Batch(spans[:, :-1], controls, spans[:, 1:], weights, keep_state, self.position)
 
     def _take_segment(self, row: int) -> None:
         self._start[row] = 0

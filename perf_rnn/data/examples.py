@@ -183,6 +183,11 @@ class EventRecords(Sequence[EventSequence]):
         return self._read(index)[1]
 
     @property
+    def paths(self) -> list[str]:
+        """The files."""
+        return [file.path for file in self._files]
+
+    @property
     def example_format(self) -> str:
         """The format found in the first example."""
         return self._read(0)[0]
@@ -241,7 +246,7 @@ def _parse_example(
         events, controls = _parse_dense(lists, config, name)
         # The first row is not stored.
         disabled = config.conditioning.optional and bool(controls[-1, 0])
-        return "dense_one_hot", EventSequence(events, lambda: controls, disabled)
+        return "dense_one_hot", EventSequence(events, controls.copy, disabled)
     raise RecordError(f"{name}: has neither `events` nor `inputs` and `labels`")
 
 

@@ -59,7 +59,7 @@ class ControlJumps:
             released = codec.release(events)
             events = np.concatenate([events, released, added])
             controls = np.concatenate([controls, vectors[:1].repeat(len(released), 0), vectors])
-        return EventSequence(events, lambda: controls)
+        return EventSequence(events, controls.copy)
 
     def _part(self, seed: Sequence[int], rng: np.random.Generator) -> tuple[Any, Any]:
         """Draws a part: its events and controls."""

@@ -48,6 +48,9 @@ class RecordFile(Sequence[bytes]):
             self._data = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._starts = np.fromiter(self._record_starts(), np.int64)
 
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return type(self), (self.path,)  # Another process opens the file itself.
+
     def __len__(self) -> int:
         return len(self._starts)
 

@@ -1,4 +1,4 @@
-"""The LSTM's recurrence on JAX's CPU and TPU, which have no cuDNN.
+"""The LSTM's recurrence on JAX.
 
 As in `tensorflow_cpu`, inputs are projected in one product before the loop over time, and each
 weight's gradient is computed in one product after it. JAX is imported only within the functions.
@@ -13,10 +13,32 @@ def time_first(x: Any) -> Any:
 
 
 def look_up(table: Any, indices: Any) -> Any:
-    """Rows of `table` [n, width]: float32 [*indices' shape, width]."""
+    """Rows of `table` [n, width]: float32 [*indices' shape, width].
+
+    The gradient is a matrix product on GPUs and TPUs, where many additions to a few rows would wait
+    for each other; on a CPU those are faster.
+    """
+    import jax
     import jax.numpy as jnp
 
-    return jnp.take(table, indices, axis=0)
+    if jax.default_backend() == "cpu":
+        return jnp.take(table, indices, axis=0)
+
+    size = len(table)
+
+    @jax.custom_vjp  # type: ignore[untyped-decorator]  # mypy skips JAX's types.
+    def rows(table: Any, indices: Any) -> Any:
+        return jnp.take(table, indices, axis=0)
+
+    def forward(table: Any, indices: Any) -> tuple[Any, Any]:
+        return rows(table, indices), indices
+
+    def backward(indices: Any, upstream: Any) -> tuple[Any, None]:
+        ones = jax.nn.one_hot(indices.ravel(), size, dtype=upstream.dtype)
+        return ones.T @ upstream.reshape(-1, upstream.shape[-1]), None
+
+    rows.defvjp(forward, backward)
+    return rows(table, indices)
 
 
 def lstm_recurrence(
@@ -30,6 +52,8 @@ def lstm_recurrence(
         return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=jnp.float32)
 
     def forward(projected: Any, hidden_0: Any, cell_0: Any, weights: Any) -> tuple[Any, Any]:
+        weights = weights.astype(dtype)
+
         def step(state: Any, projected_t: Any) -> Any:
             hidden, cell = state
             i, f, g, o = jnp.split(projected_t + product(hidden, weights), 4, axis=1)

@@ -1,7 +1,7 @@
 """The layers of a plain or residual stack: the LSTM and the projection of its inputs.
 
-They have Keras's weights and semantics. Where `recurrence.module` returns None, as on a GPU, the
-computation is that of `keras.layers.LSTM`, else a faster one of our own.
+They have Keras's weights and semantics. Where `recurrence.module` returns None, as on TensorFlow
+with a GPU, the computation is that of `keras.layers.LSTM`, else a faster one of our own.
 """
 
 from typing import Any
@@ -27,8 +27,7 @@ class LSTM(EventLayer):
             kernel_initializer=self.kernel_initializer,
             return_sequences=True,
             return_state=True,
-            # The cuDNN LSTM of JAX is of float32 alone.
-            dtype="float32" if keras.backend.backend() == "jax" else self.matmul_policy,
+            dtype=self.matmul_policy,
             name="lstm",
         )
 

@@ -9,7 +9,8 @@ def module() -> ModuleType | None:
     """Returns the module that computes the LSTM with this backend on this machine.
 
     It has `time_first`, `look_up` and `lstm_recurrence`. None stands for `keras.layers.LSTM`, which
-    uses cuDNN on a GPU.
+    on TensorFlow uses cuDNN on a GPU. JAX's cuDNN LSTM computes in float32 alone, and is part of
+    `jax.experimental`; the scan takes products in bfloat16 on any device.
     """
     name = keras.backend.backend()
     if name == "tensorflow":
@@ -22,9 +23,7 @@ def module() -> ModuleType | None:
         )
         return None if has_accelerator else tensorflow_cpu
     if name == "jax":
-        import jax
-
         from perf_rnn.network import jax_scan
 
-        return None if jax.default_backend() == "gpu" else jax_scan
+        return jax_scan
     return None

@@ -24,6 +24,7 @@ class Devices:
       count: how many there are.
       num_processes: how many processes they belong to.
       is_main_process: whether this process writes the run's files.
+      has_accelerators: whether they are GPUs or TPUs.
     """
 
     def __init__(self, devices: Sequence[Any] | None = None):
@@ -32,6 +33,7 @@ class Devices:
         self.count = len(devices)
         self.num_processes: int = jax.process_count()
         self.is_main_process: bool = jax.process_index() == 0
+        self.has_accelerators = all(device.platform != "cpu" for device in devices)
         self._mesh = Mesh(np.array(devices), ("rows",))
         self._shared = NamedSharding(self._mesh, P("rows"))
         self._replicated = NamedSharding(self._mesh, P())
@@ -53,11 +55,12 @@ class Devices:
             values = multihost_utils.process_allgather(list(values), tiled=True)
         return [np.asarray(value) for value in values]
 
-    def any_process(self, flag: bool) -> bool:
-        """Returns whether `flag` is True in any process; all of them must call this."""
+    def any_process(self, flags: Sequence[bool]) -> Sequence[bool]:
+        """Returns for each flag whether it is True in any process; all of them must call this."""
         if self.num_processes == 1:
-            return flag
-        return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+            return flags
+        gathered = multihost_utils.process_allgather(np.array(flags))
+        return [bool(flag) for flag in np.any(gathered, axis=0)]
 
     def _place(self, value: Any, sharding: NamedSharding) -> Any:
         if isinstance(value, jax.Array) and value.sharding == sharding:
@@ -71,11 +74,14 @@ class Devices:
         optimizer: keras.optimizers.Optimizer,
         head_sizes: Sequence[int],
         clip_norm: float,
-    ) -> Callable[..., tuple[NDArray[Any], list[Any]]]:
-        """Returns the train step, as in `tensorflow_step`."""
+    ) -> Callable[..., tuple[Any, list[Any]]]:
+        """Returns the train step, as in `tensorflow_step`; its results may not be computed yet."""
 
-        def step(variables: Any, states: Any, batch: Any, num_events: Any) -> Any:
+        def step(
+            variables: Any, states: Any, batch: Any, num_events: Any, learning_rate: Any
+        ) -> Any:
             """Computes on one device's rows."""
+            optimizer.learning_rate = lambda: learning_rate  # Called by `stateless_apply`, below.
             weights, random, optimizer_variables = variables
             inputs, controls, labels, label_weights, keep_state = batch
             states = [state * keep_state[:, None] for state in states]
@@ -108,7 +114,7 @@ class Devices:
             jax.shard_map(
                 step,
                 mesh=self._mesh,
-                in_specs=(P(), P("rows"), P("rows"), P()),
+                in_specs=(P(), P("rows"), P("rows"), P(), P()),
                 out_specs=(P(), P(), P("rows")),
                 # Gradients of replicated weights are summed above, not by JAX.
                 check_vma=False,
@@ -122,17 +128,18 @@ class Devices:
         ]
 
         def take_step(
-            states: list[Any], batch: list[Any], num_events: int
-        ) -> tuple[NDArray[Any], list[Any]]:
+            states: list[Any], batch: list[Any], num_events: int, learning_rate: float
+        ) -> tuple[Any, list[Any]]:
             values = [
                 [self._place(variable.value, self._replicated) for variable in variables]
                 for variables in kept
             ]
-            sums, new_values, states = compiled(values, states, batch, np.float32(num_events))
+            numbers = np.float32(num_events), np.float32(learning_rate)
+            sums, new_values, states = compiled(values, states, batch, *numbers)
             for variables, new in zip(kept, new_values, strict=True):
                 for variable, value in zip(variables, new, strict=True):
                     variable.assign(value)
-            return np.asarray(sums), states
+            return sums, states
 
         return take_step
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from perf_rnn.training.summaries import SummaryWriter
 
@@ -71,8 +73,8 @@ class Metrics:
 
     @classmethod
     def from_sums(cls, sums: Any) -> "Metrics":
-        """Makes metrics of what `batch_sums` returns."""
-        return cls(*(float(value) for value in sums))
+        """Makes metrics of what `batch_sums` returns; waits until it is computed."""
+        return cls(*map(float, np.asarray(sums)))
 
     def __add__(self, other: "Metrics") -> "Metrics":
         return Metrics(

@@ -19,6 +19,7 @@ class Devices:
       count: how many there are.
       num_processes: how many processes they belong to: one.
       is_main_process: whether this process writes the run's files.
+      has_accelerators: whether they are GPUs or TPUs.
     """
 
     num_processes = 1
@@ -28,6 +29,7 @@ class Devices:
         """Takes the devices of a strategy; None: this process's one device."""
         self._strategy = strategy or tf.distribute.get_strategy()
         self.count: int = self._strategy.num_replicas_in_sync
+        self.has_accelerators = any(map(tf.config.list_logical_devices, ("GPU", "TPU")))
 
     @classmethod
     def mirrored(cls) -> "Devices":
@@ -67,9 +69,9 @@ class Devices:
             for value in values
         ]
 
-    def any_process(self, flag: bool) -> bool:
-        """Returns whether `flag` is True in any process: there is only this one."""
-        return flag
+    def any_process(self, flags: Sequence[bool]) -> Sequence[bool]:
+        """Returns for each flag whether it is True in any process: there is only this one."""
+        return flags
 
     def compile_train_step(
         self,
@@ -77,8 +79,8 @@ class Devices:
         optimizer: keras.optimizers.Optimizer,
         head_sizes: Sequence[int],
         clip_norm: float,
-    ) -> Callable[..., tuple[NDArray[Any], list[Any]]]:
-        """Returns the train step, a function of (states, batch, num_events).
+    ) -> Callable[..., tuple[Any, list[Any]]]:
+        """Returns the train step, a function of (states, batch, num_events, learning_rate).
 
         `states` and `batch`, the five arrays of `Batch`, are what `share` returns, and `num_events`
         is the number of events to predict in the whole batch. The step updates the network and
@@ -87,7 +89,8 @@ class Devices:
         The gradient is that of `Metrics.loss` over the whole batch; each variable's is clipped.
         """
 
-        def step(states: Any, batch: Any, num_events: Any) -> Any:
+        def step(states: Any, batch: Any, num_events: Any, learning_rate: Any) -> Any:
+            optimizer.learning_rate = lambda: learning_rate  # Called by `apply`, below.
             inputs, controls, labels, weights, keep_state = batch
             with tf.GradientTape() as tape:
                 states = [state * keep_state[:, tf.newaxis] for state in states]
@@ -105,17 +108,19 @@ class Devices:
             optimizer.apply(gradients, network.trainable_variables)
             return sums, states
 
-        def distributed(states: Any, batch: Any, num_events: Any) -> Any:
-            sums, states = self._strategy.run(step, args=(states, batch, num_events))
+        def distributed(states: Any, batch: Any, num_events: Any, learning_rate: Any) -> Any:
+            arguments = states, batch, num_events, learning_rate
+            sums, states = self._strategy.run(step, args=arguments)
             return self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None), states
 
         compiled = tf.function(distributed)
 
         def take_step(
-            states: list[Any], batch: list[Any], num_events: int
-        ) -> tuple[NDArray[Any], list[Any]]:
-            sums, states = compiled(states, batch, tf.constant(num_events, tf.float32))
-            return sums.numpy(), states
+            states: list[Any], batch: list[Any], num_events: int, learning_rate: float
+        ) -> tuple[Any, list[Any]]:
+            numbers = (tf.constant(number, tf.float32) for number in (num_events, learning_rate))
+            sums, states = compiled(states, batch, *numbers)
+            return sums, states
 
         return take_step
 

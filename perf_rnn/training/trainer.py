@@ -18,6 +18,7 @@ from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.configs import get_config
 from perf_rnn.data.augmentation import Augmentation
+from perf_rnn.data.background_batches import BackgroundBatches
 from perf_rnn.data.batches import Batch, WindowBatches
 from perf_rnn.data.examples import EventSequence
 from perf_rnn.data.jumps import ControlJumps
@@ -43,27 +44,32 @@ class Schedule:
       num_training_steps: the step to stop after, counted over resumed runs; 0 trains for ever.
       summary_frequency: steps between summaries.
       checkpoint_seconds: seconds between checkpoints.
+      max_seconds: stop, and save, after this time, whichever step it is.
     """
 
     num_training_steps: int = 0
     summary_frequency: int = 10
     checkpoint_seconds: float = 300.0
+    max_seconds: float = math.inf
 
 
-def learning_rate_schedule(hparams: HParams) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns a learning rate that rises linearly, then is constant or falls along a cosine."""
-    rate, warmup_steps = hparams.learning_rate, hparams.warmup_steps
-    return keras.optimizers.schedules.CosineDecay(
-        rate / max(warmup_steps, 1),
-        max(hparams.decay_steps, 1),
-        alpha=0.0 if hparams.decay_steps else 1.0,  # The share of the rate left at the end.
-        warmup_target=rate if warmup_steps else None,
-        warmup_steps=warmup_steps,
+def learning_rate(hparams: HParams, step: int) -> float:
+    """Returns the learning rate after `step` steps: `hparams` say how it rises and falls."""
+    rate, warmup_steps, decay_steps = (
+        hparams.learning_rate,
+        hparams.warmup_steps,
+        hparams.decay_steps,
     )
+    if step < warmup_steps:
+        first = rate / warmup_steps
+        return first + (rate - first) * step / warmup_steps
+    if not decay_steps:
+        return rate
+    return rate * 0.5 * (1 + math.cos(math.pi * min((step - warmup_steps) / decay_steps, 1)))
 
 
 @contextlib.contextmanager
-def _python_random_seed(seed: int) -> Iterator[None]:
+def python_random_seed(seed: int) -> Iterator[None]:
     """Seeds Python's `random`, from which Keras draws the seeds of initial weights and dropout.
 
     `keras.utils.set_random_seed` would seed NumPy too, import TensorFlow, and leave it so.
@@ -76,13 +82,26 @@ def _python_random_seed(seed: int) -> Iterator[None]:
         random.setstate(state)
 
 
+def make_batches(
+    segments: Sequence[EventSequence], settings: RunSettings, num_rows: int
+) -> WindowBatches:
+    """Returns the batches of a run of `settings`, but of `num_rows` rows."""
+    config = get_config(settings.config)
+    augment: Any = Augmentation(config) if settings.augmentation else None
+    if settings.control_jumps:
+        augment = ControlJumps(config, segments, augment)
+    return WindowBatches(segments, num_rows, settings.window, settings.seed, augment)
+
+
 class Trainer:
     """One training run: its network, optimizer, batches and checkpoints.
 
     Attributes:
       network: the Keras network, whose weights each step updates.
+      settings: what the run is made with.
       batches: of the training data; the next one is that of the next step.
       step: training steps taken, over resumed runs.
+      num_events: events trained on since the trainer was made.
       devices: what the rows of a batch are shared over.
     """
 
@@ -111,7 +130,7 @@ class Trainer:
           CheckpointError: the checkpoint is damaged or does not fit.
         """
         self.settings, self.train_dir = settings, train_dir
-        self.step = 0
+        self.step = self.num_events = 0
         self.devices = devices or backend.load().Devices()
         self._num_checkpoints = num_checkpoints
         self._config, hparams = get_config(settings.config), settings.hparams
@@ -119,11 +138,10 @@ class Trainer:
             raise TrainingError(
                 f"batch_size={hparams.batch_size} is not divisible by {self.devices.count} devices"
             )
-        self._schedule = learning_rate_schedule(hparams)
-        with self.devices.scope(), _python_random_seed(settings.seed):
+        with self.devices.scope(), python_random_seed(settings.seed):
             self.network = build_network(self._config, hparams, dtype_policy)
             # Named, so that a checkpoint's names do not depend on how many optimizers there were.
-            self._optimizer = keras.optimizers.Adam(self._schedule, name="adam")
+            self._optimizer = keras.optimizers.Adam(lambda: hparams.learning_rate, name="adam")
             self._optimizer.build(self.network.trainable_variables)
             self._take_step = self.devices.compile_train_step(
                 self.network,
@@ -131,17 +149,15 @@ class Trainer:
                 self._config.encoding.head_sizes,
                 hparams.clip_norm,
             )
-        augment: Any = Augmentation(self._config) if settings.augmentation else None
-        if settings.control_jumps:
-            augment = ControlJumps(self._config, segments, augment)
-        self.batches = WindowBatches(
-            segments, hparams.batch_size, settings.window, settings.seed, augment
-        )
-        # Where the batches were after the last complete step.
-        self._position = self.batches.position
+        batches = make_batches(segments, settings, hparams.batch_size)
         self._in_step = False
         self._states = self.devices.share(zero_states(self.network, hparams.batch_size))
-        self._restore()
+        # Where the batches were after the last complete step.
+        self._position = batches.position
+        self._restore(batches)
+        self.batches: Iterator[Batch] = (
+            BackgroundBatches(batches) if self.devices.has_accelerators else batches
+        )
 
     def _variables(self) -> dict[str, Any]:
         """Returns the Keras variables that a checkpoint holds, by name."""
@@ -169,7 +185,7 @@ class Trainer:
             },
         }
 
-    def _restore(self) -> None:
+    def _restore(self, batches: WindowBatches) -> None:
         found = checkpoints.list_checkpoints(self.train_dir)
         if not found:
             return
@@ -180,11 +196,11 @@ class Trainer:
                 variable.assign(arrays[name])
         logging.info("Continuing from step %d (%s).", self.step, found[-1])
         try:
-            self.batches.seek(arrays["position"])
+            batches.seek(arrays["position"])
         except PerfRnnError as error:
             logging.warning("Other data (%s): reading starts at its beginning.", error)
             return
-        self._position = self.batches.position
+        self._position = batches.position
         states = [array for name, array in arrays.items() if name.startswith("state/")]
         self._states = self.devices.share(states)
 
@@ -197,7 +213,7 @@ class Trainer:
         """
         arrays = self._arrays()
         if not all(np.isfinite(weight).all() for weight in self.network.get_weights()):
-            raise self._diverged("a weight")
+            raise self._diverged("a weight", self.step)
         if not self.devices.is_main_process:
             return
         os.makedirs(self.train_dir, exist_ok=True)
@@ -211,28 +227,33 @@ class Trainer:
 
     def train_batch(self, batch: Batch) -> Metrics:
         """Takes one step and returns its metrics."""
+        return Metrics.from_sums(self._train_batch(batch))
+
+    def _train_batch(self, batch: Batch) -> Any:
+        """Takes one step; returns its `batch_sums`, which the device may still be computing."""
         self._in_step = True
+        rate = learning_rate(self.settings.hparams, self.step)
         keep_state = batch.keep_state if self.settings.carry_state else 0 * batch.keep_state
         shared = self.devices.share(
             [batch.inputs, batch.controls, batch.labels, batch.weights, keep_state]
         )
-        sums, self._states = self._take_step(self._states, shared, batch.num_events)
+        sums, self._states = self._take_step(self._states, shared, batch.num_events, rate)
         self.step += 1
-        self._position = self.batches.position
+        self.num_events += batch.num_events
+        self._position = batch.position
         self._in_step = False
-        return Metrics.from_sums(sums)
+        return sums
 
     def _summary_writer(self) -> contextlib.AbstractContextManager[SummaryWriter | None]:
         if self.devices.is_main_process:
             return SummaryWriter(self.train_dir)
         return contextlib.nullcontext()
 
-    def _diverged(self, what: str) -> TrainingError:
+    def _diverged(self, what: str, step: int) -> TrainingError:
         newest = checkpoints.list_checkpoints(self.train_dir)[-1:]
         last = f"The last checkpoint is {newest[0]}" if newest else "There is no checkpoint yet"
         return TrainingError(
-            f"{what} is no longer a number at step {self.step}; lower learning_rate or clip_norm. "
-            f"{last}"
+            f"{what} is no longer a number at step {step}; lower learning_rate or clip_norm. {last}"
         )
 
     def train(
@@ -256,26 +277,37 @@ class Trainer:
         total, first = schedule.num_training_steps, self.step
         steps = range(first + 1, total + 1) if total else itertools.count(first + 1)
         status: dict[str, str] = {}
-        saved_step, save_time = first, time.monotonic() + schedule.checkpoint_seconds
         sums, since = Metrics(), time.monotonic()
+        saved_step, save_time = first, since + schedule.checkpoint_seconds
+        end_time = since + schedule.max_seconds
+        running: list[Any] = []  # The sums of steps that have not been looked at.
         interrupt = DelayedInterrupt()
         try:
             with interrupt, self._summary_writer() as writer:
                 for step in progress.show(steps, "training", status, total or None, first, "steps"):
-                    metrics = self.train_batch(next(self.batches))
-                    if not math.isfinite(metrics.nll):
-                        raise self._diverged("the loss")
-                    sums += metrics
-                    if writer and step % schedule.summary_frequency == 0:
-                        rate = sums.num_events / (time.monotonic() - since)
+                    running.append(self._train_batch(next(self.batches)))
+                    now = time.monotonic()
+                    interrupted, is_last, is_due = self.devices.any_process(
+                        [interrupt.requested, step == total or now >= end_time, now >= save_time]
+                    )
+                    saves = interrupted or is_last or is_due
+                    reports = step % schedule.summary_frequency == 0
+                    # A GPU computes one step while the next is prepared here.
+                    while len(running) > (0 if saves or reports else 1):
+                        metrics = Metrics.from_sums(running.pop(0))
+                        if not math.isfinite(metrics.nll):
+                            raise self._diverged("the loss", step - len(running))
+                        sums += metrics
+                    if writer and reports:
+                        events_per_second = sums.num_events / (time.monotonic() - since)
                         sums.write_summaries(writer, step)
-                        writer.scalar("events_per_second", rate, step)
-                        writer.scalar("learning_rate", float(self._schedule(step)), step)
-                        status.update({"loss": f"{sums.loss:.3f}", "events/s": f"{rate:,.0f}"})
+                        writer.scalar("events_per_second", events_per_second, step)
+                        rate = learning_rate(self.settings.hparams, step)
+                        writer.scalar("learning_rate", rate, step)
+                        status["loss"] = f"{sums.loss:.3f}"
+                        status["events/s"] = f"{events_per_second:,.0f}"
                         sums, since = Metrics(), time.monotonic()
-                    interrupted = self.devices.any_process(interrupt.requested)
-                    is_due = step == total or time.monotonic() >= save_time
-                    if interrupted or self.devices.any_process(is_due):
+                    if saves:
                         started = time.monotonic()
                         self.save()
                         saved_step = step
@@ -290,6 +322,8 @@ class Trainer:
                             return
                         since += time.monotonic() - started
                         save_time = time.monotonic() + schedule.checkpoint_seconds
+                        if is_last:
+                            break
         except TrainingError:
             raise  # These weights are not worth keeping.
         except BaseException:

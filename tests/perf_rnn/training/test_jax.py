@@ -185,6 +185,28 @@ def test_resumed_with_dropout_equals_uninterrupted(tmp_path, start, on_jax):
     assert_close(newest(tmp_path / "parts"), newest(tmp_path / "whole"), 0)
 
 
+LOOK_UP = """
+import jax, numpy as np
+from perf_rnn.network.jax_scan import look_up
+rng = np.random.default_rng(0)
+table, weights = rng.normal(size=(7, 5)).astype("f4"), rng.normal(size=(3, 4, 5)).astype("f4")
+indices = rng.integers(7, size=(3, 4))
+gradients = []
+for platform in ("cpu", "gpu"):
+    jax.default_backend = lambda: platform
+    loss = lambda table: (look_up(table, indices) * weights).sum()
+    gradients.append(jax.jit(jax.grad(loss))(table))
+np.testing.assert_allclose(*gradients, atol=1e-6)
+assert np.abs(gradients[0]).max() > 0.5
+"""
+
+
+@needs_jax
+def test_gradient_of_looking_up_on_a_gpu():
+    environment = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", LOOK_UP], env={**os.environ, **environment}, check=True)
+
+
 @needs_jax
 @pytest.mark.parametrize(
     ("platform", "capability", "policy"),

@@ -203,9 +203,9 @@ def test_training_without_carrying_state_differs(tmp_path):
     ],
 )
 def test_learning_rate(hparams, rates):
-    schedule = training.learning_rate_schedule(HParams().parse(hparams))
     for step, rate in rates.items():
-        assert float(schedule(step)) == pytest.approx(rate, abs=1e-7)
+        found = training.learning_rate(HParams().parse(hparams), step)
+        assert found == pytest.approx(rate, abs=1e-12)
 
 
 def test_train_saves_checkpoints_and_summaries(tmp_path, summaries):
@@ -224,6 +224,15 @@ def test_train_saves_checkpoints_and_summaries(tmp_path, summaries):
     again = make_trainer(tmp_path)
     again.train(schedule)
     assert again.step == 25
+
+
+def test_train_ends_after_its_time(tmp_path):
+    trainer = make_trainer(tmp_path)
+    calls = []
+    schedule = training.Schedule(num_training_steps=25, max_seconds=0)
+    trainer.train(schedule, lambda: calls.append(trainer.step))
+    assert calls == [1]
+    assert saved_steps(tmp_path) == [1]
 
 
 def interrupt_in_step(trainer, number, *signals):

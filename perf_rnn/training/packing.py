@@ -1,0 +1,124 @@
+"""A training that is packed into a directory, for a machine with JAX and without a network.
+
+`pack.json` holds the run's settings and the NLL that the first batch must have, `code/` this
+package, `start/train/model.npz` the weights to begin with, and `training.tfrecord.bz2` and
+`evaluation.tfrecord.bz2` the data. `run.sh` starts the training, see `packed_training`.
+"""
+
+import bz2
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import bundles
+import perf_rnn
+from bundles.atomic_files import atomic_path
+from bundles.errors import PerfRnnError
+from perf_rnn.configs import get_config
+from perf_rnn.data.examples import EventRecords, EventSequence
+from perf_rnn.hparams import HParams
+from perf_rnn.models import Model, write_run_bundle
+from perf_rnn.network.network import build_network, bundle_from_network
+from perf_rnn.network.warm_start import transfer_weights
+from perf_rnn.training.evaluation import Scores, score_windows
+from perf_rnn.training.run_dir import RunSettings
+from perf_rnn.training.trainer import make_batches, python_random_seed
+
+DATA = ("training", "evaluation")
+
+_RUN_SH = """\
+#!/bin/sh
+# Trains for --minutes=N; results go to --output_dir=DIR. It needs Python with JAX, and no network.
+# Packages that are missing can lie in wheels/.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+if [ -d "$here/wheels" ] && ! [ -d "$here/site" ]; then
+  python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir \\
+    --target "$here/site" "$here"/wheels/*.whl
+fi
+export PYTHONPATH="$here/code:$here/site" KERAS_BACKEND=jax PYTHONUNBUFFERED=1
+exec python3 -m perf_rnn.tools.performance_rnn_pack --pack_dir="$here" "$@"
+"""
+
+
+def evaluation_rows(hparams: HParams) -> int:
+    """Returns how many rows are evaluated side by side."""
+    return min(hparams.batch_size, 512)
+
+
+def first_nll(
+    network: keras.Model,
+    segments: Sequence[EventSequence],
+    settings: RunSettings,
+    scores: Scores | None = None,
+) -> float:
+    """Returns the NLL of the first batch of a training, of `evaluation_rows` rows.
+
+    It depends on the data, its order and augmentation, the weights, and the computation.
+
+    Args:
+      network: with the weights that the training begins with.
+      segments: the training data.
+      settings: of the training.
+      scores: as in `evaluate`.
+    """
+    config, rows = get_config(settings.config), evaluation_rows(settings.hparams)
+    batches = make_batches(segments, settings, rows)
+    batch, nll, _ = next(score_windows(network, config, batches, rows, scores=scores))
+    return float(nll[batch.weights > 0].sum()) / batch.num_events
+
+
+def write_pack(
+    directory: str,
+    settings: RunSettings,
+    training: EventRecords,
+    evaluation: EventRecords,
+    warm_start: Model | None = None,
+) -> None:
+    """Writes a packed training.
+
+    Args:
+      directory: which is made.
+      settings: of the run; with `decay_steps` of 0, since those follow from the time.
+      training: data to train on.
+      evaluation: data to evaluate.
+      warm_start: the network that training begins with; None: random weights.
+
+    Raises:
+      PerfRnnError: `decay_steps` is given, or the network of `warm_start` does not fit.
+      OSError: the directory cannot be written.
+    """
+    if settings.hparams.decay_steps:
+        raise PerfRnnError("hparams: a packed training has its own decay_steps; leave them out")
+    config = get_config(settings.config)
+    with python_random_seed(settings.seed):
+        network = build_network(config, settings.hparams)
+    if warm_start:
+        transfer_weights(network, config, warm_start.bundle)
+    values: dict[str, Any] = {
+        "settings": {**vars(settings), "hparams": settings.hparams.to_dict()},
+        "first_nll": first_nll(network, training, settings),
+        "perf_rnn_version": perf_rnn.__version__,
+    }
+    with atomic_path(directory) as temporary:
+        start = temporary / "start" / "train"
+        start.mkdir(parents=True)
+        write_run_bundle(str(start), bundle_from_network(network, config))
+        for name, records in zip(DATA, (training, evaluation), strict=True):
+            with bz2.open(temporary / f"{name}.tfrecord.bz2", "wb") as packed:
+                for path in records.paths:
+                    with open(path, "rb") as file:
+                        shutil.copyfileobj(file, packed)
+        for package in (bundles, perf_rnn):
+            shutil.copytree(
+                Path(str(package.__file__)).parent,
+                temporary / "code" / package.__name__,
+                ignore=shutil.ignore_patterns("__pycache__", "*.mag", "samples", "web"),
+            )
+        (temporary / "pack.json").write_text(json.dumps(values, indent=2))
+        (temporary / "run.sh").write_text(_RUN_SH)
+        (temporary / "run.sh").chmod(0o755)

@@ -1,0 +1,133 @@
+"""A training is packed, and trained on this machine's backend."""
+
+import json
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+from bundles.errors import PerfRnnError
+from perf_rnn import models
+from perf_rnn.configs import get_config
+from perf_rnn.data.examples import EventRecords, make_example
+from perf_rnn.data.tfrecord import open_writers
+from perf_rnn.hparams import HParams
+from perf_rnn.training import packed_training
+from perf_rnn.training.packed_training import PackedTraining, Plan, make_plan
+from perf_rnn.training.packing import write_pack
+from perf_rnn.training.run_dir import RunDir, RunSettings
+
+CONFIG = get_config("performance_with_dynamics")
+HPARAMS = HParams(batch_size=4, rnn_layer_sizes=(8,), learning_rate=0.01, warmup_steps=2)
+
+
+def write_records(path, num):
+    rng = np.random.default_rng(0)
+    with open_writers([str(path)]) as (writer,):
+        for _ in range(num):
+            events = rng.integers(64, 68, size=60)
+            writer.write(make_example(events, CONFIG).SerializeToString())
+    return EventRecords(str(path), CONFIG)
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    """A packed training, and its settings."""
+    directory = tmp_path_factory.mktemp("packed")
+    settings = RunSettings(CONFIG.key, HPARAMS, 16, True, seed=3, augmentation=True)
+    data = [write_records(directory / f"{name}.tfrecord", 6) for name in ("a", "b")]
+    write_pack(str(directory / "pack"), settings, *data)
+    return directory / "pack", settings
+
+
+def test_it_trains_and_comes_back_in_parts(pack, tmp_path, monkeypatch, summaries):
+    directory, settings = pack
+    monkeypatch.setattr(packed_training, "MEASURED_SECONDS", 0.5)
+    monkeypatch.setattr(
+        packed_training, "make_plan", lambda seconds, rate, evaluation: Plan(30, 0.0, 0.0)
+    )
+    monkeypatch.setattr(models, "_PART_BYTES", 10000)
+    PackedTraining(str(directory), str(tmp_path), 600).run()
+
+    run = RunDir(str(tmp_path))
+    parts = sorted(path.name for path in tmp_path.glob("train/model*"))
+    assert parts[:2] == ["model.npz.000", "model.npz.001"]
+    bundle = models.bundle_of_run(run.path)
+    last = bundle.extra["training_steps"]
+    # The learning rate falls to zero at the last step.
+    decay_steps = last - settings.hparams.warmup_steps
+    assert run.settings().hparams.decay_steps == decay_steps
+    training = summaries(tmp_path / "train")
+    assert training[last, "learning_rate"] == pytest.approx(0, abs=1e-9)
+    evaluated = summaries(tmp_path / "eval")
+    assert {step for step, _ in evaluated} == {0, last}
+    assert evaluated[0, "nll"] == pytest.approx(np.log(CONFIG.num_classes), abs=0.3)
+    assert evaluated[last, "nll"] < evaluated[0, "nll"] - 0.3
+
+    os.remove(tmp_path / "train" / parts[1])
+    with pytest.raises(PerfRnnError, match=r"model\.npz: damaged"):
+        models.bundle_of_run(run.path)
+
+
+def test_another_result_stops_it(pack, tmp_path):
+    directory, _ = pack
+    values = json.loads((directory / "pack.json").read_text())
+    assert values["first_nll"] == pytest.approx(np.log(CONFIG.num_classes), abs=0.3)
+    training = PackedTraining(str(directory), str(tmp_path), 600)
+    training._first_nll += 0.02
+    with pytest.raises(PerfRnnError, match="is another one here"):
+        training.run()
+    assert not list(tmp_path.glob("train/*"))
+
+
+def test_a_failing_dtype_policy(pack, tmp_path, monkeypatch, caplog):
+    class Failing(packed_training.Trainer):
+        def train(self, *arguments):
+            if self.network.get_layer("lstm_0").matmul_policy != "float32":
+                raise RuntimeError("no such kernel")
+            super().train(*arguments)
+
+    directory, _ = pack
+    monkeypatch.setattr(packed_training, "Trainer", Failing)
+    monkeypatch.setattr(
+        packed_training.backend.load(), "fast_dtype_policy", lambda: "mixed_bfloat16"
+    )
+    training = PackedTraining(str(directory), str(tmp_path), 600)
+    trainer = training._start_training(str(tmp_path))
+    assert trainer.step == 2
+    assert "mixed_bfloat16 fails: no such kernel" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate", "evaluation", "plan"),
+    [
+        (600, 30.0, 2.0, Plan(17022, 120, 13)),  # Four evaluations on the way.
+        (600, 0.1, 40.0, Plan(51, 800, 70)),  # None.
+    ],
+)
+def test_plan(seconds, rate, evaluation, plan):
+    assert make_plan(seconds, rate, evaluation) == plan
+
+
+def test_too_little_time():
+    with pytest.raises(PerfRnnError, match="20 s are left, too few for ten steps"):
+        make_plan(20, 1.0, 2.0)
+
+
+def test_a_schedule_with_decay_cannot_be_packed(tmp_path):
+    settings = RunSettings(CONFIG.key, HPARAMS.parse("decay_steps=10"), 16, True, 0)
+    records = write_records(tmp_path / "a.tfrecord", 1)
+    with pytest.raises(PerfRnnError, match="a packed training has its own decay_steps"):
+        write_pack(str(tmp_path / "pack"), settings, records, records)
+    assert not (tmp_path / "pack").exists()
+
+
+def test_the_pack_holds_the_code(pack):
+    directory, _ = pack
+    assert (directory / "code" / "bundles" / "__init__.py").exists()
+    assert not list(directory.glob("code/**/*.mag"))
+    ended = subprocess.run(
+        [directory / "run.sh", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "--minutes" in ended.stdout
