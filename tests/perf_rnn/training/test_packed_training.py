@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -127,7 +128,12 @@ def test_the_pack_holds_the_code(pack):
     directory, _ = pack
     assert (directory / "code" / "bundles" / "__init__.py").exists()
     assert not list(directory.glob("code/**/*.mag"))
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     ended = subprocess.run(
-        [directory / "run.sh", "--help"], capture_output=True, text=True, check=True
+        [directory / "run.sh", "--help"],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "--minutes" in ended.stdout
