@@ -23,7 +23,8 @@ OUT = pathlib.Path(__file__).parent.parent / "perf_rnn/rendering/web/sound"
 COPYRIGHT = "Salamander Grand Piano V3 by Alexander Holm, CC BY 3.0; cut and compressed"
 COMPRESSED_MONO = 0x11  # The type of a sample in SF3.
 # Generators of a zone.
-KEY_RANGE, VELOCITY_RANGE, INSTRUMENT, RELEASE, SAMPLE, ROOT_KEY = 43, 44, 41, 38, 53, 58
+KEY_RANGE, VELOCITY_RANGE, INSTRUMENT, RELEASE, ATTENUATION = 43, 44, 41, 38, 48
+SAMPLE, ROOT_KEY = 53, 58
 LEVEL_SECONDS = 0.3  # What of a note tells its loudness.
 MOST_STRETCH = 8  # Cents that the treble may be sharp.
 
@@ -79,7 +80,8 @@ def soundfont(name: str, zones: list[tuple], samples: list[tuple[bytes, int, int
 
     Args:
       name: of the preset.
-      zones: (lowest key, highest key, lowest velocity, highest velocity, sample) each.
+      zones: (lowest key, highest key, lowest velocity, highest velocity, dB to lower it by,
+        sample) each.
       samples: (MP3 data, rate, key, cents to raise its pitch by) each.
     """
 
@@ -90,7 +92,7 @@ def soundfont(name: str, zones: list[tuple], samples: list[tuple[bytes, int, int
         return value.encode() + bytes(2 - len(value) % 2)
 
     generators, bags = b"", b""
-    for low, high, soft, loud, sample in zones:
+    for low, high, soft, loud, lower, sample in zones:
         bags += struct.pack("<HH", len(generators) // 4, 0)
         root = samples[sample][2]
         for kind, value in (
@@ -98,6 +100,7 @@ def soundfont(name: str, zones: list[tuple], samples: list[tuple[bytes, int, int
             (VELOCITY_RANGE, soft | loud << 8),
             # Dampers: timecents; low strings take longer.
             (RELEASE, round(1200 * np.log2(1.4 if root < 48 else 0.9)) & 0xFFFF),
+            (ATTENUATION, round(10 * lower / 0.4)),  # Players take 0.4 of it.
             (ROOT_KEY, root),
             (SAMPLE, sample),
         ):
@@ -155,14 +158,17 @@ def build(folder, name, layers, step, seconds_scale, rates, compression) -> byte
             sound, rate = notes[key, number]
             # Low strings are heard by their partials, and stay as they were tuned.
             sharp = stretch(sound, rate, key) if key >= 60 else 0
-            gain = 10 ** ((curve(key) - curve(60) - 24 - level(sound, rate)) / 20)
             to_rate = rates[key >= 60]
-            sound = cut(sound * gain, rate, key, to_rate, seconds_scale)
+            sound = cut(sound, rate, key, to_rate, seconds_scale)
+            low = 21 if key == keys[0] else key - (step - 1) // 2
+            high = 108 if key == keys[-1] else key + step // 2
+            loudest = max(curve(k) for k in range(low, high + 1))
+            sound *= 10 ** ((loudest - curve(60) - 24 - level(sound, to_rate)) / 20)
             if np.abs(sound).max() >= 1:
                 raise SystemExit(f"{key}: too loud")
-            low = 0 if key == keys[0] else key - (step - 1) // 2
-            high = 127 if key == keys[-1] else key + step // 2
-            zones.append((low, high, soft, loud, len(samples)))
+            for k in range(low, high + 1):
+                ends = (0 if k == 21 else k, 127 if k == 108 else k)
+                zones.append((*ends, soft, loud, loudest - curve(k), len(samples)))
             data = encode(sound, to_rate, compression)
             samples.append((data, to_rate, key, min(0, MOST_STRETCH - sharp)))
         soft = loud + 1

@@ -1,12 +1,15 @@
 """A real browser for the tests of pages; conftest.py holds the one that they share."""
 
 import contextlib
+import functools
+import http.server
 import json
 import os
 import pathlib
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -152,3 +155,20 @@ class Browser:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    """Serves files of a folder, silently."""
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def served(directory: pathlib.Path) -> Iterator[str]:
+    """Serves a folder on a free port; gives its URL."""
+    handler = functools.partial(_Files, directory=str(directory))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

@@ -7,7 +7,7 @@ import {synthesizedZones} from "./synthesized.js";
 
 const MOST_VOICES = 64;  // What a phone can play; beyond them one is cut short.
 const MOST_LAYERS = 8;  // Zones that sound for one note.
-const LOUDNESS = 3;
+const LOUDNESS = 3, HEADROOM = 0.85;  // Before and after the limiter.
 const WIDTH = 0.35;  // How far the lowest key is to the left, and the highest to the right.
 const TIME_CONSTANTS = Math.log(10 ** (100 / 20));  // In a fall by 100 dB.
 const HIGHEST_DAMPER = 89;  // Strings above have none.
@@ -31,7 +31,7 @@ function createPiano(context, destination = context.destination) {
     threshold: -14, knee: 8, ratio: 12, attack: 0.002, release: 0.2,
   });
   const level = new GainNode(context, {gain: LOUDNESS});
-  level.connect(limiter).connect(destination);
+  level.connect(limiter).connect(new GainNode(context, {gain: HEADROOM})).connect(destination);
   const panners = new Map();
   const strings = synthesizedZones();
   /** @type {import("./soundfont.js").Zone[]} */
@@ -72,9 +72,9 @@ function createPiano(context, destination = context.destination) {
     const force = velocity / 127;
     const damper = new GainNode(context, {gain: zone.gain * force ** 2});
     let last = source;
-    const cutoff = Math.min(zone.cutoff, isOneLayer(zone) ? brightness(pitch, force) : 20000);
-    if (cutoff < 12000) {
-      last = last.connect(new BiquadFilterNode(context, {type: "lowpass", Q: 0, frequency: cutoff}));
+    if (isOneLayer(zone)) {
+      const frequency = Math.min(0.45 * context.sampleRate, brightness(pitch, force));
+      last = last.connect(new BiquadFilterNode(context, {type: "lowpass", Q: 0, frequency}));
     }
     if (zone.attack > 0.005 || (zone.sustain < 1 && zone.decay > 0)) {
       last = last.connect(envelope(zone, time - from));

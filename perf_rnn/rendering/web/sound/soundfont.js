@@ -1,6 +1,7 @@
 "use strict";
 
 // Reads SoundFonts: SF2 (the SoundFont 2.04 specification), and SF3, whose samples are compressed.
+// Their filters, modulators, low frequency oscillators and effects are left out.
 
 const MOST_ZONES = 4096;
 const MOST_FRAMES = 1 << 26;  // Of all samples together: 256 MB.
@@ -8,13 +9,13 @@ const MOST_COMPRESSED_BYTES = 1 << 25;
 const COMPRESSED = 0x10;  // A flag of a sample's type.
 const ROM = 0x8000;
 // Generators, by number.
-const START = 0, END = 1, LOOP_START = 2, LOOP_END = 3, FILTER = 8, PAN = 17, ATTACK = 34;
-const HOLD = 35, DECAY = 36, SUSTAIN = 37, RELEASE = 38, INSTRUMENT = 41, KEYS = 43;
-const VELOCITIES = 44, ATTENUATION = 48, SEMITONES = 51, CENTS = 52, SAMPLE = 53, LOOPS = 54;
+const START = 0, END = 1, LOOP_START = 2, LOOP_END = 3, PAN = 17, ATTACK = 34, HOLD = 35;
+const DECAY = 36, SUSTAIN = 37, RELEASE = 38, INSTRUMENT = 41, KEYS = 43, VELOCITIES = 44;
+const ATTENUATION = 48, SEMITONES = 51, CENTS = 52, SAMPLE = 53, LOOPS = 54;
 const CENTS_A_KEY = 56, ROOT_KEY = 58;
 // Offsets in units of 32768 frames.
 const COARSE = new Map([[START, 4], [END, 12], [LOOP_START, 45], [LOOP_END, 50]]);
-const DEFAULTS = {[FILTER]: 13500, [CENTS_A_KEY]: 100, [ROOT_KEY]: -1};
+const DEFAULTS = {[CENTS_A_KEY]: 100, [ROOT_KEY]: -1};
 for (const envelope of [ATTACK, HOLD, DECAY, RELEASE]) DEFAULTS[envelope] = -12000;
 
 /**
@@ -34,7 +35,6 @@ for (const envelope of [ATTACK, HOLD, DECAY, RELEASE]) DEFAULTS[envelope] = -120
  * @property {number} decay seconds for a fall by 100 dB
  * @property {number} sustain the level at which the decay ends, 0 to 1
  * @property {number} release seconds for a fall by 100 dB, once the key is released
- * @property {number} cutoff of a lowpass, in Hz
  * @property {number} rate frames a second
  * @property {number[] | null} loop its first frame, and the one after its last
  * @property {Int16Array | Uint8Array} data frames (Int16Array), or an Ogg or MP3 file
@@ -89,7 +89,9 @@ function findTables(view) {
       if (length > end - begin) fail("it is damaged: cut off");
       if (name === "LIST" && length >= 4) read(begin + 4, begin + length);
       else found[name] ??= [begin, length];
-      at = begin + length + (length % 2);
+      at = begin + length;
+      // Chunks of odd length are padded, but not by every converter to SF3.
+      if (length % 2 && !(at + 4 <= end && tag(at) === "LIST")) at++;
     }
   };
   read(12, size);
@@ -181,7 +183,6 @@ function makeZone(outer, inner, headers, pool, samples) {
     attack: seconds(ATTACK, 10), hold: seconds(HOLD, 20), decay: seconds(DECAY, 100),
     sustain: 10 ** (-Math.min(1440, Math.max(0, sum(SUSTAIN))) / 200),
     release: seconds(RELEASE, 20),
-    cutoff: 8.176 * 2 ** (Math.min(13500, Math.max(1500, sum(FILTER))) / 1200),
     loop: isLooped ? loop : null,
     data: samples.get(key),
   };

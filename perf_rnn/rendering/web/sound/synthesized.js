@@ -12,7 +12,7 @@ function synthesizedZones() {
   const centers = Array.from({length: 43}, (_, i) => i * KEYS_A_STRING);
   return centers.map((center) => ({
     lowKey: center - 1, highKey: center + 1, lowVelocity: 0, highVelocity: 127,
-    rootKey: center, centsAKey: 100, gain: STRING_GAIN, pan: 0, cutoff: 20000,
+    rootKey: center, centsAKey: 100, gain: STRING_GAIN, pan: 0,
     attack: 0, hold: 0, decay: 0, sustain: 1,
     release: center < 48 ? 1.6 : 0.9,  // Low strings take longer to fall silent.
     loop: null, begin: 0,
