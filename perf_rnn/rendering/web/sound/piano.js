@@ -13,7 +13,7 @@ const TIME_CONSTANTS = Math.log(10 ** (100 / 20));  // In a fall by 100 dB.
 const HIGHEST_DAMPER = 89;  // Strings above have none.
 const UNDAMPED_RELEASE = 6;  // Seconds.
 
-/** @type {Map<string, Promise<{name: string, zones: import("./soundfont.js").Zone[]}>>} */
+// By URL, what readSoundfont returns.
 const fonts = new Map();
 
 /**
@@ -148,7 +148,7 @@ function createPiano(context, destination = context.destination) {
      * Loads a SoundFont, SF2 or SF3; resolves when all samples are decoded. Notes sound meanwhile.
      *
      * @param {string} url
-     * @returns {Promise<{name: string}>}
+     * @returns {Promise<{name: string, copyright: string}>}
      */
     async load(url) {
       if (!fonts.has(url)) fonts.set(url, fetchBytes(url).then(readSoundfont));
@@ -248,7 +248,7 @@ function createPiano(context, destination = context.destination) {
       zones = before;
       throw error;
     });
-    return {name: font.name};
+    return {name: font.name, copyright: font.copyright};
   }
 }
 

@@ -46,7 +46,7 @@ for (const envelope of [ATTACK, HOLD, DECAY, RELEASE]) DEFAULTS[envelope] = -120
  * Returns the piano of a SoundFont: bank 0, program 0, or the first preset if it has none.
  *
  * @param {ArrayBuffer} file
- * @returns {{name: string, zones: Zone[]}}
+ * @returns {{name: string, copyright: string, zones: Zone[]}}
  * @throws {Error} it is no SoundFont, is damaged, or has more than this reader takes
  */
 function readSoundfont(file) {
@@ -69,15 +69,14 @@ function readSoundfont(file) {
     }
   }
   if (!zones.length) fail("its piano has no notes");
-  const name = phdr.text(preset);
-  return {name, zones};
+  return {name: tables.INAM || phdr.text(preset), copyright: tables.ICOP, zones};
 }
 
 function fail(reason) {
   throw new Error(`the soundfont cannot be used: ${reason}`);
 }
 
-/** Returns the tables of records, by name, and the bytes of the samples as `smpl`. */
+/** Returns the tables of records and the texts, by name, and the bytes of the samples as `smpl`. */
 function findTables(view) {
   const size = view.byteLength;
   const tag = (at) => String.fromCharCode(...[0, 1, 2, 3].map((i) => view.getUint8(at + i)));
@@ -114,6 +113,11 @@ function findTables(view) {
         return String.fromCharCode(...bytes).split("\0")[0].trim();
       },
     };
+  }
+  for (const name of ["INAM", "ICOP"]) {
+    const [begin, length] = found[name] ?? [0, 0];
+    const bytes = new Uint8Array(view.buffer, begin, Math.min(length, 256));
+    tables[name] = String.fromCharCode(...bytes).split("\0")[0].trim();
   }
   const [begin, length] = found.smpl ?? [0, 0];
   tables.smpl = new Uint8Array(view.buffer, begin, length);
