@@ -1,20 +1,19 @@
 """Fixtures that run the studio's engine in node and serve it to a browser."""
 
 import contextlib
-import functools
-import http.server
 import json
 import pathlib
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from browser import served
 
 STUDIO = pathlib.Path(__file__).parent
-ENGINE = STUDIO.parents[2] / "perf_rnn" / "studio" / "web" / "engine"
+ROOT = STUDIO.parents[2] / "perf_rnn"
+ENGINE = ROOT / "studio" / "web" / "engine"
 DRIVER = "drive_engine.mjs"
 
 
@@ -42,26 +41,34 @@ def run_in_node() -> Callable[[pathlib.Path, list[dict]], Any]:
     return run
 
 
-class _QuietHandler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder without a line for each request."""
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def open_in_browser(browser) -> Callable[[pathlib.Path], contextlib.AbstractContextManager]:
     """Serves a folder and opens it in a tab: `with open_in_browser(folder) as browser`."""
 
     @contextlib.contextmanager
     def serve(folder: pathlib.Path) -> Iterator[Any]:
-        handler = functools.partial(_QuietHandler, directory=folder)
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            with browser.tab():
-                browser.call("Page.navigate", url=f"http://127.0.0.1:{server.server_port}/")
-                browser.wait_for("Page.loadEventFired")
-                yield browser
-            server.shutdown()
+        with served(folder) as url, browser.tab():
+            browser.call("Page.navigate", url=url)
+            browser.wait_for("Page.loadEventFired")
+            yield browser
 
     return serve
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with the page's scripts and its sound, but for the page."""
+    path = tmp_path_factory.mktemp("scripts")
+    for script in (ROOT / "studio" / "web").glob("*.js"):
+        (path / script.name).symlink_to(script)
+    (path / "sound").symlink_to(ROOT / "rendering" / "web" / "sound")
+    (path / "index.html").write_text("<!doctype html><link rel=icon href=data:,>")
+    return path
+
+
+@pytest.fixture
+def studio_scripts(open_in_browser: Any, scripts: pathlib.Path) -> Iterator[Any]:
+    """A tab that can import the page's scripts; nothing may go wrong in it."""
+    with open_in_browser(scripts) as browser:
+        yield browser
+        assert not browser.faults()
