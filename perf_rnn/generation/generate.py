@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from perf_rnn.configs import PerformanceRnnConfig, default_configs
 from perf_rnn.events.codec import STEPS_PER_SECOND, EventIndices
 from perf_rnn.events.controls import Conditioning
 from perf_rnn.generation import endings, openings, pieces, primers
+from perf_rnn.generation import infill as infills
 from perf_rnn.generation.control_schedule import ControlSchedule
+from perf_rnn.generation.logits import Seed
 from perf_rnn.generation.options import (
     DEFAULT_OPTIONS,
     NO_BEAM,
@@ -46,6 +49,7 @@ def generate(
     primer_melody: Sequence[int] | str | None = None,
     max_primer_seconds: float | None = None,
     primer_from: str = "start",
+    infill: Sequence[float] | str | None = None,
     temperature: float | list[float] | tuple[float, ...] = 1.0,
     seed: int | None = None,
     top_k: int | None = None,
@@ -87,6 +91,8 @@ def generate(
       max_primer_seconds: only so much of the primer is taken, silence before its first note not
         counted.
       primer_from: from which side it is taken, 'start' or 'end'.
+      infill: (begin, end), seconds of the primer that are played anew, so that they lead into what
+        follows, see `perf_rnn.generation.infill`. Pieces are as long as the primer then.
       output: 'joined' is what was played, note for note, with its continuation; 'continuation' is
         that alone, from time 0.
       temperature: above 0; below 1 safer, above 1 wilder.
@@ -116,11 +122,12 @@ def generate(
     """
     if output not in OUTPUTS:
         raise PerfRnnError(f"output {output!r} is neither {' nor '.join(OUTPUTS)}")
+    begins = primers.from_arguments(primer, primer_melody, max_primer_seconds, primer_from, infill)
     options = GenerationOptions(
-        length_in_steps(seconds, num_steps),
+        length_in_steps(seconds, num_steps, begins),
         num_outputs,
         new_seed() if seed is None else seed,
-        primers.from_arguments(primer, primer_melody, max_primer_seconds, primer_from),
+        begins,
         SamplingOptions(temperature, top_k, top_p, min_p, legal_events, pitch_min_p, guidance),
         BeamOptions(beam_size, branch_factor, steps_per_iteration),
         controls,
@@ -132,12 +139,20 @@ def generate(
     return [to_note_sequence(piece.notes if is_joined else piece.continuation) for piece in made]
 
 
-def length_in_steps(seconds: float | None, num_steps: int | None) -> int:
+def length_in_steps(
+    seconds: float | None, num_steps: int | None, primer: primers.Primer | None = None
+) -> int:
     """Returns the length of pieces that arguments named seconds and num_steps ask for.
 
+    With an infill it is the time from the primer's begin to the end of the infill.
+
     Raises:
-      PerfRnnError: both are given, or one is out of range.
+      PerfRnnError: both are given, or one is out of range; or one is given with an infill.
     """
+    if primer and primer.rest is not None:
+        if seconds is not None or num_steps is not None:
+            raise PerfRnnError("infill is as long as it says; leave out seconds and num_steps")
+        return math.floor((primer.rest_begin - primer.begin) * STEPS_PER_SECOND + 1e-6)
     if num_steps is not None:
         if seconds is not None:
             raise PerfRnnError(f"seconds={seconds} and num_steps={num_steps}: give one of them")
@@ -289,19 +304,30 @@ def generate_pieces(
     schedule = ControlSchedule(
         model.config.conditioning, options.controls, num_steps, options.disable_conditioning
     )
-    opening = _opening(options.primer, model.config)
-    seeds = [(options.seed, i) for i in range(options.num_outputs)]
-    made = pieces.extend(
-        model,
-        opening,
-        num_steps,
-        seeds,
-        options.sampling,
-        options.beam,
-        schedule,
-        on_progress,
-        options.more_steps,
-    )
+    primer, opening = options.primer, _opening(options.primer, model.config)
+
+    def play(seeds: Sequence[Seed]) -> list[EventIndices]:
+        return pieces.extend(
+            model,
+            opening,
+            num_steps,
+            seeds,
+            options.sampling,
+            options.beam,
+            schedule,
+            on_progress,
+            options.more_steps,
+        )
+
+    numbers = range(options.num_outputs)
+    if primer is None or primer.rest is None:
+        made = play([(options.seed, i) for i in numbers])
+    else:
+        if options.ending != "cut":
+            raise PerfRnnError("infill ends where it says; leave out ending")
+        following = infills.following_events(primer.rest, primer.rest_begin, model.config)
+        drawn = (play([(options.seed, i, k) for k in range(infills.CANDIDATES)]) for i in numbers)
+        made = [infills.choose(model, candidates, following, schedule) for candidates in drawn]
     nlls: list[float | None] = [None] * len(made)
     if with_nll:
         given, *total = log_likelihood(

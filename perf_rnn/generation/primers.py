@@ -5,6 +5,7 @@ What was played is handed back as it was played; the network reads it as it soun
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import numbers
@@ -23,6 +24,9 @@ from perf_rnn.notes.arrays import NoteArrays, as_arrays, concatenate
 from perf_rnn.notes.music_files import read_midi_file
 from perf_rnn.notes.transforms import SUSTAIN_CONTROL, apply_sustain, delay
 
+# How much the network reads before an infill, if it is not said.
+INFILL_SECONDS = 30.0
+
 PRIMER_VELOCITY = 100
 CHORD_SECONDS = 0.5
 # Melodies are in sixteenth notes at 120 quarter notes a minute.
@@ -39,11 +43,15 @@ class Primer:
       recording: what was played until the primer's end, as it was played: not moved, and with the
         pedal as control changes.
       begin: when the primer begins in the recording, in seconds.
+      rest: for an infill: what was played after it; None: the continuation is the end.
+      rest_begin: when that begins in the recording, in seconds.
     """
 
     notes: NoteArrays
     recording: NoteArrays
     begin: float
+    rest: NoteArrays | None = None
+    rest_begin: float = math.inf
 
     @property
     def end(self) -> float:
@@ -51,7 +59,7 @@ class Primer:
         return self.begin + self.notes.total_time
 
     def join(self, continuation: NoteArrays, seconds: float) -> NoteArrays:
-        """Returns the recording with a continuation.
+        """Returns the recording with a continuation, and what comes after it.
 
         Args:
           continuation: of one instrument, not quantised.
@@ -61,7 +69,9 @@ class Primer:
         instrument = recording.instrument[np.argmin(recording.is_drum)]  # The first but drums.
         names = "instrument", "control_instrument", "bend_instrument"
         same = {name: np.full_like(getattr(added, name), instrument) for name in names}
-        return concatenate(recording, added.replace(**same))
+        joined = concatenate(recording, added.replace(**same))
+        # The rest has all tempos of the recording, the part before the primer's end only its own.
+        return joined if self.rest is None else concatenate(self.rest, joined)
 
 
 def from_arguments(
@@ -69,6 +79,7 @@ def from_arguments(
     melody: Sequence[int] | str | None,
     max_seconds: float | None,
     primer_from: str = "start",
+    infill: Any = None,
 ) -> Primer | None:
     """Returns the primer that arguments ask for.
 
@@ -77,6 +88,7 @@ def from_arguments(
       melody: in place of a primer, as `from_melody` takes it.
       max_seconds: how much of it is taken, silence before its first note not counted; None: all.
       primer_from: 'start' or 'end': from which end it is taken.
+      infill: (begin, end) of a gap in the recording, in seconds; the primer ends where it begins.
 
     Raises:
       ValueError: both are given, or there is nothing to cut, or as `from_any` and `from_melody`.
@@ -90,9 +102,12 @@ def from_arguments(
         raise PerfRnnError(f"primer_from {primer_from!r} is neither start nor end")
     given = primer if melody is None else from_melody(melody)
     if given is None:
-        if max_seconds is not None:
-            raise PerfRnnError("max_primer_seconds is given, but no primer")
+        for name, value in (("max_primer_seconds", max_seconds), ("infill", infill)):
+            if value is not None:
+                raise PerfRnnError(f"{name} is given, but no primer")
         return None
+    if infill is not None:
+        return around_gap(given, infill, INFILL_SECONDS if max_seconds is None else max_seconds)
     return from_any(given, math.inf if max_seconds is None else max_seconds, primer_from)
 
 
@@ -109,6 +124,55 @@ def from_any(primer: Any, max_seconds: float = math.inf, primer_from: str = "sta
         seconds that are taken.
       OSError: the file cannot be read.
     """
+    recording, name = _read(primer)
+    notes = playable(recording, name)
+    total_time = notes.total_time
+    if primer_from == "end":
+        notes = notes.take_notes(notes.start_time >= total_time - max_seconds)
+        if not notes.num_notes:
+            raise PerfRnnError(
+                f"{name}: no note starts in its last {max_seconds:g} s; take more of it "
+                f"(max_primer_seconds={math.ceil(2 * max_seconds)})"
+            )
+    begin = float(notes.start_time.min())
+    notes = delay(notes.take(control_changes=slice(0), pitch_bends=slice(0)), -begin)
+    recording = _until(recording, min(begin + max_seconds, total_time))
+    return Primer(cut(notes, max_seconds), recording, begin)
+
+
+def around_gap(primer: Any, gap: Any, max_seconds: float) -> Primer:
+    """Returns the primer that ends where a gap of a recording begins, with the rest after the gap.
+
+    Args:
+      primer: as `from_any` takes it.
+      gap: (begin, end) in seconds of the recording, or the text of a list of them.
+      max_seconds: the primer's length, at most.
+
+    Raises:
+      ValueError: the gap is no such pair, nothing is played after it, or as `from_any`.
+      OSError: the file cannot be read.
+    """
+    recording, name = _read(primer)
+    with contextlib.suppress(ValueError):
+        gap = parse_literal(gap) if isinstance(gap, str) else gap
+    is_pair = isinstance(gap, list | tuple) and len(gap) == 2 and all(map(is_number, gap))
+    if not is_pair or not 0 < gap[0] < gap[1] < math.inf:
+        raise PerfRnnError(f"infill {gap!r} is not a begin and an end in seconds, such as [40,48]")
+    begin, end = map(float, gap)
+    rest = recording.take(
+        notes=recording.start_time >= end,
+        control_changes=recording.control_time > end,
+        pitch_bends=recording.bend_time > end,
+    )
+    if not (~rest.is_drum).any():
+        raise PerfRnnError(f"{name}: no note starts after {end:g} s, where the infill ends")
+    before = from_any(_until(recording, begin), max_seconds, "end")
+    rest = concatenate(rest, _pedal_at(recording, end))
+    return dataclasses.replace(before, rest=rest, rest_begin=end)
+
+
+def _read(primer: Any) -> tuple[NoteArrays, str]:
+    """Returns the recording that is given, and what messages call it."""
     name = "the primer"
     if isinstance(primer, str | os.PathLike):
         if os.path.isdir(primer):
@@ -123,19 +187,10 @@ def from_any(primer: Any, max_seconds: float = math.inf, primer_from: str = "sta
             f"a {type(primer).__name__} is no primer; give a NoteSequence, NoteArrays, the path of "
             "a MIDI file or a list of pitches"
         )
-    notes = playable(recording, name)
-    total_time = notes.total_time
-    if primer_from == "end":
-        notes = notes.take_notes(notes.start_time >= total_time - max_seconds)
-        if not notes.num_notes:
-            raise PerfRnnError(
-                f"{name}: no note starts in its last {max_seconds:g} s; take more of it "
-                f"(max_primer_seconds={math.ceil(2 * max_seconds)})"
-            )
-    begin = float(notes.start_time.min())
-    notes = delay(notes.take(control_changes=slice(0), pitch_bends=slice(0)), -begin)
-    recording = _until(recording.unquantized(), min(begin + max_seconds, total_time))
-    return Primer(cut(notes, max_seconds), recording, begin)
+    # A piece made of it is not what it was read from.
+    unnamed: dict[str, Any] = dict.fromkeys(("id", "filename", "collection_name"), "")
+    unnamed |= {"reference_number": 0, "source_info": (0, 0, 0)}
+    return recording.unquantized().replace(**unnamed), name
 
 
 def _until(recording: NoteArrays, end: float) -> NoteArrays:
@@ -148,29 +203,20 @@ def _until(recording: NoteArrays, end: float) -> NoteArrays:
         time_signatures=recording.time_signature_time <= end,
         key_signatures=recording.key_signature_time <= end,
     )
-    pedal = np.flatnonzero(kept.control_number == SUSTAIN_CONTROL)
-    pedal = pedal[np.argsort(kept.control_time[pedal], kind="stable")][::-1]
-    last = pedal[np.unique(kept.control_instrument[pedal], return_index=True)[1]]
-    lifts = kept.take(
-        notes=slice(0),
-        control_changes=last[kept.control_value[last] > 0],
-        pitch_bends=slice(0),
-    )
-    lifts = lifts.replace(
-        control_time=np.full_like(lifts.control_time, end),
-        control_value=np.zeros_like(lifts.control_value),
-    )
-    kept = kept.replace(
-        end_time=np.minimum(kept.end_time, end),
-        total_time=end,
-        # It is no longer what it was read from.
-        id="",
-        filename="",
-        collection_name="",
-        reference_number=0,
-        source_info=(0, 0, 0),
-    )
-    return concatenate(kept, lifts.replace(total_time=end))
+    kept = kept.replace(end_time=np.minimum(kept.end_time, end), total_time=end)
+    pedal = _pedal_at(kept, end)
+    return concatenate(kept, pedal.replace(control_value=np.zeros_like(pedal.control_value)))
+
+
+def _pedal_at(recording: NoteArrays, time: float) -> NoteArrays:
+    """Returns how far down the pedals are at a time, as control changes at that time."""
+    is_before = recording.control_time <= time
+    pedal = np.flatnonzero((recording.control_number == SUSTAIN_CONTROL) & is_before)
+    pedal = pedal[np.argsort(recording.control_time[pedal], kind="stable")][::-1]
+    last = pedal[np.unique(recording.control_instrument[pedal], return_index=True)[1]]
+    down = last[recording.control_value[last] > 0]
+    found = recording.take(notes=slice(0), control_changes=down, pitch_bends=slice(0))
+    return found.replace(control_time=np.full_like(found.control_time, time))
 
 
 def from_pitches(

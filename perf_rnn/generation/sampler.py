@@ -241,6 +241,7 @@ def log_likelihood(
     temperature: float | list[float] | tuple[float, ...] = 1.0,
     num_steps: int | None = None,
     lead_in: EventIndices | None = None,
+    skip: Sequence[int] | None = None,
 ) -> NDArray[np.float64]:
     """Returns the log-likelihood of each piece's events, float64 [pieces].
 
@@ -252,6 +253,7 @@ def log_likelihood(
       temperature: logits are divided by it; or a list, spread over `num_steps`.
       num_steps: length of the pieces, needed for a list of temperatures only.
       lead_in: what the network reads before each, as `Opening` has it.
+      skip: how many of each piece's first events are read, but not counted; None: all are counted.
 
     Raises:
       ValueError: a piece without a lead-in has no event, or a temperature is out of range.
@@ -272,6 +274,9 @@ def log_likelihood(
     controls = controls or ControlSchedule(config.conditioning)
     network = StepNetwork(model, len(pieces))
     total = np.zeros(len(pieces))
+    first = np.zeros(len(pieces), np.int64)  # Of the events that are counted.
+    if skip is not None:
+        first = np.array(skip)[order] + (0 if lead_in is None else len(lead_in))
     going_on = len(pieces)
     with all_cores():
         for place in range(events.shape[1] - 1):
@@ -281,12 +286,13 @@ def log_likelihood(
             going_on = still
             clock = clocks[:going_on, place]
             logits = network.step(events[:going_on, place], controls(clock))
-            total[order[:going_on]] += _log_probabilities(
+            of_events = _log_probabilities(
                 logits,
                 events[:going_on, place + 1],
                 heads,
                 _temperature_at(clock, temperatures, num_steps),
             )
+            total[order[:going_on]] += np.where(first[:going_on] <= place + 1, of_events, 0.0)
     return total
 
 

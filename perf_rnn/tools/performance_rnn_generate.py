@@ -76,6 +76,12 @@ flags.DEFINE_enum(
     "Which part of the primer that is: its first seconds, or its last, to continue a recording. "
     "What a recording has before these comes on top of the pieces' length.",
 )
+flags.DEFINE_string(
+    "infill",
+    None,
+    "Seconds of the primer that are played anew, so that they lead into what follows, such as "
+    "'[40,48]'. The pieces are as long as the primer.",
+)
 flags.DEFINE_enum(
     "output",
     "joined",
@@ -256,7 +262,9 @@ def _primer() -> "Primer | None":
         primer = primers.from_melody(FLAGS.primer_melody)
     elif FLAGS.primer_midi:
         primer = os.path.expanduser(FLAGS.primer_midi)
-    return primers.from_arguments(primer, None, FLAGS.max_primer_seconds, FLAGS.primer_from)
+    return primers.from_arguments(
+        primer, None, FLAGS.max_primer_seconds, FLAGS.primer_from, FLAGS.infill
+    )
 
 
 def _options(model: "Model") -> "GenerationOptions":
@@ -264,12 +272,12 @@ def _options(model: "Model") -> "GenerationOptions":
     from perf_rnn.generation import generate as generation
     from perf_rnn.generation.options import BeamOptions, SamplingOptions
 
-    disabled = FLAGS.disable_conditioning
+    disabled, primer = FLAGS.disable_conditioning, _primer()
     return generation.GenerationOptions(
-        generation.length_in_steps(FLAGS.seconds, FLAGS.num_steps),
+        generation.length_in_steps(FLAGS.seconds, FLAGS.num_steps, primer),
         FLAGS.num_outputs,
         generation.new_seed() if FLAGS.seed is None else FLAGS.seed,
-        _primer(),
+        primer,
         SamplingOptions(generation.parse_temperature(FLAGS.temperature), **_values(SAMPLING_FLAGS)),
         BeamOptions(**_values(BEAM_FLAGS)),
         generation.parse_controls(model.config.conditioning, _controls()),
