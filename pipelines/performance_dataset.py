@@ -274,6 +274,7 @@ def _read_all(
 
     Raises:
       PerfRnnError: none could be read; the message says why the first could not.
+      OSError: the disk of temporary files is full.
     """
     performances: list[Performance] = []
     unreadable: list[str] = []
@@ -287,10 +288,19 @@ def _read_all(
                 first_error = first_error or result
         else:
             performances.append(result[0])
-            notes.write(result[1])
+            _keep(result[1], notes)
     if first_error and not performances:
         raise PerfRnnError(first_error)
     return performances, unreadable
+
+
+def _keep(data: bytes, file: BinaryIO) -> None:
+    """Appends data to a temporary file, which errors do not name."""
+    try:
+        file.write(data)
+        file.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
 
 
 def _divide(

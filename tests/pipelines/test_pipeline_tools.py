@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import tensorflow as tf
@@ -263,6 +264,20 @@ def test_damaged_records_among_good_ones(run_tool, note_sequences, tmp_path, cap
     (line,) = [line for line in caplog.messages if line.startswith("files that could not be read")]
     numbers = (0, 1, len(good) + 2)
     assert line.endswith(f"3 ({', '.join(f'{path}: record {number}' for number in numbers)})")
+
+
+def test_a_full_disk_of_temporary_files_is_named(asap_dir, tmp_path):
+    code = (
+        "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"from {CREATE} import console_entry_point\nconsole_entry_point()"
+    )
+    flags = [f"--input={asap_dir}", f"--output_dir={tmp_path}", "--num_workers=1"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *flags], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"ERROR: {tempfile.gettempdir()}: File too large" in done.stderr
+    assert not os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize(
