@@ -125,8 +125,7 @@ export function createTransport({context, clock = createClock(context)}) {
      * @returns {number} `now` for the Worker: what the clock shows at performance time 0
      */
     start(lead = 0.1) {
-      silence();
-      notes.clear();
+      this.stop();
       begin = clock.now() + 1000 * Math.max(lead, (context.outputLatency || 0) + 0.05);
       isPlaying = true;
       return begin;
@@ -172,8 +171,13 @@ export function createTransport({context, clock = createClock(context)}) {
 
     /** Ends the performance. */
     stop() {
-      stoppedAt = this.pause();
-      cancel(stoppedAt);
+      const time = this.pause();
+      for (const {id, start, end} of notes.values()) {
+        for (const {sink, timed} of sinks) {
+          if (start >= time) sink.cancel(id);
+          else if (end > time && !sounds(timed)) sink.noteOff(id, time);
+        }
+      }
       notes.clear();
     },
 

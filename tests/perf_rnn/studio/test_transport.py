@@ -108,6 +108,25 @@ def test_a_pause_silences_and_a_resumption_goes_on(page):
     assert resumed[0][5] == pytest.approx(93 + 5.1 + 1.5)
 
 
+def test_a_stop_ends_what_sounds(page):
+    log = run(
+        page,
+        """transport.start(0.1);
+        const notes = [[1, 0, 60, 80, 0], [2, 0.5, 60, 80, 0], [3, 1.5, 62, 80, 0]];
+        transport.receive({type: "notes", notes, ends: [[1, 0.25], [2, 2]]});
+        world.now += 1100;
+        world.take();
+        transport.stop();
+        const log = world.take();
+        transport.start(0.1);
+        return [...log, ...world.take()].filter(([name]) => name === "performance");""",
+    )
+    assert log == [
+        ["performance", "noteOff", 2, pytest.approx(1)],
+        ["performance", "cancel", 3],
+    ]
+
+
 def test_undo_goes_back(page):
     undone, log, position, begun = run(
         page,
