@@ -1,10 +1,13 @@
 """Files from strangers: only regular ones are read, and no more of them than a limit."""
 
+import json
 import os
 import stat
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from bundles.errors import PerfRnnError
+
+MAX_JSON_BYTES = 1 << 20
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -28,6 +31,21 @@ def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
     if len(data) > limit:
         raise PerfRnnError(f"{os.fspath(path)}: more than {limit} bytes")
     return data
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Returns the value of a JSON file of at most a MiB.
+
+    Raises:
+      PerfRnnError: it is no such file.
+      OSError: it cannot be read.
+    """
+    try:
+        return json.loads(read_regular(path, MAX_JSON_BYTES))
+    except PerfRnnError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise PerfRnnError(f"{os.fspath(path)}: not JSON ({error})") from error
 
 
 def _open_at_once(path: str, flags: int) -> int:

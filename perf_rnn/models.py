@@ -8,7 +8,6 @@ import io
 import itertools
 import json
 import os
-import pathlib
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -17,7 +16,9 @@ import bundles
 from bundles import Bundle
 from bundles.atomic_files import atomic_write
 from bundles.errors import PerfRnnError
+from bundles.files import MAX_BUNDLE_BYTES
 from bundles.npz_files import read_npz, write_npz
+from bundles.regular_files import read_regular
 from bundles.variables import variables_from_weights, weights_from_variables
 from perf_rnn.configs import PerformanceRnnConfig, configs_of_id, default_configs, get_config
 
@@ -210,13 +211,14 @@ def bundle_of_run(path: str) -> Bundle:
         )
     try:
         # Its checksums tell whether the parts belong together.
-        arrays = read_npz(io.BytesIO(b"".join(pathlib.Path(part).read_bytes() for part in parts)))
+        data = b"".join(read_regular(part, MAX_BUNDLE_BYTES) for part in parts)
+        arrays = read_npz(io.BytesIO(data))
         metadata = json.loads(arrays.pop("metadata").tobytes())
         length = metadata.pop("attn_length")
         layers, kernel, bias = weights_from_variables(arrays, lambda layer_sizes: length)
         metadata["head_sizes"] = tuple(metadata["head_sizes"])
         return Bundle(layers=layers, output_kernel=kernel, output_bias=bias, **metadata)
-    except (PerfRnnError, ValueError, KeyError, TypeError) as error:
+    except (PerfRnnError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PerfRnnError(
             f"{file}: damaged ({error}); the run's next checkpoint mends it"
         ) from error

@@ -2,12 +2,11 @@
 
 import pathlib
 
-from bundles import bundle, files, metagraph
+from bundles import bundle, files, metagraph, regular_files
 from perf_rnn.data import examples, splits
 from perf_rnn.notes import arrays, midi, midi_tracks, scores, transforms
 from perf_rnn.rendering import audio, page
 from perf_rnn.studio import site
-from perf_rnn.training import run_dir
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -39,7 +38,7 @@ def test_limits():
         "bundle": f"{mib(files.MAX_BUNDLE_BYTES)}; its graph {mib(metagraph._MAX_BYTES)}, or its "
         f"facts are not read; attention over {bundle._MAX_ATTENTION_LENGTH:,} outputs",
         "checkpoint, `model.npz`": "arrays take no more memory than the file has bytes",
-        "`run.json`": mib(run_dir.MAX_SETTINGS_BYTES),
+        "`run.json` and other JSON files of a run": mib(regular_files.MAX_JSON_BYTES),
         "split CSV": mib(splits.MAX_CSV_BYTES),
         "`index.html`": mib(page.MAX_PAGE_BYTES),
         "soundfont": f"{mib(audio.MAX_SOUNDFONT_BYTES)}, but for FluidSynth; of a studio "

@@ -1,11 +1,11 @@
 """The best network of a run, by its NLL on held-out data, and when no better one is to come."""
 
-import json
 import os
 
 from bundles import Bundle
 from bundles.atomic_files import atomic_write_json
 from bundles.errors import PerfRnnError
+from bundles.regular_files import read_json
 from perf_rnn.models import write_run_bundle
 from perf_rnn.training.run_dir import RunDir
 
@@ -37,8 +37,7 @@ class BestNetwork:
         self.nlls: dict[int, float] = {}
         if os.path.exists(self._list):
             try:
-                with open(self._list, encoding="utf-8") as file:
-                    self.nlls = {int(step): float(nll) for step, nll in json.load(file).items()}
+                self.nlls = {int(k): float(nll) for k, nll in read_json(self._list).items()}
             except (ValueError, TypeError, AttributeError) as error:
                 raise PerfRnnError(
                     f"{self._list}: damaged ({error}); remove {self.path}"

@@ -7,7 +7,6 @@ has learnt in small files as it goes.
 
 import bz2
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -19,6 +18,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from bundles.errors import PerfRnnError
+from bundles.regular_files import read_json
 from perf_rnn import progress
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import EventRecords, EventSequence
@@ -97,7 +97,7 @@ class PackedTraining:
         self._end = time.monotonic() + seconds
         self._pack_dir = pathlib.Path(pack_dir)
         try:
-            pack = json.loads((self._pack_dir / "pack.json").read_text())
+            pack = read_json(self._pack_dir / "pack.json")
             hparams = HParams.from_dict(pack["settings"]["hparams"])
             self._settings = RunSettings(**{**pack["settings"], "hparams": hparams})
             self._first_nll = float(pack["first_nll"])

@@ -7,7 +7,6 @@ the evaluation's summaries, `RUN_DIR/sample` and `RUN_DIR/data` those of `sample
 
 import contextlib
 import dataclasses
-import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -16,10 +15,8 @@ from absl import logging
 
 from bundles.atomic_files import atomic_write_json, remove_temporaries
 from bundles.errors import PerfRnnError
-from bundles.regular_files import read_regular
+from bundles.regular_files import read_json
 from perf_rnn.hparams import HParams
-
-MAX_SETTINGS_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,18 +63,17 @@ class RunDir:
           OSError: it cannot be read.
         """
         try:
-            data = read_regular(self._settings_path, MAX_SETTINGS_BYTES)
+            values = read_json(self._settings_path)
         except FileNotFoundError:
             return None
         try:
-            values = json.loads(data)
             values["hparams"] = HParams.from_dict(dict(values["hparams"]))
             for field in dataclasses.fields(RunSettings):
                 value = values.get(field.name, field.default)
                 if type(value) is not field.type:
                     raise ValueError(f"{field.name} is {value!r}")
             return RunSettings(**values)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise PerfRnnError(f"{self._settings_path}: not a run's settings ({error})") from error
 
     def check(self, settings: RunSettings) -> None:

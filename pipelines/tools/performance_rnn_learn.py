@@ -6,7 +6,6 @@ Examples:
 """
 
 import dataclasses
-import json
 import os
 import shlex
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from absl import flags
 import bundles
 from bundles.atomic_files import atomic_write, atomic_write_json, make_directory
 from bundles.errors import PerfRnnError
+from bundles.regular_files import read_json
 from perf_rnn.models import DEFAULT_CONFIG
 from perf_rnn.tools import cli
 
@@ -128,8 +128,7 @@ def _make_dataset(source: str, data_dir: str) -> None:
     }
     path = os.path.join(data_dir, "made_from.json")
     if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            before = json.load(file)
+        before = read_json(path)
         if before != made_from:
             raise PerfRnnError(f"{path}: says {before}, not {made_from}; give another --output_dir")
         print(f"1 of 3: the dataset is in {data_dir}")
