@@ -1,6 +1,6 @@
 "use strict";
 
-// The list of pieces: drawing, playing, sorting, downloads. Needs piano.js.
+// The list of pieces: drawing, playing, sorting, downloads. Needs sound/piano.js.
 
 const LEFT = 30, BOTTOM = 18, TOP = 4;  // Margins of a roll in CSS pixels.
 const TICK_SECONDS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
@@ -243,45 +243,55 @@ class FileSound {
   stop() { this.audio.pause(); }
 }
 
+/** The page's own piano; `loaded` is settled when its samples are there, or cannot be. */
+const sampled = {
+  get context() { return (this.made ??= new AudioContext()); },
+  get piano() { return (this.shared ??= createPiano(this.context)); },
+  get loaded() {
+    const bytes = () => bytesOf(document.getElementById("soundfont").textContent).buffer;
+    return (this.loading ??= this.piano.loadBytes(bytes()).catch(() => {}));
+  },
+};
+
 /** The piece on the page's own piano. */
 class PianoSound {
-  static get piano() {
-    return (this.shared ??= new Piano(new AudioContext()));
-  }
-
   constructor(card, from) {
-    this.piano = PianoSound.piano;
-    this.piano.context.resume();
+    sampled.context.resume();
     this.seconds = card.piece.seconds;
     this.from = from;
-    this.bus = this.piano.openBus();
     this.notes = card.music.notes.filter((note) => !note.isDrum && note.release > from);
     this.next = 0;
-    // The strings of the first notes take a moment to compute.
-    for (const note of this.notes) {
-      if (note.start > from + LOOKAHEAD) break;
-      this.piano.prepare(note);
-    }
-    this.startedAt = this.piano.context.currentTime + 0.08 - from;
+    this.startedAt = Infinity;
+    this.isStopped = false;
+    sampled.loaded.then(() => this.start());
+  }
+
+  start() {
+    if (this.isStopped) return;
+    this.startedAt = sampled.context.currentTime + 0.08 - this.from;
     this.schedule();
     this.timer = setInterval(() => this.schedule(), 200);
   }
 
-  get time() { return Math.max(this.from, this.piano.context.currentTime - this.startedAt); }
+  get time() { return Math.max(this.from, sampled.context.currentTime - this.startedAt); }
   get isOver() { return this.time > this.seconds + AFTERGLOW; }
 
   schedule() {
     for (; this.next < this.notes.length; this.next++) {
-      const note = this.notes[this.next], begin = Math.max(note.start, this.from);
+      const {start, release, pitch, velocity} = this.notes[this.next];
+      const begin = Math.max(start, this.from);
       if (begin > this.time + LOOKAHEAD) break;
-      if (note.release <= this.time) continue;
-      this.piano.play(note, this.startedAt + begin, this.bus, begin - note.start);
+      if (release <= this.time) continue;
+      const when = this.startedAt + begin;
+      sampled.piano.noteOn(this.next, pitch, velocity, when, 0, begin - start);
+      sampled.piano.noteOff(this.next, this.startedAt + release);
     }
   }
 
   stop() {
+    this.isStopped = true;
     clearInterval(this.timer);
-    this.piano.hush(this.bus);
+    sampled.piano.panic();
   }
 }
 
