@@ -11,6 +11,10 @@ COMMANDS = {
         "perf_rnn.tools.performance_rnn_generate",
         "go on from the end of a recording: perf_rnn continue mine.mid",
     ),
+    "studio": (
+        "perf_rnn.tools.performance_rnn_studio",
+        "play live in the browser, alone or with you",
+    ),
     "render": ("perf_rnn.tools.performance_rnn_render", "MIDI files as sound, pictures and a page"),
     "learn": (
         "pipelines.tools.performance_rnn_learn",
@@ -62,6 +66,7 @@ def _help() -> str:
             "",
             "Examples:",
             "  perf_rnn play --output_dir=generated --seconds=60 --render=wav,png,html",
+            "  perf_rnn studio",
             "  perf_rnn render piece.mid",
             "",
             "perf_rnn play --help shows the flags of a command.",

@@ -17,7 +17,8 @@ const TEXT_FIELDS = "input:not([type=range], [type=radio]), select, textarea";
 export function playByLetters(onKey, onLabels) {
   const held = new Map();  // The pitch of each letter that is down.
   let base = MIDDLE_C;
-  const label = () => onLabels(new Map(CODES.map((code, i) => [base + i, code === "Semicolon" ? ";" : code[3]])));
+  const letterOf = (code) => (code === "Semicolon" ? ";" : code[3]);
+  const label = () => onLabels(new Map(CODES.map((code, i) => [base + i, letterOf(code)])));
   label();
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;

@@ -47,6 +47,7 @@ export function createMidiPanel(session, knobs, onKey, say) {
       session.addMidi(ports.sink);
       find("input").onchange = (event) => ports.listen(event.target.value || null);
       find("output").onchange = (event) => ports.send(event.target.value || null);
+      find("audible").onchange = (event) => session.setAudible(event.target.checked);
       ports.listen("all");
       showPorts(ports);
       find("connect").hidden = true;

@@ -20,7 +20,8 @@ export function createRoll(canvas) {
   function readColors() {
     const style = getComputedStyle(document.documentElement);
     const color = (name) => style.getPropertyValue(`--${name}`).trim();
-    return {parts: [color("accent"), color("cursor")], lane: color("black-key"), octave: color("octave")};
+    const [network, player, lane, octave] = ["accent", "cursor", "black-key", "octave"].map(color);
+    return {parts: [network, player], lane, octave};
   }
   matchMedia("(prefers-color-scheme: dark)").onchange = () => {
     colors = readColors();
@@ -72,9 +73,9 @@ export function createRoll(canvas) {
       if (bottom < 0) continue;
       context.globalAlpha = 0.35 + (0.65 * velocity) / 127;
       context.fillStyle = colors.parts[part];
+      const left = key.left * width + 0.5, wide = key.width * width - 1;
       context.beginPath();
-      const wide = key.width * width;
-      context.roundRect(key.left * width + 0.5, top, wide - 1, Math.max(bottom - top, 2), Math.min(3, wide / 4));
+      context.roundRect(left, top, wide, Math.max(bottom - top, 2), Math.min(3, wide / 4));
       context.fill();
     }
     context.globalAlpha = 1;

@@ -5,11 +5,11 @@ import {createRecording} from "./recording.js";
 import {createPiano} from "./sound/piano.js";
 import {createTransport} from "./transport.js";
 
-const SOUNDFONT = "sound/piano.sf3";
 const UNDO_SECONDS = 10;
 const PATIENCE = 3000;  // Milliseconds that a browser may take to open its sound.
 
 const urlOf = (path) => new URL(path, import.meta.url).href;
+export const SOUNDFONT = urlOf("sound/piano.sf3");
 
 /**
  * Starts to load the network and the sound; nothing sounds before `play` or `key`.
@@ -20,7 +20,7 @@ const urlOf = (path) => new URL(path, import.meta.url).href;
 export function createSession(roll, onSound, onProblem) {
   const worker = new Worker(urlOf("engine/worker.js"), {type: "module"});
   const recording = createRecording();
-  const soundfont = fetch(urlOf(SOUNDFONT)).then((answer) => {
+  const soundfont = fetch(SOUNDFONT).then((answer) => {
     if (!answer.ok) throw new Error(`${SOUNDFONT}: ${answer.status}`);
     return answer.arrayBuffer();
   });
@@ -30,6 +30,7 @@ export function createSession(roll, onSound, onProblem) {
   /** @type {"idle" | "playing" | "paused"} */
   let state = "idle";
   let mode = "alone";
+  let unanswered = 0;  // How many times the Worker was told to play and has not answered yet.
 
   const opened = new Promise((resolve, reject) => {
     worker.onerror = (event) => reject(new Error(event.message || "the Worker cannot be started"));
@@ -38,18 +39,24 @@ export function createSession(roll, onSound, onProblem) {
       else if (data.type === "failed") {
         reject(new Error(data.message));
         onProblem(data.message);
-      } else if (data.type !== "rate" && state !== "idle") transport.receive(data);
+      } else if (data.type === "playing") unanswered--;
+      // What is still on its way from the performance before is not played.
+      else if (unanswered === 0 && state !== "idle") transport.receive(data);
     };
   });
   worker.postMessage({type: "open", model: urlOf("model.bin"), wasm: urlOf("engine/step.wasm")});
 
   /** @type {AudioContext | null} */
   let context = null;
+  /** @type {any} */
+  let volume = null;
   /** Makes the sound, or wakes it; browsers allow it once a person has touched the page. */
   function wakeSound() {
     if (context) return context.resume();
     const made = (context = new AudioContext({latencyHint: "interactive"}));
-    const piano = createPiano(made, made.destination);
+    volume = new GainNode(made);
+    volume.connect(made.destination);
+    const piano = createPiano(made, volume);
     soundfont.then((bytes) => piano.loadBytes(bytes)).then(onSound, (error) => onProblem(error.message));
     transport = createTransport({context: made});
     transport.add(piano, "audio");
@@ -74,6 +81,7 @@ export function createSession(roll, onSound, onProblem) {
       state = "playing";
       roll.clear();
       recording.begin();
+      unanswered++;
       worker.postMessage({type: "play", seed, settings, mode, primer, now: transport.start()});
     },
     pause() {
@@ -92,8 +100,6 @@ export function createSession(roll, onSound, onProblem) {
     },
     undo() {
       const {time, now} = transport.undo(UNDO_SECONDS);
-      recording.undo(time);
-      roll.undo(time);
       worker.postMessage({type: "undo", time, now});
     },
     set: (settings) => worker.postMessage({type: "set", settings}),
@@ -101,6 +107,7 @@ export function createSession(roll, onSound, onProblem) {
       mode = name;
       worker.postMessage({type: "mode", mode});
     },
+    /** The player's key; in "tap" the network chooses what it plays. */
     key(pitch, velocity, timeStamp) {
       const time = transport.key(pitch, velocity, timeStamp, mode !== "tap");
       worker.postMessage({type: "key", time, pitch, velocity});
@@ -110,5 +117,14 @@ export function createSession(roll, onSound, onProblem) {
       worker.postMessage({type: "pedal", time: transport.pedal(down, timeStamp), down});
     },
     panic: () => transport?.panic(),
+    /** Sends the notes to a MIDI output too. */
+    addMidi(sink) {
+      wakeSound();
+      transport.add(sink, "page");
+    },
+    /** Whether the page itself sounds. */
+    setAudible(isAudible) {
+      volume.gain.value = isAudible ? 1 : 0;
+    },
   };
 }

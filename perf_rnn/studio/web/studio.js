@@ -9,19 +9,24 @@ import {createMidiPanel} from "./midi_panel.js";
 import {createPresets} from "./presets.js";
 import {midiOfTake, wavOfTake} from "./recording.js";
 import {createRoll} from "./roll.js";
-import {createSession} from "./session.js";
+import {createSession, SOUNDFONT} from "./session.js";
 import {fromQuery, toQuery} from "./settings.js";
 
 const HINTS = {
   alone: "The network plays by itself. Your keys sound, but it does not listen.",
   response: "Play something and pause: it answers.",
   duet: "Play along: it listens, and plays with you.",
-  tap: "Tap any keys: the rhythm and the loudness are yours, the pitches are the network's.",
+  tap: "Tap any keys: you give the rhythm, the network gives the pitches.",
+};
+const INVITATIONS = {
+  alone: "Press Play, or touch the keys.",
+  response: "Play something on the keys.",
+  duet: "Press Play, or touch the keys.",
+  tap: "Tap on the keys.",
 };
 const PLAY_ICON = "M8 5v14l11-7z", PAUSE_ICON = "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z";
 const GOOD_SECONDS = 30;
 const PRIMER_SECONDS = 30;  // Of a file, at its end: what the network reads before it goes on.
-const SOUNDFONT = "sound/piano.sf3";
 
 const find = (id) => /** @type {any} */ (document.getElementById(id));
 const say = (line) => (find("status").textContent = line);
@@ -58,6 +63,7 @@ function showSettings() {
   classes.show(state.settings.pitch_classes);
   find("seed").value = state.seed ?? "";
   find("hint").textContent = HINTS[state.mode];
+  find("invitation").textContent = INVITATIONS[state.mode];
   for (const input of modeInputs) input.checked = input.value === state.mode;
   // Browsers limit how often an address may be changed.
   clearTimeout(addressTimer);
@@ -67,7 +73,7 @@ function writeAddress() {
   history.replaceState(null, "", `?${toQuery(state)}`.replace(/\?$/, location.pathname));
 }
 /** @type {HTMLInputElement[]} */
-const modeInputs = [...document.querySelectorAll("input[name=mode]")].map((input) => /** @type {any} */ (input));
+const modeInputs = [...document.querySelectorAll("input[name=mode]")].map((each) => /** @type {any} */ (each));
 for (const input of modeInputs) input.onchange = () => setMode(input.value);
 function setMode(mode) {
   state.mode = mode;
@@ -90,7 +96,6 @@ const newSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
 /** Begins a performance: the one that the seed gives. */
 async function begin(primer = null) {
   state.seed ??= newSeed();
-  find("invitation").hidden = true;
   await session.play(state.seed, state.settings, primer);
   for (const id of ["undo", "good", "midi", "wav"]) find(id).disabled = false;
   showSettings();
@@ -112,6 +117,7 @@ function showState() {
 function showFrame() {
   const now = session.position(), seconds = Math.max(0, Math.floor(now));
   const sounding = roll.draw(now);
+  if (sounding.size) find("invitation").hidden = true;
   piano.light(sounding);
   hands.light(sounding);
   const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
@@ -119,14 +125,12 @@ function showFrame() {
   if (session.state === "playing") requestAnimationFrame(showFrame);
 }
 async function onKey(pitch, velocity, timeStamp) {
-  if (session.state !== "playing") {
+  if (velocity && session.state === "paused") toggle();
+  if (session.state === "idle") {
     if (!velocity || !info) return;
-    if (session.state === "paused") toggle();
-    else {
-      // A key begins what is played together.
-      if (state.mode === "alone") setMode(info.modes.includes("duet") ? "duet" : "response");
-      await begin();
-    }
+    // A key begins what is played together.
+    if (state.mode === "alone") setMode(info.modes.includes("duet") ? "duet" : "response");
+    await begin();
   }
   session.key(pitch, velocity, timeStamp);
 }
@@ -152,7 +156,8 @@ function panic() {
 }
 addEventListener("keydown", (event) => {
   if (event.key === "Escape") panic();
-  const isOperated = event.target instanceof Element && event.target.closest("button, input, select, summary");
+  const operated = "button, input, select, summary";
+  const isOperated = event.target instanceof Element && event.target.matches(operated);
   if (event.key !== " " || isOperated || event.repeat) return;
   event.preventDefault();
   toggle();
@@ -192,14 +197,15 @@ const fileName = (ending) => {
   const stamp = new Date().toISOString().slice(0, 19).replace("T", "_").replaceAll(":", "");
   return `${stamp}.${ending}`;
 };
+const taken = () => session.recording.take(session.position());
 const midiBlob = (take) => new Blob([midiOfTake(take)], {type: "audio/midi"});
-find("midi").onclick = () => save(fileName("mid"), () => midiBlob(session.recording.take()));
+find("midi").onclick = () => save(fileName("mid"), () => midiBlob(taken()));
 find("wav").onclick = () => {
   say("Making the sound file.");
-  save(fileName("wav"), () => wavOfTake(session.recording.take(), new URL(SOUNDFONT, import.meta.url).href));
+  save(fileName("wav"), () => wavOfTake(taken(), SOUNDFONT));
 };
-find("good").onclick = () =>
-  save(`good_${fileName("mid")}`, () => midiBlob(session.recording.last(GOOD_SECONDS, session.position())));
+find("good").onclick = () => save(`good_${fileName("mid")}`, () =>
+  midiBlob(session.recording.last(GOOD_SECONDS, session.position())));
 find("copy").onclick = async () => {
   clearTimeout(addressTimer);
   writeAddress();
@@ -216,7 +222,7 @@ find("copy").onclick = async () => {
 async function continueFile(file) {
   try {
     const song = readMidi(new Uint8Array(await file.arrayBuffer()));
-    const notes = sustained(song), end = Math.max(...notes.map((note) => note.end));
+    const notes = sustained(song), end = notes.reduce((last, note) => Math.max(last, note.end), 0);
     if (!notes.length) return say(`${file.name} has no notes.`);
     const from = Math.max(0, end - PRIMER_SECONDS);
     const primer = notes
@@ -233,7 +239,9 @@ addEventListener("dragover", (event) => {
   event.preventDefault();
   document.body.classList.add("dropping");
 });
-addEventListener("dragleave", ({relatedTarget}) => relatedTarget || document.body.classList.remove("dropping"));
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("dropping");
+});
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
@@ -263,7 +271,9 @@ function showInfo() {
   const biased = kinds.filter(([name]) => !info.controls.includes(name)).map(([, text]) => text);
   find("control-kind").textContent = [
     trained.length ? `This network was trained to follow ${trained.join(" and ")}.` : "",
-    biased.length ? `It was not trained to follow ${biased.join(" and ")}: what fits is made more probable.` : "",
+    biased.length
+      ? `It was not trained to follow ${biased.join(" and ")}: what fits is made more probable.`
+      : "",
   ].join(" ");
   find("model").textContent = [info.name, info.description, info.licence].filter(Boolean).join(" · ");
   say(state.wrong.length ? `Not understood in the link: ${state.wrong.join(", ")}.` : "Ready.");

@@ -215,7 +215,7 @@ export function createTransport({context, clock = createClock(context)}) {
      * @returns {number} when, in seconds of performance time
      */
     key(pitch, velocity, timeStamp = performance.now(), isHeard = true) {
-      const time = position() - Math.max(0, performance.now() - timeStamp) / 1000;
+      const time = Math.max(0, position() - Math.max(0, performance.now() - timeStamp) / 1000);
       const held = keys.get(pitch);
       if (held) sendNow((sink, at) => sink.noteOff(held, at), time);
       keys.delete(pitch);
@@ -235,7 +235,7 @@ export function createTransport({context, clock = createClock(context)}) {
      * @returns {number} when, in seconds of performance time
      */
     pedal(down, timeStamp = performance.now()) {
-      const time = position() - Math.max(0, performance.now() - timeStamp) / 1000;
+      const time = Math.max(0, position() - Math.max(0, performance.now() - timeStamp) / 1000);
       sendNow((sink, at) => sink.pedal(down, at, PLAYER), time);
       return time;
     },

@@ -1,8 +1,9 @@
-"""The studio's server."""
+"""The studio's server, and the tool that starts it or writes the static folder."""
 
 import contextlib
 import http.client
 import pathlib
+import socket
 import threading
 import urllib.request
 
@@ -14,6 +15,7 @@ from perf_rnn.studio import site
 from perf_rnn.studio.server import Server
 from perf_rnn.studio.site import File
 
+TOOL = "perf_rnn.tools.performance_rnn_studio"
 FILES = {
     "index.html": File(b"<p>page", "text/html; charset=utf-8"),
     "engine/step.wasm": File(b"\0asm", "application/wasm"),
@@ -99,13 +101,59 @@ def test_other_hosts_are_refused(server):
         assert (status, b"page" in body) == (403, False), host
 
 
-def test_a_port_that_is_taken(server):
+def test_a_port_that_is_taken(server, run_tool):
     with pytest.raises(PerfRnnError, match="--port=0 takes a free one"):
         Server(FILES, server.server_port)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        ended = run_tool(TOOL, f"--port={port}", "--config=performance", "--noopen_browser")
+    assert ended.status == 1
+    assert f"port {port} cannot be used" in ended.error
+
+
+@pytest.fixture
+def soundfont(tmp_path):
+    path = tmp_path / "own.sf2"
+    path.write_bytes(b"RIFF\4\0\0\0sfbk")
+    return path
 
 
 NAME = "optional_multiconditioned_performance_with_dynamics.mag"
 BUNDLE = pathlib.Path(__file__).parents[2] / "testdata" / "magenta_bundles" / NAME
+
+
+def test_the_tool_writes_a_folder(run_tool, tmp_path, soundfont):
+    folder = tmp_path / "site"
+    ended = run_tool(
+        TOOL, f"--bundle_file={BUNDLE}", f"--output_dir={folder}", f"--soundfont={soundfont}",
+        "--title=A <b>", "--description=C & d", "--weights=float32",
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert f"Wrote {len(files)} files" in ended.out
+    assert {"index.html", "studio.js", "model.bin", "model.txt", "base.css"} <= files
+    assert {"engine/worker.js", "engine/step.wasm", "sound/piano.js"} <= files
+    assert "sound/LICENSE.md" not in files
+    assert not [name for name in files if name.endswith(".c")]
+    page = (folder / "index.html").read_text()
+    assert "<title>A &lt;b&gt;</title>" in page
+    assert "<p>C &amp; d</p>" in page
+    assert 'http-equiv="Content-Security-Policy" content="default-src \'self\'' in page
+    assert "$" not in page
+    assert (folder / "sound/piano.sf3").read_bytes() == soundfont.read_bytes()
+    again = run_tool(TOOL, f"--bundle_file={BUNDLE}", f"--output_dir={folder}")
+    assert again.error == f"ERROR: {folder}: Is a directory that is not empty"
+
+
+def test_what_the_tool_refuses(run_tool, tmp_path):
+    text = tmp_path / "text.sf2"
+    text.write_text("no soundfont")
+    assert run_tool(TOOL, f"--bundle_file={BUNDLE}", f"--soundfont={text}").error == (
+        f"ERROR: {text}: not a soundfont (.sf2)"
+    )
+    assert "value should be one of" in run_tool(TOOL, "--weights=int4").error
+    assert "--output_dir is empty" in run_tool(TOOL, "--output_dir=").error
 
 
 def test_the_licence_lies_beside_the_weights():

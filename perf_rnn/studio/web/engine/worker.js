@@ -79,6 +79,8 @@ const handlers = {
   play(message) {
     beginning = message.now;
     isPaused = false;
+    // What was sent before is of another performance.
+    send({ type: "playing" });
     playing = new Performance(header, network, message, send);
   },
   set: ({ settings }) => playing?.set(settings),
