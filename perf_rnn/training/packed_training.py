@@ -7,6 +7,7 @@ has learnt in small files as it goes.
 
 import bz2
 import dataclasses
+import io
 import math
 import os
 import pathlib
@@ -18,13 +19,14 @@ from collections.abc import Sequence
 from absl import logging
 
 from bundles.errors import PerfRnnError
+from bundles.npz_files import read_npz
 from bundles.regular_files import read_json
 from perf_rnn import progress
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import EventRecords, EventSequence
 from perf_rnn.hparams import HParams
-from perf_rnn.models import bundle_of_run, copy_run_bundle
-from perf_rnn.network.network import build_network, load_bundle
+from perf_rnn.models import copy_run_bundle
+from perf_rnn.network.network import build_network
 from perf_rnn.training import backend
 from perf_rnn.training.evaluation import compile_scores, evaluate
 from perf_rnn.training.packing import DATA, evaluation_rows, first_nll
@@ -104,11 +106,12 @@ class PackedTraining:
         except (ValueError, KeyError, TypeError) as error:
             raise PerfRnnError(f"{pack_dir}: is not a packed training ({error})") from error
         self._config = get_config(self._settings.config)
-        self._start = bundle_of_run(str(self._pack_dir / "start"))
+        packed = (self._pack_dir / "start.npz.bz2").read_bytes()
+        self._start = list(read_npz(io.BytesIO(bz2.decompress(packed))).values())
         self._segments, self._held_out = (self._read(name) for name in DATA)
         # In float32, whatever the dtype policy of the training.
         self._evaluated = build_network(self._config, hparams)
-        load_bundle(self._evaluated, self._start)
+        self._evaluated.set_weights(self._start)
         self._scores = compile_scores(self._evaluated, self._config)
         self._output = RunDir(output_dir)
         os.makedirs(self._output.train_dir, exist_ok=True)
@@ -175,7 +178,7 @@ class PackedTraining:
             started = time.monotonic()
             try:
                 trainer = Trainer(self._segments, self._settings, train_dir, 1, dtype_policy)
-                load_bundle(trainer.network, self._start)
+                trainer.network.set_weights(self._start)
                 trainer.train(Schedule(num_training_steps=2))
             except Exception as error:
                 # A GPU's compiler may fail in ways that no processor showed.

@@ -1,28 +1,33 @@
 """A training that is packed into a directory, for a machine with JAX and without a network.
 
 `pack.json` holds the run's settings and the NLL that the first batch must have, `code/` this
-package, `start/train/model.npz` the weights to begin with, and `training.tfrecord.bz2` and
+package, `start.npz.bz2` the weights to begin with, and `training.tfrecord.bz2` and
 `evaluation.tfrecord.bz2` the data. `run.sh` starts the training, see `packed_training`.
 """
 
 import bz2
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 import bundles
 import perf_rnn
 from bundles.atomic_files import atomic_path
 from bundles.errors import PerfRnnError
+from bundles.npz_files import write_npz
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import EventRecords, EventSequence
 from perf_rnn.hparams import HParams
-from perf_rnn.models import Model, write_run_bundle
-from perf_rnn.network.network import build_network, bundle_from_network
+from perf_rnn.models import Model
+from perf_rnn.network.network import build_network
 from perf_rnn.network.warm_start import transfer_weights
 from perf_rnn.training.evaluation import Scores, score_windows
 from perf_rnn.training.run_dir import RunSettings
@@ -99,20 +104,22 @@ def write_pack(
         network = build_network(config, settings.hparams)
     if warm_start:
         transfer_weights(network, config, warm_start.bundle)
+    else:
+        # With zeros in half of their bits, random weights are packed in half the size.
+        network.set_weights([_rounded(weight) for weight in network.get_weights()])
     values: dict[str, Any] = {
         "settings": {**vars(settings), "hparams": settings.hparams.to_dict()},
         "first_nll": first_nll(network, training, settings),
         "perf_rnn_version": perf_rnn.__version__,
     }
     with atomic_path(directory) as temporary:
-        start = temporary / "start" / "train"
-        start.mkdir(parents=True)
-        write_run_bundle(str(start), bundle_from_network(network, config))
+        temporary.mkdir()
+        weights = {f"{number:03}": weight for number, weight in enumerate(network.get_weights())}
+        with tempfile.TemporaryDirectory() as unpacked:
+            write_npz(os.path.join(unpacked, "start.npz"), weights)
+            _pack_files([os.path.join(unpacked, "start.npz")], temporary / "start.npz.bz2")
         for name, records in zip(DATA, (training, evaluation), strict=True):
-            with bz2.open(temporary / f"{name}.tfrecord.bz2", "wb") as packed:
-                for path in records.paths:
-                    with open(path, "rb") as file:
-                        shutil.copyfileobj(file, packed)
+            _pack_files(records.paths, temporary / f"{name}.tfrecord.bz2")
         for package in (bundles, perf_rnn):
             shutil.copytree(
                 Path(str(package.__file__)).parent,
@@ -122,3 +129,16 @@ def write_pack(
         (temporary / "pack.json").write_text(json.dumps(values, indent=2))
         (temporary / "run.sh").write_text(_RUN_SH)
         (temporary / "run.sh").chmod(0o755)
+
+
+def _rounded(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns float32 numbers cut to the 8 significant bits of a bfloat16."""
+    return (weight.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def _pack_files(paths: Sequence[str], packed_path: Path) -> None:
+    """Compresses files, one after the other, into one."""
+    with bz2.open(packed_path, "wb") as packed:
+        for path in paths:
+            with open(path, "rb") as file:
+                shutil.copyfileobj(file, packed)
