@@ -1,6 +1,7 @@
 """The nine configs: which events a model reads and writes, and its default hyperparameters."""
 
 import dataclasses
+import difflib
 import types
 from collections.abc import Mapping
 
@@ -132,7 +133,9 @@ def get_config(key: str) -> PerformanceRnnConfig:
       PerfRnnError: no config has that name.
     """
     if key not in default_configs:
-        raise PerfRnnError(f"unknown config {key!r}; known: {', '.join(default_configs)}")
+        nearest = difflib.get_close_matches(key, default_configs, 1)
+        meant = f"; perhaps {nearest[0]}" if nearest else ""
+        raise PerfRnnError(f"unknown config {key!r}{meant}; known: {', '.join(default_configs)}")
     return default_configs[key]
 
 

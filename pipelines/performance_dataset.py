@@ -344,7 +344,7 @@ def _dropped(stats: Iterable[Statistic]) -> list[str]:
 def _duration(lengths: Iterable[float]) -> str:
     """Returns the sum of lengths in seconds, as minutes or hours."""
     minutes = sum(lengths) / 60
-    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+    return f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
 def _splits(sides: Iterable[tuple[str, str, float]]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ class TrainingSet:
 
 
 def measure(
-    path: str,
+    path: str | Sequence[str],
     segment_seconds: float | None = None,
     training: TrainingSet | None = None,
     names: Collection[str] | None = None,
@@ -122,7 +122,7 @@ def measure(
         for place, one in zip(sounding, found, strict=True):
             originality[place] = one
     return MeasuredSet(
-        path,
+        pieces.path,
         dict(vars(pieces.counts)),
         [
             Part(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from absl import logging
 
@@ -32,18 +32,19 @@ class ReadingCounts:
 
 
 class PieceSet:
-    """The pieces of a directory or zip archive of MIDI files, of one MIDI file or of a TFRecord.
+    """The pieces of a directory or zip archive of MIDI files, of a MIDI file or of a TFRecord.
 
     Attributes:
-      path: where they are.
+      path: where they are; several paths are joined by commas.
+      kind: what is there: 'MIDI' or 'NoteSequences'.
       counts: what became of the pieces iterated over so far.
     """
 
-    def __init__(self, path: str, names: Collection[str] | None = None) -> None:
+    def __init__(self, path: str | Sequence[str], names: Collection[str] | None = None) -> None:
         """Finds the pieces; in a directory or archive also those of subdirectories, sorted by name.
 
         Args:
-          path: of a directory, a zip archive, a MIDI file or a TFRecord.
+          path: of a directory, a zip archive, a MIDI file or a TFRecord, or several of these.
           names: only pieces of these names are read; None: all pieces.
 
         Raises:
@@ -51,36 +52,15 @@ class PieceSet:
           PerfRnnError: it holds no pieces or none of `names`, or is neither MIDI nor an intact
             TFRecord.
         """
-        self.path = path
+        paths = [path] if isinstance(path, str) else path
+        self.path = ", ".join(paths)
+        self.kind = "MIDI" if is_music(paths[0]) else "NoteSequences"
         self.counts = ReadingCounts()
         self._names = names
         # What messages call each piece, and what reads it.
-        self._sources: list[tuple[str, Callable[[], NoteArrays]]]
-        if is_music(path):
-            files = find_music_files(path)
-            if names and set(names).isdisjoint(file.name for file in files):
-                raise PerfRnnError(
-                    f"{path}: none of the {len(names)} files that the split names is in it; give "
-                    "the folder that the split was made from"
-                )
-            if missing := sorted(set(names or ()) - {file.name for file in files}):
-                logging.warning(
-                    "%s: %s (and %d more asked for) is not in it; names are paths below it",
-                    path,
-                    missing[0],
-                    len(missing) - 1,
-                )
-            self._sources = [
-                (file.name, file.notes) for file in files if names is None or file.name in names
-            ]
-        else:
-            records = RecordFile(path)
-            if not len(records):
-                raise PerfRnnError(f"{path}: holds no NoteSequences")
-            self._sources = [
-                (f"record {number}", functools.partial(_read_record, records, number))
-                for number in range(len(records))
-            ]
+        self._sources: list[tuple[str, Callable[[], NoteArrays]]] = []
+        for each in paths:
+            self._sources += _sources(each, names)
 
     def __iter__(self) -> Iterator[tuple[str, NoteArrays]]:
         """Yields the name and the notes of each piece; a warning names each that is left out.
@@ -117,6 +97,34 @@ class PieceSet:
                 f"{self.path}: no piece in it{asked} can be used: {counts.damaged} damaged, "
                 f"{counts.without_notes} without notes"
             )
+
+
+def _sources(
+    path: str, names: Collection[str] | None
+) -> list[tuple[str, Callable[[], NoteArrays]]]:
+    """Returns what messages call each piece of a path, and what reads it; see `PieceSet`."""
+    if is_music(path):
+        files = find_music_files(path)
+        if names and set(names).isdisjoint(file.name for file in files):
+            raise PerfRnnError(
+                f"{path}: none of the {len(names)} files that the split names is in it; give "
+                "the folder that the split was made from"
+            )
+        if missing := sorted(set(names or ()) - {file.name for file in files}):
+            logging.warning(
+                "%s: %s (and %d more asked for) is not in it; names are paths below it",
+                path,
+                missing[0],
+                len(missing) - 1,
+            )
+        return [(file.name, file.notes) for file in files if names is None or file.name in names]
+    records = RecordFile(path)
+    if not len(records):
+        raise PerfRnnError(f"{path}: holds no NoteSequences")
+    return [
+        (f"record {number}", functools.partial(_read_record, records, number))
+        for number in range(len(records))
+    ]
 
 
 def _as_they_sound(notes: NoteArrays) -> NoteArrays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from absl import logging
 
@@ -11,7 +11,6 @@ from bundles.errors import PerfRnnError
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data.collections import PieceSet
 from perf_rnn.events.codec import STEPS_PER_SECOND, EventIndices
-from perf_rnn.notes.music_files import is_music
 from perf_rnn.notes.transforms import quantize
 
 
@@ -46,7 +45,7 @@ class WholePieces:
 
 
 def read_whole_pieces(
-    path: str, config: PerformanceRnnConfig, names: Collection[str] | None = None
+    path: str | Sequence[str], config: PerformanceRnnConfig, names: Collection[str] | None = None
 ) -> WholePieces:
     """Reads performances whole, with the sustain pedal applied and without drums.
 
@@ -68,7 +67,7 @@ def read_whole_pieces(
             quantized = quantize(notes, STEPS_PER_SECOND)
             events = config.codec.encode(config.codec.cut_long_notes(quantized))
         except PerfRnnError as error:
-            logging.warning("Skipped %s of %s: %s", name, path, error)
+            logging.warning("Skipped %s of %s: %s", name, piece_set.path, error)
             not_encodable += 1
             continue
         if len(events) > 1:
@@ -76,11 +75,13 @@ def read_whole_pieces(
         else:
             too_short += 1
     if not pieces:
-        raise PerfRnnError(f"{path}: no piece in it has two events to predict one from the other")
+        raise PerfRnnError(
+            f"{piece_set.path}: no piece in it has two events to predict one from the other"
+        )
     left_out = {
         "damaged": piece_set.counts.damaged,
         "without_notes": piece_set.counts.without_notes,
         "not_encodable": not_encodable,
         "too_short": too_short,
     }
-    return WholePieces(path, "MIDI" if is_music(path) else "NoteSequences", pieces, left_out)
+    return WholePieces(piece_set.path, piece_set.kind, pieces, left_out)

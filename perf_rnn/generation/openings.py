@@ -55,7 +55,7 @@ class Opening:
             raise PerfRnnError(
                 f"the primer lasts {seconds:g} s, the piece only {piece_seconds:g} s; take less of "
                 f"the primer (max_primer_seconds={piece_seconds / 2:g}) or ask for a longer piece "
-                f"(num_steps={2 * steps})"
+                f"(seconds={2 * seconds:g})"
             )
 
 

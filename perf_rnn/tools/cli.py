@@ -119,6 +119,9 @@ def _take_files(given: list[str], name: str | None) -> None:
     """
     if not given:
         return
+    flag_name, equals, _ = given[0].partition("=")
+    if equals and flag_name in flags.FLAGS:
+        raise PerfRnnError(f"{given[0]!r} is no file; for the flag write --{given[0]}")
     if name is None or given[0].startswith("-"):
         raise PerfRnnError(f"unexpected argument {given[0]!r}; write --flag=value")
     flag = flags.FLAGS[name]
@@ -268,7 +271,16 @@ class _LineFormatter(logging.Formatter):
 
 def one_line(error: Exception) -> str:
     """Returns an error as a line that a terminal shows, whatever it quotes from a file."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    r"""Returns text from anywhere as one line that a terminal shows.
+
+    >>> printable("two \n lines, \x1b[31mred")
+    'two lines, \\x1b[31mred'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))

@@ -15,7 +15,7 @@ from bundles.atomic_files import atomic_write_json
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
+flags.DEFINE_multi_string(
     "input",
     None,
     "Performances that the model was not trained on: a directory or zip archive of MIDI files, to "
@@ -83,7 +83,7 @@ def _evaluate() -> dict[str, Any]:
     names = None
     if FLAGS.split_csv:
         names = splits.names_in(os.path.expanduser(FLAGS.split_csv), splits.HELD_OUT)
-    whole = read_whole_pieces(os.path.expanduser(FLAGS.input), config, names)
+    whole = read_whole_pieces([*map(os.path.expanduser, FLAGS.input)], config, names)
     groups = None
     if FLAGS.resample_by == "folder":
         groups = [os.path.dirname(piece.name) for piece in whole.pieces]

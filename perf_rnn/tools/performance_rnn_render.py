@@ -37,6 +37,9 @@ flags.DEFINE_string(
     "given, the one that pretty_midi ships plays.",
 )
 
+# Of so many files it is printed how they were made; a page shows it of any number.
+MAX_SHOWN = 10
+
 
 def main() -> None:
     cli.check_given(input="a MIDI file, or a directory or zip archive of them")
@@ -68,6 +71,9 @@ def main() -> None:
         if not piece.notes.num_notes:
             logging.warning("%s: has no notes", file)
             counts["without notes"] += 1
+        if piece.facts and len(files) <= MAX_SHOWN:
+            facts = ", ".join(f"{fact} {value}" for fact, value in piece.facts.items())
+            print(cli.printable(f"{file}: {facts}"))
     if not counts["rendered"]:
         raise PerfRnnError(
             f"{', '.join(sources)}: none of the {len(files)} MIDI file(s) could be rendered"

@@ -15,7 +15,7 @@ from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
+flags.DEFINE_multi_string(
     "input",
     None,
     "Pieces to measure: a directory or zip archive of MIDI files, to its depths, one MIDI file, or "
@@ -75,7 +75,7 @@ def main() -> None:
         path = os.path.expanduser(FLAGS.training)
         training = music_report.TrainingSet(path, names.get("training"))
     seconds = FLAGS.segment_seconds
-    measured = music_report.measure(os.path.expanduser(FLAGS.input), seconds, training)
+    measured = music_report.measure([*map(os.path.expanduser, FLAGS.input)], seconds, training)
     if FLAGS.reference:
         path = os.path.expanduser(FLAGS.reference)
         reference = music_report.measure(path, seconds, training, names.get("reference"))

@@ -32,7 +32,7 @@ COMMANDS = {
     ),
 }
 # Flags that a command gives its tool, before those of the user.
-DEFAULTS = {"continue": ("--primer_from=end", "--max_primer_seconds=20")}
+DEFAULTS = {"continue": ("--primer_from=end", "--max_primer_seconds=20", "--seconds=50")}
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ flags.DEFINE_enum(
     "auto",
     ["auto", "sequence", "folder"],
     "Hold out single files, or whole folders, so that no recording of a piece is trained on where "
-    "another is held out. auto: folders, if there are at least ten.",
+    "another is held out. auto: folders, if there are at least five.",
 )
 flags.DEFINE_integer("num_outputs", 4, "Pieces of 30 s to hear at the end.", lower_bound=1)
 flags.DEFINE_integer(
@@ -68,7 +68,7 @@ flags.DEFINE_integer(
 )
 
 MIN_EVENTS = 32  # The default of performance_rnn_create_dataset.
-FEWEST_FOLDERS = 10
+FEWEST_FOLDERS = 5
 SAMPLE_STEPS = 3000
 # Beginning with trained weights, less than the default is learned from each step.
 FINE_TUNING = "learning_rate=0.0003,warmup_steps=50"

@@ -228,9 +228,10 @@ def test_odd_files_among_good_ones(run_tool, asap_dir, tmp_path, caplog):
     assert run.status == 0
     # good: 4 segments; bends: 1; three_hours: 2 with events and 358 without.
     assert "training_performances.tfrecord: 7 examples" in run.out
-    assert caplog.messages == [
+    # Slow machines report their progress between these lines.
+    assert [line for line in caplog.messages if " done: " not in line] == [
         "performances read: 6 (3.0 hours)",
-        "held out for evaluation: 0 performances (0 minutes), 0 segments",
+        "held out for evaluation: 0 performances (0.0 minutes), 0 segments",
         "for training: 5 performances (3.0 hours), 7 segments",
         "dropped performances without notes: 1",
         "dropped performances with drums: 1",

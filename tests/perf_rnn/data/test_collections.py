@@ -34,6 +34,15 @@ def write_midi(path, sequence):
     midi_io.sequence_proto_to_midi_file(sequence, str(path))
 
 
+def test_several_paths(tmp_path):
+    write_midi(tmp_path / "a" / "1.mid", sequence_of((0.0, 1.0, 60)))
+    write_midi(tmp_path / "b" / "2.mid", sequence_of((0.0, 2.0, 60)))
+    paths = [str(tmp_path / "b" / "2.mid"), str(tmp_path / "a")]
+    pieces = PieceSet(paths)
+    assert [(name, notes.total_time) for name, notes in pieces] == [("2.mid", 2.0), ("1.mid", 1.0)]
+    assert (pieces.path, pieces.kind) == (", ".join(paths), "MIDI")
+
+
 def test_directory(tmp_path, asap_dir, caplog):
     shutil.copy(next(asap_dir.rglob("LuoJ05M.mid")), tmp_path / "b.mid")
     write_midi(tmp_path / "deep" / "A.MIDI", sequence_of((0.5, 1.0, 60), (1.0, 2.0, 64)))

@@ -301,6 +301,7 @@ def test_a_piece_tells_how_it_was_made(generate, run_tool, tmp_path, asap_dir):
     assert ended.status == 0, ended.err
     page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
     assert "--max_primer_seconds=2.0" in page
+    assert f"_1.mid: bundle {DYNAMICS}, seed 3, number 1, temperature 0.9" in ended.out
 
 
 def test_control_flags_change_what_is_played(play):
@@ -339,11 +340,12 @@ def test_control_flags_change_what_is_played(play):
         (["--primer_midi=/nowhere/a.mid"], "/nowhere/a.mid: No such file or directory"),
         (
             ["--primer_pitches=[60]", "--num_steps=40"],
-            "(--max_primer_seconds=0.2) or ask for a longer piece (--num_steps=100)",
+            "(--max_primer_seconds=0.2) or ask for a longer piece (--seconds=1)",
         ),
         (["--max_primer_seconds=0"], "flag --max_primer_seconds=0"),
         (["--config=performance"], "performance is asked for, but the model is of config perform"),
         (["--config=nothing"], "unknown config 'nothing'"),
+        (["--config=performanse"], "unknown config 'performanse'; perhaps performance; known: "),
         (["--output_dir=/proc/nothing"], "/proc/nothing: "),
         (["--run_dir=/tmp"], "give --run_dir or --bundle_file, not both"),
         (["--save_generator_bundle"], "--save_generator_bundle needs --run_dir and --bundle_file"),
@@ -363,6 +365,7 @@ def test_control_flags_change_what_is_played(play):
         (["--primer_midi=/tmp"], "/tmp: is a directory; a primer is one MIDI file"),
         (["--seed=-1"], "flag --seed=-1"),
         (["--nothing=1"], "Unknown command line flag 'nothing'"),
+        (["seconds=20"], "'seconds=20' is no file; for the flag write --seconds=20"),
         (["stray"], "stray: No such file or directory"),
         (["a.mid", "b.mid"], "unexpected argument 'b.mid': --primer_midi is one file"),
         (["--log=LOUD"], "--log=LOUD is not one of DEBUG, INFO"),
