@@ -50,6 +50,10 @@ export function createTransport({context, clock = createClock(context)}) {
 
   const position = () => (isPlaying ? (clock.now() - begin) / 1000 : stoppedAt);
 
+  /** When the player did something, in seconds of performance time; never before its begin. */
+  const timeOf = (/** @type {number} */ timeStamp) =>
+    Math.max(0, position() - Math.max(0, performance.now() - timeStamp) / 1000);
+
   /**
    * @param {(sink: Sink, time: number) => void} call
    * @param {number} time of the performance
@@ -215,7 +219,7 @@ export function createTransport({context, clock = createClock(context)}) {
      * @returns {number} when, in seconds of performance time
      */
     key(pitch, velocity, timeStamp = performance.now(), isHeard = true) {
-      const time = Math.max(0, position() - Math.max(0, performance.now() - timeStamp) / 1000);
+      const time = timeOf(timeStamp);
       const held = keys.get(pitch);
       if (held) sendNow((sink, at) => sink.noteOff(held, at), time);
       keys.delete(pitch);
@@ -235,7 +239,7 @@ export function createTransport({context, clock = createClock(context)}) {
      * @returns {number} when, in seconds of performance time
      */
     pedal(down, timeStamp = performance.now()) {
-      const time = Math.max(0, position() - Math.max(0, performance.now() - timeStamp) / 1000);
+      const time = timeOf(timeStamp);
       sendNow((sink, at) => sink.pedal(down, at, PLAYER), time);
       return time;
     },
