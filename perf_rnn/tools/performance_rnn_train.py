@@ -31,29 +31,41 @@ flags.DEFINE_string(
     "existing run continues from its newest checkpoint.",
 )
 flags.DEFINE_string(
+    "sequence_example_file", None, "TFRecord file, or a glob of them, to train on or evaluate."
+)
+flags.DEFINE_string(
+    "eval_sequence_example_file",
+    None,
+    "TFRecord file, or a glob, that a training run evaluates at each of its checkpoints.",
+)
+flags.DEFINE_string(
     "config",
     None,
     "Config of the model; default: the run's, or performance_with_dynamics for a new run.",
 )
 flags.DEFINE_string(
-    "sequence_example_file", None, "TFRecord file, or a glob of them, to train on or evaluate."
+    "warm_start_bundle_file",
+    None,
+    "Bundle whose weights a run without checkpoints begins with; a config's name: its shipped one.",
+)
+flags.DEFINE_integer(
+    "num_training_steps",
+    0,
+    "Stop after this many steps in all; 0 trains until interrupted. With --eval: stop when a "
+    "checkpoint of at least this many steps is evaluated; 0 waits for ever.",
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    "patience",
+    0,
+    "Stop once so many evaluations in a row have found no better network, and keep the best in "
+    "RUN_DIR/best; 0: train on. It needs --eval_sequence_example_file.",
+    lower_bound=0,
 )
 flags.DEFINE_string(
     "hparams", "", "Comma-separated name=value, such as 'batch_size=32,rnn_layer_sizes=[256,256]'."
 )
 flags.DEFINE_integer("window", 160, "Events that a row advances in one step.", lower_bound=1)
-flags.DEFINE_bool(
-    "carry_state",
-    True,
-    "Whether the LSTM's state is carried from one window of a segment to the next.",
-)
-flags.DEFINE_integer(
-    "seed",
-    0,
-    "Of the initial weights, the order of segments and their augmentation.",
-    lower_bound=0,
-    upper_bound=2**32 - 1,
-)
 flags.DEFINE_enum(
     "augmentation",
     "auto",
@@ -67,41 +79,29 @@ flags.DEFINE_bool(
     "For configs with controls: play parts of other segments before each training segment, so that "
     "the network learns to follow controls that change at once.",
 )
-flags.DEFINE_integer(
-    "num_training_steps",
-    0,
-    "Stop after this many steps in all; 0 trains until interrupted. With --eval: stop when a "
-    "checkpoint of at least this many steps is evaluated; 0 waits for ever.",
-    lower_bound=0,
+flags.DEFINE_bool(
+    "carry_state",
+    True,
+    "Whether the LSTM's state is carried from one window of a segment to the next.",
 )
+flags.DEFINE_integer(
+    "seed",
+    0,
+    "Of the initial weights, the order of segments and their augmentation.",
+    lower_bound=0,
+    upper_bound=2**32 - 1,
+)
+flags.DEFINE_float("checkpoint_seconds", 300, "Seconds between checkpoints.", lower_bound=1)
+flags.DEFINE_integer("num_checkpoints", 10, "Newest checkpoints kept; 0: all.", lower_bound=0)
 flags.DEFINE_bool("eval", False, "Evaluate the run's newest checkpoint and each one after it.")
-flags.DEFINE_string(
-    "eval_sequence_example_file",
-    None,
-    "TFRecord file, or a glob, that a training run evaluates at each of its checkpoints.",
-)
-flags.DEFINE_integer(
-    "patience",
-    0,
-    "Stop once so many evaluations in a row have found no better network, and keep the best in "
-    "RUN_DIR/best; 0: train on. It needs --eval_sequence_example_file.",
-    lower_bound=0,
-)
 flags.DEFINE_integer("num_eval_examples", 0, "Examples evaluated; 0: all.", lower_bound=0)
 flags.DEFINE_integer("summary_frequency", 10, "Steps between summaries.", lower_bound=1)
-flags.DEFINE_float("checkpoint_seconds", 300, "Seconds between checkpoints.", lower_bound=1)
 flags.DEFINE_integer(
     "sample_seconds",
     10,
     "Length of the sample that TensorBoard gets at each checkpoint, in sound and picture, with its "
     "events beside the data's; 0: none.",
     lower_bound=0,
-)
-flags.DEFINE_integer("num_checkpoints", 10, "Newest checkpoints kept; 0: all.", lower_bound=0)
-flags.DEFINE_string(
-    "warm_start_bundle_file",
-    None,
-    "Bundle whose weights a run without checkpoints begins with; a config's name: its shipped one.",
 )
 flags.DEFINE_enum(
     "mixed_precision",

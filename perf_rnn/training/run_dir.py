@@ -91,7 +91,7 @@ class RunDir:
             if differing:
                 raise PerfRnnError(
                     f"{self.path}: this run was made with {'; '.join(differing)}. "
-                    "Give the same values or another --run_dir"
+                    "Give the same values or another directory"
                 )
 
     def write(self, settings: RunSettings) -> None:

@@ -176,16 +176,22 @@ def _train(run: "RunDir", settings: "RunSettings", data_dir: str) -> "BestNetwor
     from perf_rnn.training.trainer import Schedule
 
     with run.locked():
-        train_run(
-            run,
-            settings,
-            training,
-            Schedule(FLAGS.num_training_steps, checkpoint_seconds=FLAGS.checkpoint_seconds),
-            eval_segments=held_out,
-            patience=FLAGS.patience,
-            warm_start=None if FLAGS.from_scratch else load_model(config.key),
-            num_checkpoints=2,
-        )
+        try:
+            train_run(
+                run,
+                settings,
+                training,
+                Schedule(FLAGS.num_training_steps, checkpoint_seconds=FLAGS.checkpoint_seconds),
+                eval_segments=held_out,
+                patience=FLAGS.patience,
+                warm_start=None if FLAGS.from_scratch else load_model(config.key),
+                num_checkpoints=2,
+            )
+        except KeyboardInterrupt:
+            best = BestNetwork(run, FLAGS.patience)
+            if best.nlls:
+                print(f"To hear the best so far: perf_rnn play --run_dir={shlex.quote(best.path)}")
+            raise
     best = BestNetwork(run, FLAGS.patience)
     first = min(best.nlls)
     print(

@@ -36,6 +36,7 @@ def test_from_midi_to_music(learn, asap_dir, tmp_path, monkeypatch):
     assert (ended.status, ended.error) == (130, "ERROR: interrupted")
     assert "1 of 3: making the dataset of 3 files; single files are held out" in ended.out
     assert "Evaluation at step 0: NLL" in ended.out
+    assert f"perf_rnn play --run_dir={mine / 'run'}/best" in ended.out
     made = (mine / "data" / "training_performances.tfrecord").stat().st_mtime_ns
 
     # The same command goes on.

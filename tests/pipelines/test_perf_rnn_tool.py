@@ -27,7 +27,7 @@ def test_it_lists_its_commands_at_once():
     assert run("--help").stdout == ended.stdout
 
 
-@pytest.mark.parametrize("command", perf_rnn.COMMANDS)
+@pytest.mark.parametrize("command", ["play", "continue", "dataset"])
 def test_help_of_a_command_names_it(command):
     ended = run(command, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
