@@ -19,10 +19,11 @@ from bundles.atomic_files import make_directory
 from bundles.errors import PerfRnnError
 
 LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
-# What Python says of a number that it cannot read, in a user's words.
-_NUMBER_ERRORS = {
+# What Python and absl say of a value that they cannot read, in a user's words.
+_VALUE_ERRORS = {
     r"invalid literal for int\(\) with base \d+: (.*)": r"\1 is not an integer",
     r"could not convert string to float: (.*)": r"\1 is not a number",
+    r"\('Non-boolean argument to boolean flag', (.*)\)": r"\1 is neither true nor false",
 }
 
 flags.DEFINE_bool("version", False, "Print the version and exit.")
@@ -49,7 +50,7 @@ def run(main: Callable[[], None], files: str | None = None) -> None:
             rest: list[str] = flags.FLAGS(argv)
         except flags.Error as error:
             text = str(error)
-            for pattern, meaning in _NUMBER_ERRORS.items():
+            for pattern, meaning in _VALUE_ERRORS.items():
                 text = re.sub(pattern, meaning, text)
             _fail(PerfRnnError(text))
         if flags.FLAGS.version:

@@ -157,6 +157,8 @@ def main() -> None:
     use = "evaluate" if FLAGS.eval else "train on"
     cli.check_given(sequence_example_file=f"the file to {use}")
     cli.check_not_empty("run_dir", "eval_sequence_example_file", "warm_start_bundle_file")
+    if FLAGS.patience and not FLAGS.eval_sequence_example_file:
+        raise PerfRnnError("--patience needs --eval_sequence_example_file")
     run = RunDir(FLAGS.run_dir)
     settings = _settings(run)
     if FLAGS.eval:
@@ -247,8 +249,6 @@ def _train(run: RunDir, settings: RunSettings, segments: EventRecords) -> None:
     settings = dataclasses.replace(settings, augmentation=_augmentation(run, segments))
     run.check(settings)
     eval_segments = None
-    if FLAGS.patience and not FLAGS.eval_sequence_example_file:
-        raise PerfRnnError("--patience needs --eval_sequence_example_file")
     if FLAGS.eval_sequence_example_file:
         pattern, limit = FLAGS.eval_sequence_example_file, FLAGS.num_eval_examples
         eval_segments = _segments(pattern, settings.config, limit)

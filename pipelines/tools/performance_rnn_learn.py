@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 import bundles
-from bundles.atomic_files import atomic_write, atomic_write_json, make_directory
+from bundles.atomic_files import atomic_write, atomic_write_json
 from bundles.errors import PerfRnnError
 from bundles.regular_files import read_json
 from perf_rnn.models import DEFAULT_CONFIG
@@ -121,6 +121,9 @@ def _make_dataset(source: str, data_dir: str) -> None:
 
     config = get_config(FLAGS.config)
     files = find_music_files(source)
+    too_few = f"{source}: too few performances to hold one out and train on others; give more files"
+    if len(files) < 2:
+        raise PerfRnnError(too_few)
     made_from = {
         "input": os.path.abspath(source),
         "files": len(files),
@@ -139,7 +142,6 @@ def _make_dataset(source: str, data_dir: str) -> None:
         partition_by = "folder" if len(folders) >= FEWEST_FOLDERS else "sequence"
     whole = {"folder": "whole folders", "sequence": "single files"}[partition_by]
     print(f"1 of 3: making the dataset of {len(files)} files; {whole} are held out")
-    make_directory(data_dir)
     counts = performance_dataset.create_dataset(
         source,
         data_dir,
@@ -151,9 +153,7 @@ def _make_dataset(source: str, data_dir: str) -> None:
         partition_by=partition_by,
     )
     if not all(counts.values()):
-        raise PerfRnnError(
-            f"{source}: too few performances to train on some and hold out others; give more files"
-        )
+        raise PerfRnnError(too_few)
     atomic_write_json(path, made_from)
 
 

@@ -77,11 +77,11 @@ def test_from_midi_to_music(learn, asap_dir, tmp_path, monkeypatch):
             "optional_multiconditioned_performance_with_dynamics, performance, "
             "performance_with_dynamics; or give --from_scratch",
         ),
-        (["{asap}/Liszt"], "too few performances to train on some and hold out others"),
+        (["{asap}/Liszt"], "Liszt: too few performances to hold one out and train on others"),
     ],
 )
 def test_bad_input(learn, asap_dir, tmp_path, arguments, message):
     ended = learn(*(argument.format(asap=asap_dir) for argument in arguments))
     assert ended.status == 1
     assert message in ended.error
-    assert not (tmp_path / "mine" / "run").exists()
+    assert not (tmp_path / "mine").exists()

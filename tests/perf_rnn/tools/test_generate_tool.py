@@ -360,6 +360,7 @@ def test_control_flags_change_what_is_played(play):
         (["--ending=fade"], "value should be one of <cut|release|rest>"),
         (["--transpose=13"], "flag --transpose=13"),
         (["--tempo=0"], "flag --tempo=0"),
+        (["--pedal=maybe"], "flag --pedal=maybe: 'maybe' is neither true nor false"),
         (["--seed=x"], "flag --seed=x: 'x' is not an integer"),
         (["--top_p=x"], "flag --top_p=x: 'x' is not a number"),
         (["--primer_midi=/tmp"], "/tmp: is a directory; a primer is one MIDI file"),

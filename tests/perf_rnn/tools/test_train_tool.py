@@ -254,6 +254,7 @@ def test_warm_start(train, bundle_file, tmp_path):
         (["--config=performance"], "made for config 'performance_with_dynamics', not 'perform"),
         (["--config=nothing"], "unknown config 'nothing'; known: performance,"),
         (["--hparams=batch=3"], "hparams: unknown name 'batch'"),
+        (["--patience=2"], "--patience needs --eval_sequence_example_file"),
         (["--hparams=attn_length=-1"], "hparams: attn_length=-1 is not supported"),
         (
             ["--config=multiconditioned_performance_with_dynamics"],
