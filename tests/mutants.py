@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 import random
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,11 +54,23 @@ def mutant_text(text: str, words: list[str], rng: random.Random) -> str:
     return text
 
 
+def mutant_numbers(data: bytes, rng: random.Random) -> bytes:
+    """Returns text with one to four of its numbers replaced."""
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        if found := [*re.finditer(rb"\d+", data)]:
+            begin, end = rng.choice(found).span()
+            data = data[:begin] + str(rng.choice(NUMBERS)).encode() + data[end:]
+    return data
+
+
 def mutant_json(data: bytes, rng: random.Random) -> bytes:
     """Returns JSON with values replaced, added or removed."""
     value = json.loads(data)
     for _ in range(rng.choice((1, 1, 2, 4))):
-        parent, key = rng.choice([*_places(value)] or [({}, "a")])
+        places = [*_places(value)]
+        if not places:
+            break
+        parent, key = rng.choice(places)
         kind = rng.choice(("replace", "replace", "replace", "add", "remove", "nest"))
         if kind == "remove":
             del parent[key]

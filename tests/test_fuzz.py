@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mutants import mutant_bytes, mutant_json, mutant_proto, mutant_text
+from mutants import mutant_bytes, mutant_json, mutant_numbers, mutant_proto, mutant_text
 
 import bundles
 from bundles.checkpoint import masked_crc
@@ -135,12 +135,18 @@ def score_xml() -> Target:
 
 
 def musicxml() -> Target:
-    return Target("a.xml", _scores(), mutant_bytes, _bounded(scores.parse_musicxml), 4)
+    return Target("a.xml", _scores(), _score, _bounded(scores.parse_musicxml), 6)
 
 
 def abc() -> Target:
     seeds = [path.read_bytes() for path in sorted((TESTDATA / "music_files").glob("*.abc"))]
-    return Target("a.abc", seeds, mutant_bytes, _bounded(scores.parse_abc), 4)
+    return Target("a.abc", seeds, _score, _bounded(scores.parse_abc), 6)
+
+
+def _score(seed: bytes, other: bytes, rng: random.Random) -> bytes:
+    if rng.random() < 0.6:
+        return mutant_numbers(seed, rng)
+    return mutant_bytes(seed, other, rng)
 
 
 def _scores() -> list[bytes]:
