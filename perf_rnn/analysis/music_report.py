@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from bundles.errors import PerfRnnError
-from perf_rnn.analysis import feature_overlap, music_statistics
+from perf_rnn.analysis import feature_overlap, frechet, music_statistics
 from perf_rnn.analysis.originality import Originality, TrainingPassages
 from perf_rnn.data.collections import PieceSet
 from perf_rnn.notes.arrays import Floats, NoteArrays
@@ -146,7 +146,8 @@ def report(
     Returns:
       `sets`: of `input`, `reference` and `training` their path and counts. `figures`: by name the
       unit, a summary per set and, with a reference, the fields of `FeatureOverlap` or the reason
-      why they cannot be computed, `not_compared`. `minutes`: per set the mean figures of each
+      why they cannot be computed, `not_compared`. `frechet`: with a reference, the fields of
+      `FrechetComparison` or the reason likewise. `minutes`: per set the mean figures of each
       minute. `parts`: per set every part. `suspicious`: with training pieces and a reference, the
       places in `parts` of the input's that copy more than 95 % of the reference's do.
     """
@@ -170,6 +171,8 @@ def report(
         "minutes": {key: list(_minute_means(s)) for key, s in sets.items()},
         "parts": {key: [_part(part, training) for part in s.parts] for key, s in sets.items()},
     }
+    if reference:
+        result["frechet"] = _frechet(measured, reference)
     if training and reference:
         result["suspicious"] = _suspicious(measured, reference)
     return result
@@ -188,6 +191,17 @@ def _figures(
 def _compare(measured: MeasuredSet, reference: MeasuredSet, figure: str) -> dict[str, Any]:
     try:
         return vars(feature_overlap.compare(measured.values(figure), reference.values(figure)))
+    except PerfRnnError as error:
+        return {"not_compared": str(error)}
+
+
+def _frechet(measured: MeasuredSet, reference: MeasuredSet) -> dict[str, Any]:
+    own, others = (
+        np.array([[part.figures[name] for name in music_statistics.UNITS] for part in s.parts])
+        for s in (measured, reference)
+    )
+    try:
+        return vars(frechet.compare(own, others, [part.piece for part in reference.parts]))
     except PerfRnnError as error:
         return {"not_compared": str(error)}
 

@@ -119,6 +119,8 @@ def _show(result: dict[str, Any]) -> None:
     print()
     cli.print_table(rows)
     print("\n".join(not_compared), end="\n" if not_compared else "")
+    if has_reference:
+        _show_frechet(result["frechet"])
     _show_minutes(result["minutes"]["input"])
     if "training" in result["sets"]:
         _show_passages(result)
@@ -132,6 +134,17 @@ def _mean_and_spread(summary: dict[str, Any]) -> str:
     if not summary["count"]:
         return "-"
     return f"{summary['mean']:.3f} ± {summary['spread']:.3f}"
+
+
+def _show_frechet(found: dict[str, Any]) -> None:
+    if "not_compared" in found:
+        print(f"\nNo Fréchet distance: {found['not_compared']}")
+    else:
+        print(
+            f"\nFréchet distance over all features but passages: {found['frechet']:.2f}; halves of "
+            f"the reference are {found['halves_median']:.2f} apart, 95 % of them less than "
+            f"{found['halves_95_percent']:.2f}"
+        )
 
 
 def _show_minutes(minutes: list[dict[str, Any]]) -> None:

@@ -13,12 +13,14 @@ from perf_rnn.analysis.music_statistics import UNITS
 TOOL = "perf_rnn.tools.performance_rnn_statistics"
 
 
-def write_midi(path, start, pitch, velocity=80):
-    """Writes notes of 0.2 s."""
+def write_midi(path, start, pitch, velocity=80, length=0.2):
+    """Writes notes; each velocity and length (in seconds) is one number for all or one for each."""
     sequence = music_pb2.NoteSequence(ticks_per_quarter=220)
-    for time, number in zip(np.asarray(start, float), pitch, strict=True):
+    for time, number, loudness, seconds in zip(
+        *np.broadcast_arrays(np.asarray(start, float), pitch, velocity, length), strict=True
+    ):
         sequence.notes.add(
-            start_time=time, end_time=time + 0.2, pitch=int(number), velocity=velocity
+            start_time=time, end_time=time + seconds, pitch=int(number), velocity=int(loudness)
         )
     sequence.total_time = float(max(start)) + 0.2
     midi_io.sequence_proto_to_midi_file(sequence, str(path))
@@ -84,6 +86,8 @@ def test_reference_and_segments(run_tool, pieces, asap_dir, tmp_path):
     assert velocity["not_compared"] == "all pieces of the set have the value 80"
     assert "overlap" not in velocity
     assert "all pieces of the set have the value 80" in ended.out
+    assert "too few for a distance over" in result["frechet"]["not_compared"]
+    assert f"No Fréchet distance: {result['frechet']['not_compared']}" in ended.out
     assert [minute["pieces"] for minute in result["minutes"]["reference"]] == [3, 2]
     assert result["minutes"]["reference"][0]["note_density"] == pytest.approx(8.637, abs=0.001)
 
@@ -100,6 +104,27 @@ def test_a_set_is_like_itself(run_tool, asap_dir, tmp_path):
     for name, figure in json.loads(output.read_text())["figures"].items():
         assert figure["overlap"] > 0.85, name
         assert figure["divergence"] < 0.15, name
+
+
+def test_distance_of_all_features(run_tool, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "pieces").mkdir()
+    for number in range(8):
+        write_midi(
+            tmp_path / f"pieces/{number}.mid",
+            np.sort(rng.uniform(0, 20, size=120)),
+            rng.integers(60, 66, size=120),
+            rng.integers(30, 100, size=120),
+            rng.uniform(0.1, 0.4, size=120),
+        )
+    output = tmp_path / "figures.json"
+    both = (f"--input={tmp_path / 'pieces'}", f"--reference={tmp_path / 'pieces'}")
+    ended = run_tool(TOOL, *both, "--segment_seconds=4", f"--output_file={output}")
+    found = json.loads(output.read_text())["frechet"]
+    assert found["frechet"] == pytest.approx(0, abs=1e-6)
+    assert 0 < found["halves_median"] < found["halves_95_percent"]
+    shown = f"0.00; halves of the reference are {found['halves_median']:.2f} apart"
+    assert f"Fréchet distance over all features but passages: {shown}" in ended.out
 
 
 def test_a_split_divides_reference_and_training(run_tool, pieces, asap_dir, tmp_path):
