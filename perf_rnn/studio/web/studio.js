@@ -112,17 +112,20 @@ function showState() {
   find("play").setAttribute("aria-label", playing ? "Pause" : "Play");
   find("play").querySelector("path").setAttribute("d", playing ? PAUSE_ICON : PLAY_ICON);
   say(playing ? `Playing, seed ${state.seed}.` : "Paused.");
-  if (playing) requestAnimationFrame(showFrame);
+  showFrame();
 }
+let frame = 0;
 function showFrame() {
+  cancelAnimationFrame(frame);
+  const playing = session.state === "playing";
   const now = session.position(), seconds = Math.max(0, Math.floor(now));
-  const sounding = roll.draw(now);
+  const drawn = roll.draw(now), sounding = playing ? drawn : new Map();
   if (sounding.size) find("invitation").hidden = true;
   piano.light(sounding);
   hands.light(sounding);
   const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
   if (find("clock").textContent !== clock) find("clock").textContent = clock;
-  if (session.state === "playing") requestAnimationFrame(showFrame);
+  if (playing) frame = requestAnimationFrame(showFrame);
 }
 async function onKey(pitch, velocity, timeStamp) {
   if (velocity && session.state === "paused") toggle();
@@ -146,6 +149,7 @@ find("seed").onchange = ({target}) => {
 };
 find("undo").onclick = () => {
   session.undo();
+  showFrame();
   say("Went back 10 seconds.");
 };
 find("panic").onclick = panic;
@@ -228,7 +232,7 @@ async function continueFile(file) {
     const primer = notes
       .filter((note) => note.start >= from)
       .map(({start, end: until, pitch, velocity}) => [start - from, until - from, pitch, velocity]);
-    begin(primer);
+    await begin(primer);
     say(`Continuing ${file.name}.`);
   } catch (error) {
     say(`${file.name}: ${error.message}`);
@@ -274,7 +278,7 @@ function showInfo() {
     biased.length
       ? `It was not trained to follow ${biased.join(" and ")}: what fits is made more probable.`
       : "",
-  ].join(" ");
-  find("model").textContent = [info.name, info.description, info.licence].filter(Boolean).join(" · ");
+  ].filter(Boolean).join(" ");
+  find("model").textContent = [info.name, info.description].filter(Boolean).join(" · ");
   say(state.wrong.length ? `Not understood in the link: ${state.wrong.join(", ")}.` : "Ready.");
 }

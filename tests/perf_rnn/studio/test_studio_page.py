@@ -200,10 +200,11 @@ def test_presets_are_kept(studio):
     assert browser.run("document.querySelectorAll('#presets button').length") == 0
 
 
-def test_what_was_played_is_saved_as_midi(studio, tmp_path):
+def test_what_was_played_is_saved_and_taken_back(studio, tmp_path):
     browser = studio("?seed=1")
     browser.run("document.getElementById('play').click()")
     browser.until(f"{CLOCK} === '0:02'")
+    browser.run("document.getElementById('play').click()")
     browser.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     for button in ("midi", "good"):
         browser.run(f"document.getElementById('{button}').click()")
@@ -213,6 +214,26 @@ def test_what_was_played_is_saved_as_midi(studio, tmp_path):
         (saved,) = tmp_path.glob("*.mid")
         assert parse_midi(saved.read_bytes()).num_notes > 0
         saved.unlink()
+    browser.run("document.getElementById('undo').click()")
+    assert browser.run(CLOCK) == "0:00"
+    browser.run("document.getElementById('play').click()")
+    browser.until(f"{CLOCK} === '0:01'")
+
+
+def test_a_midi_file_is_continued(studio, asap_dir, tmp_path):
+    browser = studio()
+    text = tmp_path / "text.mid"
+    text.write_text("no MIDI")
+    field = browser.call("Runtime.evaluate", expression="document.getElementById('file')")["result"]
+
+    def choose(path):
+        browser.call("DOM.setFileInputFiles", objectId=field["objectId"], files=[str(path)])
+
+    choose(text)
+    browser.until(f"{STATUS} === 'text.mid: not a MIDI file (no MThd header)'")
+    choose(next(asap_dir.rglob("LuoJ05M.mid")))
+    browser.until(f"{STATUS} === 'Continuing LuoJ05M.mid.'")
+    browser.until("document.querySelector('#piano .key.network')")
 
 
 FAKE_MIDI = """
