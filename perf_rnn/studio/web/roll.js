@@ -73,7 +73,7 @@ export function createRoll(canvas) {
       if (bottom < 0) continue;
       context.globalAlpha = 0.35 + (0.65 * velocity) / 127;
       context.fillStyle = colors.parts[part];
-      const left = key.left * width + 0.5, wide = key.width * width - 1;
+      const left = key.left * width + 0.5, wide = Math.max(1, key.width * width - 1);
       context.beginPath();
       context.roundRect(left, top, wide, Math.max(bottom - top, 2), Math.min(3, wide / 4));
       context.fill();
