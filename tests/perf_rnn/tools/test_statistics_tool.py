@@ -113,7 +113,7 @@ def test_distance_of_all_features(run_tool, tmp_path):
         write_midi(
             tmp_path / f"pieces/{number}.mid",
             np.sort(rng.uniform(0, 20, size=120)),
-            rng.integers(60, 66, size=120),
+            rng.normal(60, 3, size=120).astype(int),
             rng.integers(30, 100, size=120),
             rng.uniform(0.1, 0.4, size=120),
         )
