@@ -193,6 +193,22 @@ def write_wav(file: BinaryIO, music: Any, synthesizer: Synthesizer) -> None:
             wav.writeframesraw(np.rint(np.frombuffer(data, np.int32) * gain).astype("<i2").data)
 
 
+def write_sound(file: BinaryIO, music: Any, synthesizer: Synthesizer, sound_format: str) -> None:
+    """Does what `write_wav` does, in the format wav, flac or ogg (Vorbis)."""
+    if sound_format == "wav":
+        write_wav(file, music, synthesizer)
+        return
+    import soundfile
+
+    with tempfile.TemporaryFile() as wav:
+        write_wav(wav, music, synthesizer)
+        wav.seek(0)
+        target = soundfile.SoundFile(file, "w", SAMPLE_RATE, CHANNELS, format=sound_format.upper())
+        with soundfile.SoundFile(wav) as source, target:
+            for block in source.blocks(2**14, dtype="int16"):
+                target.write(block)
+
+
 def _play(notes: NoteArrays, num_frames: int, synthesizer: Synthesizer) -> Iterator[np.ndarray]:
     """Yields the sound, int32[frames, 2], block by block, `num_frames` in all."""
     overlap = np.zeros((0, CHANNELS), np.int32)

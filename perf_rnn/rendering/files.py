@@ -1,4 +1,4 @@
-"""Pieces as files: WAV, PNG and a page, beside one another in a directory."""
+"""Pieces as files: sound, PNG and a page, beside one another in a directory."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,9 @@ from bundles.errors import PerfRnnError
 from perf_rnn.rendering import audio, page, piano_roll
 from perf_rnn.rendering.piece import Piece
 
-FORMATS = ("wav", "png", "html")
+SOUND_FORMATS = ("wav", "flac", "ogg")
+FORMATS = (*SOUND_FORMATS, "png", "html")
+DEFAULT_FORMATS = ("wav", "png", "html")
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -30,14 +32,14 @@ def parse_formats(text: str) -> tuple[str, ...]:
 class Renderer:
     """Writes pieces into a directory, one by one, each file in one atomic write.
 
-    A piece NAME becomes NAME.wav and NAME.png; the page, index.html, shows all pieces, those of an
-    earlier page in that directory included, see `page.update_page`.
+    A piece NAME becomes NAME.wav and the like, and NAME.png; the page, index.html, shows all
+    pieces, those of an earlier page in that directory included, see `page.update_page`.
     """
 
     def __init__(
         self,
         output_dir: str | os.PathLike[str],
-        formats: Sequence[str] = FORMATS,
+        formats: Sequence[str] = DEFAULT_FORMATS,
         soundfont: str | os.PathLike[str] | None = None,
     ):
         """Makes the directory and loads the soundfont.
@@ -49,12 +51,13 @@ class Renderer:
 
         Raises:
           OSError: the directory cannot be made, or the soundfont not be read.
-          ValueError: no WAV can be made, as `audio.Synthesizer` says; or the directory has an
+          ValueError: no sound can be made, as `audio.Synthesizer` says; or the directory has an
             index.html that is not a page of pieces.
         """
         self._output_dir = os.fspath(output_dir)
         self._formats = formats
-        self._synthesizer = audio.Synthesizer(soundfont) if "wav" in formats else None
+        self._sounds = [name for name in SOUND_FORMATS if name in formats]
+        self._synthesizer = audio.Synthesizer(soundfont) if self._sounds else None
         self._page = os.path.join(self._output_dir, page.PAGE_NAME)
         make_directory(self._output_dir or ".")
         remove_temporaries(self._output_dir or ".")
@@ -63,7 +66,7 @@ class Renderer:
             page.read_entries(self._page)
 
     def add(self, piece: Piece) -> list[str]:
-        """Writes a piece's WAV and PNG and keeps it for the page; returns the files' paths.
+        """Writes a piece's sound and PNG and keeps it for the page; returns the files' paths.
 
         Raises:
           OSError: a file cannot be written.
@@ -74,12 +77,13 @@ class Renderer:
             make_directory(os.path.dirname(path) or ".")
         written = []
         if self._synthesizer:
-            with atomic_open(f"{path}.wav") as file:
-                try:
-                    audio.write_wav(file, piece.notes, self._synthesizer)
-                except ValueError as error:
-                    raise PerfRnnError(f"{path}.wav: {error}") from error
-            written.append(f"{path}.wav")
+            for name in self._sounds:
+                with atomic_open(f"{path}.{name}") as file:
+                    try:
+                        audio.write_sound(file, piece.notes, self._synthesizer, name)
+                    except ValueError as error:
+                        raise PerfRnnError(f"{path}.{name}: {error}") from error
+                written.append(f"{path}.{name}")
         if "png" in self._formats:
             png = piano_roll.to_png(piece.notes, piece.primer_seconds, piece.name)
             atomic_write(f"{path}.png", png)

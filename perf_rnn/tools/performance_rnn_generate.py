@@ -40,8 +40,8 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "render",
     "",
-    "What to make beside the MIDI files, some of wav, png and html: sound, piano rolls, and a page "
-    "to hear and see the pieces on. --render=wav,png,html makes all of it.",
+    "What to make beside the MIDI files: sound (wav, flac or ogg), piano rolls (png), and a page "
+    "to hear and see the pieces on (html), as in --render=wav,png,html.",
 )
 flags.DEFINE_string(
     "temperature",
@@ -166,7 +166,7 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "soundfont",
     None,
-    "Soundfont (.sf2) for the WAV. FluidSynth plays it where its program is installed. If not "
+    "Soundfont (.sf2) for the sound. FluidSynth plays it where its program is installed. If not "
     "given, the one that pretty_midi ships plays.",
 )
 flags.DEFINE_integer("top_k", None, "Draw only from this many most probable events, such as 50.")

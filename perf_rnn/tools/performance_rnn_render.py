@@ -26,14 +26,14 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "render",
     "wav,png,html",
-    "What to make, some of wav (sound), png (piano rolls) and html (a page that shows and plays "
-    "the pieces).",
+    "What to make: sound (wav, flac or ogg), piano rolls (png), and a page that shows and plays "
+    "the pieces (html).",
 )
 flags.DEFINE_bool("recursive", False, "Also render the MIDI files in subdirectories of --input.")
 flags.DEFINE_string(
     "soundfont",
     None,
-    "Soundfont (.sf2) for the WAV. FluidSynth plays it where its program is installed. If not "
+    "Soundfont (.sf2) for the sound. FluidSynth plays it where its program is installed. If not "
     "given, the one that pretty_midi ships plays.",
 )
 

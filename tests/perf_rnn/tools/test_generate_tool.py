@@ -207,7 +207,7 @@ def test_what_cannot_be_rendered_is_found_before_anything_is_made(generate, tmp_
     text = tmp_path / "text.sf2"
     text.write_text("no soundfont")
     cases = {
-        ("--render=mp3",): "--render=mp3: 'mp3' is not one of wav, png, html",
+        ("--render=mp3",): "--render=mp3: 'mp3' is not one of wav, flac, ogg, png, html",
         ("--render=wav", "--soundfont=/no.sf2"): "/no.sf2: No such file or directory",
         ("--render=wav", f"--soundfont={text}"): "text.sf2: not a soundfont (.sf2)",
     }

@@ -11,7 +11,9 @@ import sys
 import tracemalloc
 import wave
 
+import numpy as np
 import pytest
+import soundfile
 from note_seq import midi_io
 from note_seq.protobuf import music_pb2
 
@@ -119,6 +121,23 @@ def test_one_file_beside_itself(render, tmp_path, monkeypatch):
     assert (tmp_path / "a.png").read_bytes() == rendering.to_png(sequence(), title="a")
 
 
+def test_flac_and_ogg(render, tmp_path):
+    path = write_midi(tmp_path / "a.mid")
+    ended = render(path, "--render=wav,flac,ogg")
+    assert ended.status == 0, ended.err
+    wav, rate = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    flac, _ = soundfile.read(tmp_path / "a.flac", dtype="int16")
+    assert (flac == wav).all()
+    ogg, ogg_rate = soundfile.read(tmp_path / "a.ogg")
+    assert (ogg.shape, ogg_rate) == (wav.shape, rate)
+    assert np.corrcoef(ogg[:, 0], wav[:, 0])[0, 1] > 0.95
+    sizes = [(tmp_path / f"a.{name}").stat().st_size for name in ("wav", "flac", "ogg")]
+    assert sizes[0] > 1.5 * sizes[1] > 4 * sizes[2]
+    (tmp_path / "a.wav").unlink()
+    render(path, "--render=ogg")
+    assert not (tmp_path / "a.wav").exists()
+
+
 def test_bad_flags(render, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     plain = write_midi(tmp_path / "in" / "a.mid")
@@ -126,7 +145,7 @@ def test_bad_flags(render, tmp_path, monkeypatch):
     cases = {
         (): "--input is needed: a MIDI file, or a directory or zip archive of them",
         ("--input=/no/such/file.mid",): "/no/such/file.mid: No such file or directory",
-        (f"--input={plain}", "--render=mp3"): "'mp3' is not one of wav, png, html",
+        (f"--input={plain}", "--render=mp3"): "'mp3' is not one of wav, flac, ogg, png, html",
         (f"--input={plain}", "--render="): "--render is empty",
         (f"--input={plain}", "--output_dir="): "--output_dir is empty",
         (f"--input={plain}", f"--output_dir={plain}"): "a.mid: is a file, not a directory",
