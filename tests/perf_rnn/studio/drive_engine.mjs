@@ -18,6 +18,18 @@ async function logits({ Model, Network }, { model, events, controls, expected },
   return worst;
 }
 
+/** The negative log-likelihood of a job's events, one class each, in nats an event. */
+async function likelihood({ Model, Network }, { model, events, controls }, read, wasm) {
+  const network = new Network(new Model(await read(model)), wasm);
+  let sum = 0;
+  for (const [place, event] of events.slice(0, -1).entries()) {
+    network.read(event, controls);
+    const total = network.logits.reduce((total, logit) => total + Math.exp(logit), 0);
+    sum += Math.log(total) - network.logits[events[place + 1][0]];
+  }
+  return sum / (events.length - 1);
+}
+
 /** The events that a job draws, without its opening. */
 async function drawn(engine, { seed, leadIn, opening, limits, asked, count, model }, read, wasm) {
   const file = new engine.Model(await read(model));
@@ -69,7 +81,7 @@ async function performed(engine, { model, options, actions, seconds }, read, was
   return { notes: [...notes.values()], entries, snapshots, cancelled, late };
 }
 
-const functions = { logits, drawn, performed };
+const functions = { logits, likelihood, drawn, performed };
 
 /**
  * The results of jobs.json.

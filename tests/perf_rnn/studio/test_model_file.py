@@ -25,8 +25,8 @@ def read(data):
         count = int(np.prod(place["shape"]))
         values = np.frombuffer(data, place["dtype"], count, arrays + place["offset"])
         values = values.reshape(place["shape"]).astype(np.float32)
-        if "rows" in place:
-            values = values * array(place["rows"])[:, np.newaxis] * array(place["columns"])
+        if "scales" in place:
+            values = values * array(place["scales"])[:, np.newaxis]
         return values
 
     return json.loads(data[start:end]), array

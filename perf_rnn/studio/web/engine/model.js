@@ -13,8 +13,8 @@ const FLOAT16_VALUES = Float32Array.from({ length: 1 << 16 }, (_, bits) => {
 });
 
 /**
- * @typedef {{dtype: string, shape: number[], offset: number, rows?: Place, columns?: Place}} Place
- *   Where an array is. An int8 matrix is multiplied by the scales of its rows and columns.
+ * @typedef {{dtype: string, shape: number[], offset: number, scales?: Place}} Place
+ *   Where an array is. The rows of an int8 matrix are multiplied by its scales.
  * @typedef {{kernels: Place[], bias?: Place, table?: Place}} Product
  *   The sum of inputs @ kernels and a bias or, of the event, rows of a table.
  * @typedef {{length: number, input: Product, query: Product, memory: Product, score: Place,
@@ -72,7 +72,7 @@ export class Model {
    * @param {Place} place
    * @returns {Float32Array} The array, in C order.
    */
-  array({ dtype, shape, offset, rows, columns }) {
+  array({ dtype, shape, offset, scales }) {
     const count = shape.reduce((product, size) => product * size, 1);
     const start = this._start + offset;
     if (dtype === "float32") return new Float32Array(this._buffer, start, count);
@@ -83,14 +83,10 @@ export class Model {
       return array;
     }
     const quotients = new Int8Array(this._buffer, start, count);
-    if (!rows || !columns) return Float32Array.from(quotients);
-    const [ofRow, ofColumn] = [this.array(rows), this.array(columns)];
+    const factors = this.array(/** @type {Place} */ (scales));
+    const width = shape[1];
     const array = new Float32Array(count);
-    for (let row = 0, place = 0; row < ofRow.length; row++) {
-      for (let column = 0; column < ofColumn.length; column++, place++) {
-        array[place] = quotients[place] * ofRow[row] * ofColumn[column];
-      }
-    }
+    for (let i = 0; i < count; i++) array[i] = quotients[i] * factors[Math.floor(i / width)];
     return array;
   }
 }

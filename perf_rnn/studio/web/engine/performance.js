@@ -9,7 +9,7 @@
 
 import { eventsOf } from "./events.js";
 import { NoteList } from "./note_list.js";
-import { MAX_NOTE_STEPS, MAX_SILENCE_STEPS } from "./rules.js";
+import { MAX_NOTE_STEPS } from "./rules.js";
 import { Sampler } from "./sampler.js";
 import { Steering, trueControls } from "./steering.js";
 import { Stream } from "./stream.js";
@@ -276,27 +276,28 @@ export class Performance {
 
   /** Waits instead of a drawn note: a person may play it. @param {Event} event */
   _waitInstead(event) {
-    const { kindOf, valueOf, shifts } = this._oneHot();
+    const { kindOf, valueOf } = this._oneHot();
     const { entries, sampler } = this._stream;
-    const isShift = (/** @type {number} */ index) => kindOf[index] === "shift";
-    if (this._oneHotRules().last === "velocity") {
-      // The velocity was for this note.
-      this._stream.back(entries.length - 1, false);
-      this._draw();
-    }
     const rules = this._oneHotRules();
-    // A wait after a wait makes it longer.
-    const isLonger = rules.last === "short_shift";
-    if (isLonger) rules.last = "full_shift";
-    const wait = this._drawAgain(isShift);
-    if (isLonger) rules.last = "short_shift";
-    if (wait) {
-      const before = isLonger ? valueOf[entries[entries.length - 1].event[0]] : 0;
-      if (isLonger) this._stream.back(entries.length - 1, false);
-      for (const shift of this._oneHot().wait(before + valueOf[wait[0]])) this._read(shift);
-      return;
+    // A velocity was for this note.
+    if (rules.last === "velocity") this._stream.back(entries.length - 1, false);
+    // A wait becomes longer by one that could have been drawn in its place. A network has never
+    // read a short shift and then another, so what it predicts after one is no wait.
+    let before = 0;
+    if (rules.last === "short_shift") {
+      before = valueOf[entries[entries.length - 1].event[0]];
+      this._stream.back(entries.length - 1, false);
     }
+    this._draw();
+    const longest = rules.deadline() - sampler.clock - before;
+    const wait = this._drawAgain((index) => kindOf[index] === "shift" && valueOf[index] <= longest);
+    if (before || wait) {
+      const steps = before + (wait ? valueOf[wait[0]] : 0);
+      for (const shift of this._oneHot().wait(steps)) this._read(shift);
+    }
+    if (wait) return;
     // It must play now, since it was silent for so long: in its own register.
+    if (before) this._draw();
     const { split } = this._steering.settings;
     const own = this._drawAgain(
       (index) => kindOf[index] !== "note_on" || split === null || valueOf[index] < split,
@@ -448,15 +449,13 @@ export class Performance {
   _catchUp(step) {
     if (this._events.wholeNotes) return;
     while (this._stream.step < step) {
-      const { clock } = this._stream.sampler;
-      const { onsets, released } = this._oneHotRules();
-      const oldest = Math.min(...onsets.flat());
-      const sounds = oldest < Infinity;
-      const deadline = sounds ? oldest + MAX_NOTE_STEPS : released + MAX_SILENCE_STEPS;
-      const wait = Math.min(step - this._stream.step, deadline - clock);
+      const { onsets } = this._oneHotRules();
+      const left = this._oneHotRules().deadline() - this._stream.sampler.clock;
+      const wait = Math.min(step - this._stream.step, left);
       if (wait > 0) {
         this._lengthen(wait);
-      } else if (sounds) {
+      } else if (onsets.some(({ length }) => length)) {
+        const oldest = Math.min(...onsets.flat());
         const pitch = onsets.findIndex(([onset]) => onset === oldest);
         this._notes.end(this._stream.step, pitch);
         this._readQuietly([this._oneHot().noteOffs[pitch]]);

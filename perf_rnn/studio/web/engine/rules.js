@@ -11,7 +11,7 @@ import { largest } from "./sampling.js";
 
 const MAX_ONSETS = 16;
 export const MAX_NOTE_STEPS = 500;
-export const MAX_SILENCE_STEPS = 300;
+const MAX_SILENCE_STEPS = 300;
 const SMALLEST_WEIGHT = 1e-300;
 
 /** Rules of one-hot events. */
@@ -38,6 +38,12 @@ export class LegalEvents {
     this.last = "full_shift";
   }
 
+  /** The step that no shift goes past: the longest note must end, or silence does. */
+  deadline() {
+    const oldest = Math.min(...this.onsets.map(([oldest]) => oldest ?? Infinity));
+    return oldest < Infinity ? oldest + MAX_NOTE_STEPS : this.released + MAX_SILENCE_STEPS;
+  }
+
   /**
    * Sets the logits of forbidden events to minus infinity.
    *
@@ -47,16 +53,14 @@ export class LegalEvents {
   forbid(logits, clock) {
     const { noteOns, noteOffs, shifts, velocities, valueOf } = this._events;
     const onsets = this.onsets.map(([oldest]) => oldest ?? Infinity);
-    const oldest = Math.min(...onsets);
-    const sounds = oldest < Infinity;
-    const deadline = sounds ? oldest + MAX_NOTE_STEPS : this.released + MAX_SILENCE_STEPS;
+    const deadline = this.deadline();
     const afterVelocity = this.last === "velocity";
     const noMore = this.struck >= MAX_ONSETS && !afterVelocity;
     const noLoudness = velocities.length > 0 && this.bin === 0;
     const noVelocity = noMore || afterVelocity || onsets.every((onset) => onset < Infinity);
     const noShift = afterVelocity || this.last === "short_shift";
     const longestShift = noShift ? 0 : deadline - clock;
-    const due = sounds && deadline <= clock;
+    const due = deadline <= clock && onsets.some((onset) => onset < Infinity);
 
     /** @param {number} pitch */
     const forbidsOff = (pitch) =>

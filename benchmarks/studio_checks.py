@@ -1,0 +1,101 @@
+"""Checks that the studio's engine computes what Python computes, and what smaller weights cost.
+
+    python benchmarks/studio_checks.py ASAP [--read=4000] [--drawn=2000]
+
+Needs node. For a small network of each config and of each stack, and for the shipped bundles, with
+float32 weights: the largest difference of a logit after events of a held-out performance, and
+how many drawn events are Python's. For the first shipped bundle: the negative log-likelihood of the
+performance's events with float32, float16 and int8 weights, and the bytes of the files. Prints
+these and writes them to `studio_checks.json`.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+import bundles
+from perf_rnn.configs import default_configs
+from perf_rnn.models import load_model
+from perf_rnn.studio import model_file
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests"))
+from engine_cases import BUNDLES, NAMES, Case  # noqa: E402
+
+ENGINE = ROOT / "perf_rnn" / "studio" / "web" / "engine"
+DRIVER = ROOT / "tests" / "perf_rnn" / "studio" / "drive_engine.mjs"
+# Held out, and long enough.
+PERFORMANCE = "Beethoven/Piano_Sonatas/31-2/LeungM04.mid"
+SHIPPED = [
+    "performance_with_dynamics",
+    "performance",
+    "optional_multiconditioned_performance_with_dynamics",
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("asap", type=pathlib.Path)
+    parser.add_argument("--read", type=int, default=4000)
+    parser.add_argument("--drawn", type=int, default=2000)
+    arguments = parser.parse_args()
+    midi_file = arguments.asap / PERFORMANCE
+    counts = (arguments.read, arguments.drawn)
+    cases = [
+        Case(name, load_model(BUNDLES / f"{name}.mag", key), number, midi_file, *counts)
+        for number, name in enumerate(NAMES)
+        for key in [name if name in default_configs else None]
+    ]
+    cases += [
+        Case(
+            f"shipped {name}", load_model(bundles.shipped_bundle_path(name)), n, midi_file, *counts
+        )
+        for n, name in enumerate(SHIPPED)
+    ]
+    result = {"engine and Python": {}, "weights": {}}
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for file in (*ENGINE.iterdir(), DRIVER):
+            shutil.copy(file, folder)
+        for case in cases:
+            (folder / f"{case.name}.model").write_bytes(
+                model_file.encode_model(case.model, "float32")
+            )
+            case.logits.tofile(folder / f"{case.name}.logits")
+            difference, drawn = run(folder, case.jobs())
+            same = sum(a == b for a, b in zip(drawn, case.drawn, strict=True))
+            row = {
+                "events": len(case.logits),
+                "largest logit": float(np.abs(case.logits).max()),
+                "largest difference": difference,
+                "drawn": len(drawn),
+                "drawn as in Python": same,
+            }
+            result["engine and Python"][case.name] = row
+            print(case.name, row, flush=True)
+        case = cases[len(NAMES)]
+        job = case.jobs()[0] | {"do": "likelihood"}
+        for weights in model_file.WEIGHTS:
+            data = model_file.encode_model(case.model, weights)
+            (folder / f"{case.name}.model").write_bytes(data)
+            (nll,) = run(folder, [job])
+            result["weights"][weights] = {"bytes": len(data), "nll": nll}
+            print(weights, result["weights"][weights], flush=True)
+    path = pathlib.Path(__file__).with_suffix(".json")
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def run(folder: pathlib.Path, jobs: list[dict]) -> list:
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    command = ["node", folder / DRIVER.name, folder, folder]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+if __name__ == "__main__":
+    main()
