@@ -276,7 +276,7 @@ function showInfo() {
   find("control-kind").textContent = [
     trained.length ? `This network was trained to follow ${trained.join(" and ")}.` : "",
     biased.length
-      ? `It was not trained to follow ${biased.join(" and ")}: what fits is made more probable.`
+      ? `${trained.length ? "It" : "This network"} was not trained to follow ${biased.join(" and ")}: what fits is made more probable.`
       : "",
   ].filter(Boolean).join(" ");
   find("model").textContent = [info.name, info.description].filter(Boolean).join(" · ");
