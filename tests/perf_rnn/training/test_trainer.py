@@ -291,6 +291,13 @@ def test_a_second_interrupt_stops_at_once(tmp_path):
     assert saved_steps(tmp_path) == []
 
 
+def test_training_ends_where_it_is_told_to_after_a_checkpoint(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.train(training.Schedule(checkpoint_seconds=0), lambda: trainer.step == 3)
+    assert trainer.step == 3
+    assert saved_steps(tmp_path) == [1, 2, 3]
+
+
 def test_an_interrupt_of_the_evaluation_stops_at_once(tmp_path):
     """What it has interrupted is after the checkpoint."""
     reached = []
