@@ -4,6 +4,7 @@
 import {HIGHEST, isBlack, keyPlaces, LOWEST} from "./keyboard.js";
 
 const SECONDS = 10;  // Of music in the roll.
+const MOST_NOTES = 3000;  // A page in the background draws nothing and forgets nothing.
 const places = new Map(keyPlaces(LOWEST, HIGHEST).map((place) => [place.pitch, place]));
 
 /**
@@ -84,6 +85,7 @@ export function createRoll(canvas) {
 
   return {
     noteOn(id, pitch, velocity, time, part) {
+      if (notes.size >= MOST_NOTES) notes.delete(notes.keys().next().value);
       notes.set(id, {pitch, velocity, part, start: time, end: Infinity});
     },
     noteOff(id, time) {

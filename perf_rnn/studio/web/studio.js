@@ -76,8 +76,9 @@ function writeAddress() {
 const modeInputs = [...document.querySelectorAll("input[name=mode]")].map((each) => /** @type {any} */ (each));
 for (const input of modeInputs) input.onchange = () => setMode(input.value);
 function setMode(mode) {
-  state.mode = mode;
-  session.setMode(mode);
+  // A link or a preset may ask for a mode that this network has not.
+  state.mode = !info || info.modes.includes(mode) ? mode : "alone";
+  session.setMode(state.mode);
   showSettings();
 }
 createPresets(
@@ -160,7 +161,7 @@ function panic() {
 }
 addEventListener("keydown", (event) => {
   if (event.key === "Escape") panic();
-  const operated = "button, input, select, summary";
+  const operated = "button, input:not([type=range], [type=radio]), select, summary";
   const isOperated = event.target instanceof Element && event.target.matches(operated);
   if (event.key !== " " || isOperated || event.repeat) return;
   event.preventDefault();
@@ -269,16 +270,17 @@ function showSound({name, copyright}) {
 }
 function showInfo() {
   for (const input of modeInputs) input.disabled = !info.modes.includes(input.value);
-  if (!info.modes.includes(state.mode)) setMode("alone");
+  setMode(state.mode);
   const kinds = [["density", "density"], ["pitch_classes", "pitch classes"]];
   const trained = kinds.filter(([name]) => info.controls.includes(name)).map(([, text]) => text);
   const biased = kinds.filter(([name]) => !info.controls.includes(name)).map(([, text]) => text);
-  find("control-kind").textContent = [
-    trained.length ? `This network was trained to follow ${trained.join(" and ")}.` : "",
-    biased.length
-      ? `${trained.length ? "It" : "This network"} was not trained to follow ${biased.join(" and ")}: what fits is made more probable.`
-      : "",
-  ].filter(Boolean).join(" ");
+  const lines = [];
+  if (trained.length) lines.push(`This network was trained to follow ${trained.join(" and ")}.`);
+  if (biased.length) {
+    const subject = trained.length ? "It" : "This network";
+    lines.push(`${subject} was not trained to follow ${biased.join(" and ")}: what fits is made more probable.`);
+  }
+  find("control-kind").textContent = lines.join(" ");
   find("model").textContent = [info.name, info.description].filter(Boolean).join(" · ");
   say(state.wrong.length ? `Not understood in the link: ${state.wrong.join(", ")}.` : "Ready.");
 }
