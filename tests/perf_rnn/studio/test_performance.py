@@ -71,6 +71,7 @@ JOBS = {
     "tap": play(mode="tap", actions=press(KEYS[:10])),
     "response": play(mode="response", actions=press(KEYS[:5])),
     "response, whole notes": play(NOTES, mode="response", actions=press(KEYS[:5])),
+    "interrupted": play(mode="response", actions=press([*KEYS[:5], (5.0, 5.2, 70, 60)]), pause=0.6),
     "pedal": play(
         mode="response", actions=[*press(KEYS[:1]), act(1.1, "pedal", 1.1, True),
                                   act(4, "pedal", 4, False)],
@@ -221,6 +222,14 @@ def test_a_response_comes_after_a_pause(results, name):
     assert last + 1.0 <= min(starts) < last + 6.0
     assert max(starts) <= last + 1.0 + 3.2  # As long as the shortest response, and the last wait.
     assert all(note["end"] is not None for note in notes)
+
+
+def test_a_response_ends_when_the_person_plays(results):
+    notes = results["interrupted"]["notes"]
+    first = [note for note in notes if note["start"] < 5.1]
+    assert first
+    assert all(note["end"] <= 5.1 for note in first)
+    assert min(note["start"] for note in notes if note not in first) >= 5.8
 
 
 def test_the_pedal_holds_notes(results):

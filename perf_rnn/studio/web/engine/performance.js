@@ -214,7 +214,7 @@ export class Performance {
   /** Draws and reads the next event. */
   _next() {
     const { wholeNotes } = this._events;
-    if (!wholeNotes) this._releaseHeldTooLong();
+    if (!wholeNotes) this._releaseDue(this._oneHotRules().held);
     const event = this._draw();
     const step = this._stream.step + (wholeNotes ? this._events.steps(event) : 0);
     if (this._responseEnd !== null && step >= this._responseEnd) return this._endResponse();
@@ -431,13 +431,14 @@ export class Performance {
     }
   }
 
-  /** The rules end a note after some seconds, even if its key is held for longer. */
-  _releaseHeldTooLong() {
-    const rules = this._oneHotRules();
+  /** Ends notes that are as long as the rules allow, even if their keys are held for longer.
+   *
+   * @param {number[]} pitches
+   */
+  _releaseDue(pitches) {
+    const { onsets } = this._oneHotRules();
     const limit = this._stream.sampler.clock - MAX_NOTE_STEPS;
-    for (const pitch of rules.held) {
-      if (rules.onsets[pitch][0] <= limit) this._readQuietly([this._oneHot().noteOffs[pitch]]);
-    }
+    this._release(pitches.filter((pitch) => onsets[pitch][0] <= limit));
   }
 
   /**
@@ -448,20 +449,13 @@ export class Performance {
    */
   _catchUp(step) {
     if (this._events.wholeNotes) return;
-    while (this._stream.step < step) {
-      const { onsets } = this._oneHotRules();
-      const left = this._oneHotRules().deadline() - this._stream.sampler.clock;
-      const wait = Math.min(step - this._stream.step, left);
-      if (wait > 0) {
-        this._lengthen(wait);
-      } else if (onsets.some(({ length }) => length)) {
-        const oldest = Math.min(...onsets.flat());
-        const pitch = onsets.findIndex(([onset]) => onset === oldest);
-        this._notes.end(this._stream.step, pitch);
-        this._readQuietly([this._oneHot().noteOffs[pitch]]);
-      } else {
-        this._stream.skip(step - this._stream.step);
-      }
+    for (;;) {
+      this._releaseDue([...this._oneHotRules().onsets.keys()]);
+      const left = step - this._stream.step;
+      if (left <= 0) return;
+      const allowed = this._oneHotRules().deadline() - this._stream.sampler.clock;
+      if (allowed > 0) this._lengthen(Math.min(left, allowed));
+      else this._stream.skip(left);
     }
   }
 
@@ -496,12 +490,11 @@ export class Performance {
 
   /** @param {number} step @param {number} now @param {number} pitch @param {number} velocity */
   _listen(step, now, pitch, velocity) {
-    if (this._responseEnd !== null) {
+    if (velocity) {
       this._responseEnd = null;
       this._stop(now + this._lead());
-    }
-    if (velocity) this._phrase.push([step, step + 1, pitch, velocity]);
-    else {
+      this._phrase.push([step, step + 1, pitch, velocity]);
+    } else {
       const note = this._phrase.findLast((note) => note[2] === pitch);
       if (note) note[1] = Math.max(step, note[0] + 1);
     }
