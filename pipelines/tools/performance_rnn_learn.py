@@ -10,6 +10,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
+import numpy as np
 from absl import flags
 
 import bundles
@@ -70,6 +71,8 @@ flags.DEFINE_integer(
 MIN_EVENTS = 32  # The default of performance_rnn_create_dataset.
 FEWEST_FOLDERS = 5
 SAMPLE_STEPS = 3000
+# Segments of 30 s that an evaluation takes, evenly spread over what is held out.
+MOST_EVALUATED = 128
 # Beginning with trained weights, less than the default is learned from each step.
 FINE_TUNING = "learning_rate=0.0003,warmup_steps=50"
 
@@ -168,6 +171,8 @@ def _train(run: "RunDir", settings: "RunSettings", data_dir: str) -> "BestNetwor
         EventRecords(os.path.join(data_dir, f"{name}_performances.tfrecord"), config)
         for name in ("training", "eval")
     )
+    places = np.linspace(0, len(held_out) - 1, min(MOST_EVALUATED, len(held_out)))
+    evaluated = [held_out[round(place)] for place in places]
     start = "random weights" if FLAGS.from_scratch else "the weights of the shipped bundle"
     print(f"2 of 3: training, from {start}; Ctrl-C ends it, and the same command continues it")
     cli.load_keras()
@@ -182,7 +187,7 @@ def _train(run: "RunDir", settings: "RunSettings", data_dir: str) -> "BestNetwor
                 settings,
                 training,
                 Schedule(FLAGS.num_training_steps, checkpoint_seconds=FLAGS.checkpoint_seconds),
-                eval_segments=held_out,
+                eval_segments=evaluated,
                 patience=FLAGS.patience,
                 warm_start=None if FLAGS.from_scratch else load_model(config.key),
                 num_checkpoints=2,
