@@ -169,7 +169,7 @@ def interruptions(records: str, directory: str, expected: list[str], count: int)
         )
         assert process.stderr
         for line in process.stderr:
-            if "from step" in line and done < count:
+            if " device(s), from step" in line and done < count:
                 time.sleep(rng.uniform(0.0, 1.0))
                 process.send_signal(rng.choice((signal.SIGINT, signal.SIGTERM)))
         if process.wait() == 0:

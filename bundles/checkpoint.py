@@ -8,6 +8,7 @@ TensorFlow's own reader.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 import os
@@ -177,16 +178,24 @@ def _read_number(data: bytes, at: int) -> tuple[int, int]:
 
 
 def write_checkpoint(variables: Mapping[str, np.ndarray]) -> bytes:
-    """Returns a V1 checkpoint of the variables, the same bytes as a TensorFlow 1 Saver's."""
+    """Returns a V1 checkpoint of the variables, the same bytes as a TensorFlow 1 Saver's.
+
+    Raises:
+        OSError: the disk of temporary files, through which it goes, is full.
+    """
     import tensorflow as tf
 
     names = sorted(variables)
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "checkpoint")
         # The op behind `Saver(write_version=V1)`: it needs neither a graph nor a session.
-        with tf.init_scope(), tf.device("CPU:0"):
-            tf.raw_ops.Save(
-                filename=path, tensor_names=names, data=[variables[name] for name in names]
-            )
+        try:
+            with tf.init_scope(), tf.device("CPU:0"):
+                tf.raw_ops.Save(
+                    filename=path, tensor_names=names, data=[variables[name] for name in names]
+                )
+        except tf.errors.OpError as error:
+            reason = str(error).split("; ")[-1].partition(" [Op:")[0]
+            raise OSError(errno.EIO, reason, tempfile.gettempdir()) from error
         with open(path, "rb") as file:
             return file.read()

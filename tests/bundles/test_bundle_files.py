@@ -4,6 +4,7 @@ import json
 import struct
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -181,6 +182,19 @@ def test_a_failed_write_leaves_the_file_that_was_there(tmp_path, monkeypatch, ma
         bundles.write_bundle(path, make_bundle())
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_of_temporary_files_is_named():
+    script = (
+        "import resource, numpy, bundles.checkpoint as checkpoint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n    checkpoint.write_checkpoint({'a': numpy.ones(10_000, 'f4')})\n"
+        "except OSError as error:\n    print(error.filename, error.strerror)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{tempfile.gettempdir()} File too large\n"
 
 
 def test_writing_where_no_directory_is(tmp_path, make_bundle):
