@@ -142,7 +142,7 @@ def test_many_loud_notes_do_not_clip(studio, font):
 
 
 def test_keys_and_pedal_end_notes(studio):
-    held, released, pedal, other, cancelled, late = studio.run(
+    held, released, pedal, other, cancelled, late, struck, taken_back = studio.run(
         """Promise.all([
           (piano) => {},
           (piano) => piano.noteOff("a", 0.5),
@@ -158,7 +158,13 @@ def test_keys_and_pedal_end_notes(studio):
           (piano) => piano.cancel("a"),
           (piano) => {
             piano.noteOff("a", 0.2);
+            piano.noteOff("a", Infinity);
             piano.noteOff("a", 0.5);
+          },
+          (piano) => piano.noteOn("b", 60, 1, 0.6, 0),
+          (piano) => {
+            piano.noteOn("b", 60, 80, 0.6, 0);
+            piano.cancel("b");
           },
         ].map(async (rest) => levels(await render("piano.sf3", 1.5, (piano) => {
           piano.noteOn("a", 60, 80, 0.1, 1);
@@ -173,6 +179,9 @@ def test_keys_and_pedal_end_notes(studio):
     assert max(released[130:]) < -90
     assert other == pytest.approx(released, abs=0.2)
     assert late == pytest.approx(released, abs=0.2)
+    # A string that is struck anew stops, unless that stroke is taken back.
+    assert struck[85] < held[85] - 20
+    assert taken_back == pytest.approx(held, abs=0.2)
     assert pedal[55:98] == pytest.approx(held[55:98], abs=0.2)
     assert pedal[125] < held[125] - 20
 

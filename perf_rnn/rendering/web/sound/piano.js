@@ -11,7 +11,8 @@ const LOUDNESS = 3, HEADROOM = 0.85;  // Before and after the limiter.
 const WIDTH = 0.35;  // How far the lowest key is to the left, and the highest to the right.
 const TIME_CONSTANTS = Math.log(10 ** (100 / 20));  // In a fall by 100 dB.
 const HIGHEST_DAMPER = 89;  // Strings above have none.
-const UNDAMPED_RELEASE = 6;  // Seconds.
+const UNDAMPED_RELEASE = 6;  // Seconds for a fall by 100 dB.
+const STRUCK_RELEASE = 0.6;  // The same, of a string that is struck anew.
 
 // By URL, what readSoundfont returns.
 const fonts = new Map();
@@ -71,6 +72,7 @@ function createPiano(context, destination = context.destination) {
     }
     const force = velocity / 127;
     const damper = new GainNode(context, {gain: zone.gain * force ** 2});
+    /** @type {AudioNode} */
     let last = source;
     if (isOneLayer(zone)) {
       const frequency = Math.min(0.45 * context.sampleRate, brightness(pitch, force));
@@ -108,16 +110,19 @@ function createPiano(context, destination = context.destination) {
     return isDown ? Infinity : off;
   }
 
+  /** Ends a voice where its key, its pedal and the next stroke of its string say. */
   function damp(voice) {
-    const time = dampedAt(voice);
+    const released = dampedAt(voice), struck = voice.struckBy?.start ?? Infinity;
+    const time = Math.min(released, struck);
     if (voice.isCut || time === voice.damped || voice.damped < context.currentTime) return;
+    const fall = Math.min(voice.release, struck <= released ? STRUCK_RELEASE : Infinity);
     for (const {source, damper, end} of voice.layers) {
       damper.gain.cancelScheduledValues(Math.min(time, voice.damped));
-      if (time < end) damper.gain.setTargetAtTime(0, time, voice.release / TIME_CONSTANTS);
-      source.stop(Math.min(end, time + voice.release));
+      if (time < end) damper.gain.setTargetAtTime(0, time, fall / TIME_CONSTANTS);
+      source.stop(Math.min(end, time + fall));
     }
     voice.damped = time;
-    voice.end = Math.min(voice.last, time + voice.release);
+    voice.end = Math.min(voice.last, time + fall);
   }
 
   /** Fades a voice out, whatever its key and its pedal do. */
@@ -131,15 +136,18 @@ function createPiano(context, destination = context.destination) {
     voice.end = Math.min(voice.end, time + 8 * timeConstant);
   }
 
-  function makeRoom(pitch, time) {
-    const sounding = voices.filter((voice) => voice.start <= time && time < voice.end);
-    for (const voice of sounding) {
-      // The hammer stops the string that it strikes.
-      if (voice.pitch === pitch && !voice.isCut) cut(voice, time, 0.06);
+  /** Ends the voices that a new one takes the place of. */
+  function makeRoom(voice) {
+    const time = voice.start;
+    const sounding = voices.filter((other) => other.start <= time && time < other.end);
+    for (const other of sounding) {
+      if (other.pitch !== voice.pitch) continue;
+      other.struckBy = voice;
+      damp(other);
     }
-    const held = sounding.filter((voice) => !voice.isCut);
+    const held = sounding.filter((other) => !other.isCut && other.struckBy !== voice);
     if (held.length < MOST_VOICES) return;
-    const rank = (voice) => voice.start - (voice.damped <= time ? 1000 : 0);
+    const rank = (other) => other.start - (other.damped <= time ? 1000 : 0);
     cut(held.reduce((a, b) => (rank(b) < rank(a) ? b : a)), time, 0.015);
   }
 
@@ -179,7 +187,6 @@ function createPiano(context, destination = context.destination) {
      */
     noteOn(id, pitch, velocity, when, part = 0, from = 0) {
       const time = Math.max(when, context.currentTime);
-      makeRoom(pitch, time);
       const played = zonesFor(pitch, velocity);
       const layers = played.map((zone) => strike(zone, pitch, velocity, time, from));
       const last = layers.reduce((latest, {end}) => Math.max(latest, end), time);
@@ -188,8 +195,9 @@ function createPiano(context, destination = context.destination) {
         : Math.max(0.05, ...played.map((zone) => zone.release));
       const voice = {
         pitch, part, layers, release, last, start: time, end: last, off: Infinity,
-        damped: Infinity, isCut: false,
+        damped: Infinity, isCut: false, struckBy: null,
       };
+      makeRoom(voice);
       voices.push(voice);
       voiceOf.set(id, voice);
       let open = layers.length;
@@ -220,6 +228,11 @@ function createPiano(context, destination = context.destination) {
       voice.isCut = true;
       voice.end = now;
       for (const {source} of voice.layers) source.stop(0);
+      for (const other of voices) {
+        if (other.struckBy !== voice) continue;
+        other.struckBy = null;
+        damp(other);
+      }
     },
 
     /** Presses or lifts the sustain pedal of a part. */

@@ -35,9 +35,9 @@ for (const envelope of [ATTACK, HOLD, DECAY, RELEASE]) DEFAULTS[envelope] = -120
  * @property {number} decay seconds for a fall by 100 dB
  * @property {number} sustain the level at which the decay ends, 0 to 1
  * @property {number} release seconds for a fall by 100 dB, once the key is released
- * @property {number} rate frames a second
+ * @property {number} [rate] frames a second
  * @property {number[] | null} loop its first frame, and the one after its last
- * @property {Int16Array | Uint8Array} data frames (Int16Array), or an Ogg or MP3 file
+ * @property {Int16Array | Uint8Array} [data] frames (Int16Array), or an Ogg or MP3 file
  * @property {AudioBuffer} [buffer] the decoded sample
  * @property {number} [begin] where it begins to sound, in seconds
  */
