@@ -68,22 +68,22 @@ def studio(browser, address):
 @pytest.mark.parametrize("font", [*PIANOS, GENERAL_MIDI.name])
 def test_notes_have_their_pitch(studio, font):
     """Within 10 cents, but for low strings, whose fundamentals lie below their partials."""
-    keys = [40, 45, 52, 60, 69, 76, 84, 93, 100]
+    keys = [45, 52, 60, 72, 84, 93]
     samples = studio.run(
         f"""(async () => {{
           const keys = {keys};
           const buffer = await render("{font}", keys.length, (piano) => keys.forEach((key, i) => {{
             piano.noteOn(i, key, 80, i);
             piano.noteOff(i, i + 0.9);
-          }}), 1, 12000);
+          }}), 1, 8000);
           return Array.from(buffer.getChannelData(0), (x) => Math.round(1e6 * x));
         }})()"""
     )
     cents = np.arange(-50, 51)
     for key, sound in zip(keys, np.reshape(samples, (len(keys), -1)), strict=True):
-        part = sound[600:10200] * np.hanning(9600)
+        part = sound[400:6800] * np.hanning(6400)
         hertz = 440 * 2 ** ((key - 69 + cents / 100) / 12)
-        phases = np.exp(-2j * np.pi * hertz[:, None] * np.arange(len(part)) / 12000)
+        phases = np.exp(-2j * np.pi * hertz[:, None] * np.arange(len(part)) / 8000)
         found = cents[np.argmax(np.abs(phases @ part))]
         assert abs(found) <= (14 if key < 48 else 10), (key, found)
 
@@ -95,7 +95,7 @@ def test_loudness_rises_evenly(studio, font):
         studio.run(
             f"""(async () => {{
               const found = [];
-              for (const velocity of [30, 52, 53, 84, 85]) {{
+              for (const velocity of [52, 53, 84, 85]) {{
                 const buffer = await render("{font}", 44, (piano) => {{
                   for (let key = 21; key <= 108; key++) {{
                     piano.noteOn(key, key, velocity, (key - 21) / 2);
@@ -118,9 +118,9 @@ def test_loudness_rises_evenly(studio, font):
     assert np.abs(np.diff(levels, axis=1)).max() < 3
     steps = np.diff(levels, axis=0)
     assert steps.min() > -0.5  # Where one layer ends and the next begins.
-    assert steps[[0, 2]].min() > 5
-    assert levels[3].max() < -12
-    assert levels[3].min() > -45
+    assert steps[1].min() > 5
+    assert levels[2].max() < -12
+    assert levels[2].min() > -45
 
 
 @pytest.mark.parametrize("font", [*PIANOS, GENERAL_MIDI.name])
@@ -225,7 +225,7 @@ def test_damaged_soundfonts_are_refused(studio):
           for (let i = 1; i < 60; i++) found.push(await read(whole.slice(0, -i * i)));
           // After the samples come the tables: change each of their bytes.
           const tables = whole.byteLength - 4500;
-          for (let at = tables; at < whole.byteLength; at += 3) {
+          for (let at = tables; at < whole.byteLength; at += 7) {
             const copy = new Uint8Array(whole.slice(0));
             copy[at] ^= 0xff;
             found.push(await read(copy.buffer));
@@ -238,4 +238,4 @@ def test_damaged_soundfonts_are_refused(studio):
     lines = {result for result in results if isinstance(result, str)}
     assert all(line.startswith("the soundfont cannot be used: ") for line in lines)
     assert len(lines) >= 7
-    assert sum(isinstance(result, str) for result in results) > 300
+    assert sum(isinstance(result, str) for result in results) > 150
