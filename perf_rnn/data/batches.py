@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from bundles.errors import PerfRnnError
+from perf_rnn.data.background_segments import BackgroundSegments
 from perf_rnn.data.examples import EventSequence
 
 
@@ -19,7 +20,6 @@ class Batch:
       labels: int32 [batch, window, *event_shape], the event after each.
       weights: float32 [batch, window], 1 where there is an event to predict, 0 in padding.
       keep_state: float32 [batch], 0 where a segment begins and the state must be zero, else 1.
-      position: the `WindowBatches.position` after this batch.
     """
 
     inputs: np.ndarray
@@ -27,12 +27,42 @@ class Batch:
     labels: np.ndarray
     weights: np.ndarray
     keep_state: np.ndarray
-    position: np.ndarray
 
     @property
     def num_events(self) -> int:
         """Events to predict."""
         return int(self.weights.sum())
+
+
+@dataclasses.dataclass
+class SegmentOrder:
+    """The order in which a training reads its segments: shuffled anew for each of endless passes.
+
+    Attributes:
+      segments: one or more, read by number.
+      seed: of the order; None: one pass, in the order of `segments`.
+      augment: as in `WindowBatches`.
+    """
+
+    segments: Sequence[EventSequence]
+    seed: int | None
+    augment: Callable[[EventSequence, Sequence[int]], EventSequence] | None
+    _shuffled: tuple[int, np.ndarray] = dataclasses.field(default=(-1, np.empty(0)), init=False)
+
+    def __call__(self, count: int) -> EventSequence:
+        """Returns the segment that is read after `count` others."""
+        if self.seed is None:
+            return self.segments[count]
+        epoch, place = divmod(count, len(self.segments))
+        if epoch != self._shuffled[0]:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.segments))
+            self._shuffled = epoch, order
+        number = int(self._shuffled[1][place])
+        segment = self.segments[number]
+        if self.augment is None:
+            return segment
+        # Not 0: that would be the seed of the pass's order.
+        return self.augment(segment, [self.seed, epoch, number + 1])
 
 
 class WindowBatches:
@@ -62,9 +92,9 @@ class WindowBatches:
             that depends on `seed`, pass and segment alone.
         """
         self.window = window
-        self._segments = segments
-        self._seed = seed
-        self._augment = augment
+        self._num_segments = len(segments)
+        self._is_endless = seed is not None
+        self._segment: Callable[[int], EventSequence] = SegmentOrder(segments, seed, augment)
         self._next = 0  # Counts the segments taken, over all passes.
         # Of each row: which segment it took, by that count (-1: none), and where its window starts.
         self._taken = np.full(batch_size, -1, np.int64)
@@ -72,12 +102,15 @@ class WindowBatches:
         first = segments[0]
         self._nothing = EventSequence(first.events[:0], first.controls[:0].copy)
         self._playing = [self._nothing] * batch_size
-        self._shuffled: tuple[int, np.ndarray] = (-1, np.empty(0))
+
+    def make_segments_in_background(self) -> None:
+        """Lets other processes make the segments; their function must be picklable."""
+        self._segment = BackgroundSegments(self._segment, self._next)
 
     @property
     def position(self) -> np.ndarray:
         """Number of segments, and how far each row is: int64 [2 + 2 * batch]."""
-        return np.concatenate([[len(self._segments), self._next], self._taken, self._start])
+        return np.concatenate([[self._num_segments, self._next], self._taken, self._start])
 
     def seek(self, position: np.ndarray) -> None:
         """Resumes at a `position` of batches of the same segments, size, window and seed.
@@ -85,8 +118,8 @@ class WindowBatches:
         Raises:
           PerfRnnError: the position is of another number of segments.
         """
-        if position[0] != len(self._segments):
-            raise PerfRnnError(f"{len(self._segments)} examples, where there were {position[0]}")
+        if position[0] != self._num_segments:
+            raise PerfRnnError(f"{self._num_segments} examples, where there were {position[0]}")
         self._next = int(position[1])
         self._taken, self._start = np.split(np.array(position[2:], np.int64), 2)
         for row, taken in enumerate(self._taken):
@@ -116,28 +149,14 @@ class WindowBatches:
             controls[row, :steps] = playing.controls[start + 1 : start + 1 + steps]
             weights[row, :steps] = 1
         self._start += window
-        return Batch(spans[:, :-1], controls, spans[:, 1:], weights, keep_state, self.position)
+        return Batch(spans[:, :-1], controls, spans[:, 1:], weights, keep_state)
 
     def _take_segment(self, row: int) -> None:
         self._start[row] = 0
-        if self._seed is None and self._next >= len(self._segments):
+        if not self._is_endless and self._next >= self._num_segments:
             self._taken[row] = -1
             self._playing[row] = self._nothing
             return
         self._taken[row] = self._next
         self._playing[row] = self._segment(self._next)
         self._next += 1
-
-    def _segment(self, count: int) -> EventSequence:
-        if self._seed is None:
-            return self._segments[count]
-        epoch, place = divmod(count, len(self._segments))
-        if epoch != self._shuffled[0]:
-            order = np.random.default_rng([self._seed, epoch]).permutation(len(self._segments))
-            self._shuffled = epoch, order
-        number = int(self._shuffled[1][place])
-        segment = self._segments[number]
-        if self._augment is None:
-            return segment
-        # Not 0: that would be the seed of the pass's order.
-        return self._augment(segment, [self._seed, epoch, number + 1])

@@ -109,7 +109,7 @@ def measure_pieces(
         clock[batch.keep_state == 0] = 0
         times = clock[:, np.newaxis] + np.cumsum(config.codec.event_steps(batch.inputs), axis=1)
         clock = times[:, -1]
-        taken = batch.position[2 : 2 + batch_size]  # Which piece each row plays.
+        taken = batches.position[2 : 2 + batch_size]  # Which piece each row plays.
         piece = order[taken[rows]]
         position = np.searchsorted(starts, times[rows, places], side="right") - 1
         kind = config.codec.kind_numbers(batch.labels[rows, places])

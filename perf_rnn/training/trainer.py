@@ -18,7 +18,6 @@ from bundles.errors import PerfRnnError
 from perf_rnn import progress
 from perf_rnn.configs import get_config
 from perf_rnn.data.augmentation import Augmentation
-from perf_rnn.data.background_batches import BackgroundBatches
 from perf_rnn.data.batches import Batch, WindowBatches
 from perf_rnn.data.examples import EventSequence
 from perf_rnn.data.jumps import ControlJumps
@@ -149,15 +148,14 @@ class Trainer:
                 self._config.encoding.head_sizes,
                 hparams.clip_norm,
             )
-        batches = make_batches(segments, settings, hparams.batch_size)
+        self.batches = make_batches(segments, settings, hparams.batch_size)
         self._in_step = False
         self._states = self.devices.share(zero_states(self.network, hparams.batch_size))
         # Where the batches were after the last complete step.
-        self._position = batches.position
-        self._restore(batches)
-        self.batches: Iterator[Batch] = (
-            BackgroundBatches(batches) if self.devices.has_accelerators else batches
-        )
+        self._position = self.batches.position
+        self._restore()
+        if self.devices.has_accelerators:
+            self.batches.make_segments_in_background()
 
     def _variables(self) -> dict[str, Any]:
         """Returns the Keras variables that a checkpoint holds, by name."""
@@ -185,7 +183,7 @@ class Trainer:
             },
         }
 
-    def _restore(self, batches: WindowBatches) -> None:
+    def _restore(self) -> None:
         found = checkpoints.list_checkpoints(self.train_dir)
         if not found:
             return
@@ -196,11 +194,11 @@ class Trainer:
                 variable.assign(arrays[name])
         logging.info("Continuing from step %d (%s).", self.step, found[-1])
         try:
-            batches.seek(arrays["position"])
+            self.batches.seek(arrays["position"])
         except PerfRnnError as error:
             logging.warning("Other data (%s): reading starts at its beginning.", error)
             return
-        self._position = batches.position
+        self._position = self.batches.position
         states = [array for name, array in arrays.items() if name.startswith("state/")]
         self._states = self.devices.share(states)
 
@@ -240,7 +238,7 @@ class Trainer:
         sums, self._states = self._take_step(self._states, shared, batch.num_events, rate)
         self.step += 1
         self.num_events += batch.num_events
-        self._position = batch.position
+        self._position = self.batches.position
         self._in_step = False
         return sums
 
