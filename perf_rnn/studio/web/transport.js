@@ -128,7 +128,7 @@ export function createTransport({context, clock = createClock(context)}) {
      * @param {number} lead seconds until its time 0 is heard; more if the sound is more delayed
      * @returns {number} `now` for the Worker: what the clock shows at performance time 0
      */
-    start(lead = 0.1) {
+    start(lead = 0.25) {
       this.stop();
       begin = clock.now() + 1000 * Math.max(lead, (context.outputLatency || 0) + 0.05);
       isPlaying = true;

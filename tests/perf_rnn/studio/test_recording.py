@@ -26,7 +26,7 @@ def test_a_recorded_midi_equals_what_was_heard(studio_scripts):
         const transport = createTransport({context: {}, clock});
         const recording = createRecording();
         transport.add(recording, "performance");
-        transport.start();
+        transport.start(0.1);
         recording.begin();
         world.now += 100;
         const notes = [[0, 0.5, 60, 80, 0], [1, 1, 62, 70, 0], [2, 2.5, 64, 60, 0]];

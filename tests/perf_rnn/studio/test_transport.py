@@ -39,7 +39,7 @@ def run(page, script: str):
 def test_every_sink_gets_notes_in_its_own_time(page):
     now, position, log = run(
         page,
-        """const now = transport.start(), position = transport.position();
+        """const now = transport.start(0.1), position = transport.position();
         transport.receive({type: "notes", notes: [[1, 0.5, 60, 80, 0]], ends: [[1, 0.75]]});
         transport.receive({type: "rate"});
         return [now, position, world.take()];""",
