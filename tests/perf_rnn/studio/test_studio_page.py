@@ -115,7 +115,7 @@ def test_the_address_holds_the_settings(studio):
     browser = studio(query)
     browser.run("document.getElementById('copy').click()")
     assert browser.run("location.search") == query
-    shown = browser.run("[...document.querySelectorAll('.knob output')].map((o) => o.textContent)")
+    shown = browser.run("[...document.querySelectorAll('.knob .value')].map((v) => v.textContent)")
     assert shown == [
         "0.90", "-50 %", "8 notes/s", "1.5 s", "from C4 up", "95 %", "2 %", "0 %",
     ]  # fmt: skip
