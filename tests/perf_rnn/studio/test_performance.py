@@ -186,8 +186,7 @@ def held_in(result):
     """(step, pitch) of the notes of the person that the network has read."""
     codec = load_model(BUNDLES / f"{DYNAMICS}.mag").config.codec
     events = [(e["step"], codec.event(e["event"][0])) for e in result["entries"] if e["isHeld"]]
-    assert {event.type for _, event in events} == {EventType.NOTE_ON}
-    return [(step, event.value) for step, event in events]
+    return [(step, event.value) for step, event in events if event.type == EventType.NOTE_ON]
 
 
 def test_a_duet(results):

@@ -9,10 +9,9 @@
 
 import { eventsOf } from "./events.js";
 import { NoteList } from "./note_list.js";
-import { MAX_NOTE_STEPS } from "./rules.js";
 import { Sampler } from "./sampler.js";
+import { SharedStream } from "./shared_stream.js";
 import { Steering, trueControls } from "./steering.js";
-import { Stream } from "./stream.js";
 
 /** @typedef {import("./events.js").Event} Event */
 /** @typedef {import("./model.js").Header} Header */
@@ -60,8 +59,8 @@ export class Performance {
     const leadIn = opening.length ? [] : [this._events.start];
     const { controls } = this._steering;
     const sampler = new Sampler(header, network, [seed, 0], leadIn, opening, controls);
-    this._stream = new Stream(sampler, 0);
     this._notes = new NoteList(send, this._stepsPerSecond);
+    this._stream = new SharedStream(sampler, 0, controls, this._notes);
 
     /** Whether the settings changed since events were drawn. */
     this._isStale = false;
@@ -111,6 +110,7 @@ export class Performance {
   /** Changes the settings, for all that has not begun. @param {Settings} settings */
   set(settings) {
     this._steering = new Steering(this._header, this._events, settings);
+    this._stream.controls = this._steering.controls;
     this._isStale = true;
   }
 
@@ -122,9 +122,9 @@ export class Performance {
     this._phrase = [];
     if (this._isPlaying()) {
       this._withdraw(step);
-      this._catchUp(step + this._lead());
+      this._stream.catchUp(step + this._lead());
     } else {
-      this._stop(step + this._lead());
+      this._stream.stop(step + this._lead());
     }
     this._notes.flush(this._stream.step);
   }
@@ -170,9 +170,9 @@ export class Performance {
     this._responseEnd = null;
     const step = this._steps(time);
     this._notes.withdraw(step, this._events.wholeNotes);
-    this._backTo(step, false);
-    if (!this._events.wholeNotes) this._release(this._oneHotRules().held);
-    if (!this._isPlaying()) this._release(this._notes.sounding());
+    this._stream.backTo(step, false);
+    if (!this._events.wholeNotes) this._stream.release(this._oneHotRules().held);
+    if (!this._isPlaying()) this._stream.release(this._notes.sounding());
   }
 
   /** @param {number} seconds @returns {number} */
@@ -214,7 +214,7 @@ export class Performance {
   /** Draws and reads the next event. */
   _next() {
     const { wholeNotes } = this._events;
-    if (!wholeNotes) this._releaseDue(this._oneHotRules().held);
+    if (!wholeNotes) this._stream.releaseDue(this._oneHotRules().held);
     const event = this._draw();
     const step = this._stream.step + (wholeNotes ? this._events.steps(event) : 0);
     if (this._responseEnd !== null && step >= this._responseEnd) return this._endResponse();
@@ -224,8 +224,8 @@ export class Performance {
 
   /** @returns {Event} */
   _draw() {
-    const { limits, controls } = this._steering;
-    return this._stream.draw(limits, controls, (logits) => this._adjust(logits));
+    const { limits } = this._steering;
+    return this._stream.draw(limits, (logits) => this._adjust(logits));
   }
 
   /** @param {(index: number) => boolean} allows @returns {Event | null} See Sampler.drawAgain. */
@@ -245,7 +245,7 @@ export class Performance {
 
   /** Reads an event, and plays what it means. @param {Event} event */
   _read(event) {
-    const entry = this._stream.read(event, this._steering.controls);
+    const entry = this._stream.read(event);
     if (this._events.wholeNotes) {
       const events = /** @type {import("./events.js").NoteEvents} */ (this._events);
       const { start, end, pitch, velocity } = events.note(event, entry.after);
@@ -320,157 +320,14 @@ export class Performance {
     else this._keys.delete(pitch);
     if (this._mode === "response") this._listen(step, now, pitch, velocity);
     if (this._events.wholeNotes) return;
-    this._insert(step, now, () => {
-      if (velocity) this._strike(pitch, velocity, true);
-      else if (this._oneHotRules().held.includes(pitch)) this._releaseKey(pitch);
-    });
-    this._notes.flush(this._stream.step);
-  }
-
-  /**
-   * Goes back to a step, does something there, and brings the stream to where it cannot be changed any
-   * more: what sounds by then stays as it is, and so does the wait that the network had planned.
-   *
-   * @param {number} step
-   * @param {number} now
-   * @param {() => void} act Reads events.
-   */
-  _insert(step, now, act) {
     const kept = Math.max(now + this._lead(), step);
-    this._notes.withdraw(kept, false);
-    const gone = this._backTo(step);
-    let { bin } = this._oneHotRules();
-    act();
-
-    const { kindOf, valueOf } = this._oneHot();
-    let wait = kept;
-    for (const { event, step: at, after, isHeld } of gone) {
-      const [kind, value] = [kindOf[event[0]], valueOf[event[0]]];
-      if (at > kept) break;
-      if (kind === "shift") {
-        if (after > kept) wait = after;
-        continue;
-      }
-      if (kind === "velocity") {
-        bin = value;
-        continue;
-      }
-      this._catchUp(at);
-      const rules = this._oneHotRules();
-      const sounds = rules.onsets[value].length > 0;
-      if (kind === "note_off" && sounds && (isHeld || !rules.held.includes(value))) {
-        this._readQuietly(event);
-      } else if (kind === "note_on" && !sounds) {
-        this._strike(value, this._events.velocity(bin), isHeld);
-      } else if (kind === "note_on") {
-        this._notes.end(at, value);
-      }
-    }
-    if (this._isPlaying()) this._catchUp(wait);
-  }
-
-  /**
-   * Goes back to a step: what is later no longer holds.
-   *
-   * @param {number} step
-   * @param {boolean} [again] See Stream.back.
-   * @returns {Entry[]} What no longer holds.
-   */
-  _backTo(step, again) {
-    const index = this._stream.entries.findIndex(({ after }) => after > step);
-    const gone = index < 0 ? [] : this._stream.back(index, again);
-    if (!this._events.wholeNotes && this._oneHotRules().last === "velocity") {
-      // The note that it was for is not drawn yet.
-      this._stream.back(this._stream.entries.length - 1);
-    }
-    this._catchUp(step);
-    return gone;
-  }
-
-  /** Ends all that the network plays. @param {number} step */
-  _stop(step) {
-    this._notes.withdraw(step, this._events.wholeNotes);
-    this._backTo(step);
-    this._release(this._notes.sounding());
-  }
-
-  /** Reads events that nothing is played of. @param {Event} event @param {boolean} [isHeld] */
-  _readQuietly(event, isHeld = false) {
-    this._stream.read(event, this._steering.controls, isHeld);
-  }
-
-  /** Reads a note that is played already. @param {number} pitch @param {number} velocity
-   * @param {boolean} isHeld */
-  _strike(pitch, velocity, isHeld) {
-    const { noteOns, noteOffs, velocities } = this._oneHot();
-    const rules = this._oneHotRules();
-    if (rules.onsets[pitch].length) {
-      // Struck again: the note that sounds ends, a step after its start at the earliest.
-      if (rules.onsets[pitch][0] >= this._stream.sampler.clock) this._catchUp(this._stream.step + 1);
-      this._notes.end(this._stream.step, pitch);
-      this._readQuietly([noteOffs[pitch]]);
-    }
-    const bin = this._events.bin(velocity);
-    if (bin !== rules.bin) this._readQuietly([velocities[bin - 1]]);
-    this._readQuietly([noteOns[pitch]], isHeld);
-  }
-
-  /** Reads that a person's key is released. @param {number} pitch */
-  _releaseKey(pitch) {
-    const [onset] = this._oneHotRules().onsets[pitch];
-    if (onset >= this._stream.sampler.clock) this._catchUp(this._stream.step + 1);
-    this._readQuietly([this._oneHot().noteOffs[pitch]]);
-  }
-
-  /** Ends the network's notes. @param {number[]} pitches */
-  _release(pitches) {
-    if (this._events.wholeNotes) return;
-    for (const pitch of pitches) {
-      this._notes.end(this._stream.step, pitch);
-      if (this._oneHotRules().onsets[pitch].length) this._releaseKey(pitch);
-    }
-  }
-
-  /** Ends notes that are as long as the rules allow, even if their keys are held for longer.
-   *
-   * @param {number[]} pitches
-   */
-  _releaseDue(pitches) {
-    const { onsets } = this._oneHotRules();
-    const limit = this._stream.sampler.clock - MAX_NOTE_STEPS;
-    this._release(pitches.filter((pitch) => onsets[pitch][0] <= limit));
-  }
-
-  /**
-   * Lets the stream wait until a step, as far as the rules let it; of a longer silence the network
-   * knows nothing.
-   *
-   * @param {number} step
-   */
-  _catchUp(step) {
-    if (this._events.wholeNotes) return;
-    for (;;) {
-      this._releaseDue([...this._oneHotRules().onsets.keys()]);
-      const left = step - this._stream.step;
-      if (left <= 0) return;
-      const allowed = this._oneHotRules().deadline() - this._stream.sampler.clock;
-      if (allowed > 0) this._lengthen(Math.min(left, allowed));
-      else this._stream.skip(left);
-    }
-  }
-
-  /** Reads shifts, so that they are those of one wait with a shift that came right before.
-   *
-   * @param {number} steps
-   */
-  _lengthen(steps) {
-    const { entries } = this._stream;
-    const last = entries[entries.length - 1];
-    if (last && this._oneHotRules().last === "short_shift" && last.after === this._stream.step) {
-      steps += last.after - last.step;
-      this._stream.back(entries.length - 1, false);
-    }
-    for (const shift of this._oneHot().wait(steps)) this._readQuietly(shift);
+    const planned = this._stream.insert(step, kept, () => {
+      if (velocity) this._stream.strike(pitch, velocity, true);
+      else if (this._oneHotRules().held.includes(pitch)) this._stream.releaseKey(pitch);
+    });
+    // What a person plays does not cut short the wait that the network had planned.
+    if (this._isPlaying()) this._stream.catchUp(planned);
+    this._notes.flush(this._stream.step);
   }
 
   /** Withdraws what has not begun, so that it is drawn anew. @param {number} now */
@@ -492,7 +349,7 @@ export class Performance {
   _listen(step, now, pitch, velocity) {
     if (velocity) {
       this._responseEnd = null;
-      this._stop(now + this._lead());
+      this._stream.stop(now + this._lead());
       this._phrase.push([step, step + 1, pitch, velocity]);
     } else {
       const note = this._phrase.findLast((note) => note[2] === pitch);
@@ -509,7 +366,7 @@ export class Performance {
     const length = end - this._phrase[0][0];
     const steps = Math.min(Math.max(length, this._steps(shortest)), this._steps(longest));
     if (this._events.wholeNotes) this._readPhrase(now);
-    this._catchUp(now + this._lead());
+    this._stream.catchUp(now + this._lead());
     this._responseEnd = now + steps;
     this._phrase = [];
   }
@@ -521,7 +378,7 @@ export class Performance {
     const notes = this._phrase.map(([start, end, pitch, velocity]) => {
       return /** @type {PrimerNote} */ ([(start - first) / seconds, (end - first) / seconds, pitch, velocity]);
     });
-    for (const event of this._encode(notes)) this._readQuietly(event);
+    for (const event of this._encode(notes)) this._stream.read(event);
     this._stream.skip(now + this._lead() - this._stream.step);
   }
 
@@ -535,16 +392,16 @@ export class Performance {
     const allowed = ["note_off", "shift"];
     const own = this._drawAgain((index) => allowed.includes(kindOf[index]));
     if (own) this._read(own);
-    else this._release(this._notes.sounding());
+    else this._stream.release(this._notes.sounding());
   }
 
   // Tapping: a person gives rhythm and loudness, the network the pitches.
 
   /** @param {number} step @param {number} now @param {number} key @param {number} velocity */
   _tap(step, now, key, velocity) {
-    this._catchUp(step);
+    this._stream.catchUp(step);
     const sounding = this._tapped.get(key);
-    if (sounding) this._release(sounding);
+    if (sounding) this._stream.release(sounding);
     this._tapped.delete(key);
     if (velocity) this._tapped.set(key, this._playTap(velocity));
     this._notes.flush(this._stream.step);
@@ -561,12 +418,12 @@ export class Performance {
       this._draw();
       const allowed = pitches.length ? ["note_on", "shift"] : ["note_on"];
       if (!pitches.length && bin !== this._oneHotRules().bin) {
-        this._readQuietly([velocities[bin - 1]]);
+        this._stream.read([velocities[bin - 1]]);
         this._draw();
       }
       const event = this._drawAgain((index) => allowed.includes(kindOf[index]));
       if (!event || !isNote(event[0])) break;
-      this._stream.read(event, controls);
+      this._stream.read(event);
       this._notes.start(this._stream.step, valueOf[event[0]], velocity);
       pitches.push(valueOf[event[0]]);
     }

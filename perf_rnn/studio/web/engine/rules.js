@@ -86,7 +86,7 @@ export class LegalEvents {
    *
    * @param {Event} event
    * @param {number} clock The steps before it.
-   * @param {boolean} [isHeld] Whether it is a note whose key a person holds.
+   * @param {boolean} [isHeld] Whether it is a key of a person that is pressed or released.
    */
   update([index], clock, isHeld) {
     const kind = this._events.kindOf[index];

@@ -88,7 +88,7 @@ export class Sampler {
    *
    * @param {Event} event
    * @param {number[]} controls Of this event.
-   * @param {boolean} [isHeld] Whether it is a note whose key a person holds.
+   * @param {boolean} [isHeld] Whether it is a key of a person that is pressed or released.
    */
   read(event, controls, isHeld) {
     this._predict(controls);

@@ -17,14 +17,19 @@ const STEPS_BETWEEN_SNAPSHOTS = 50;
  * @property {number} after When the next event was read, if no time was skipped.
  * @property {number} offset See Stream.
  * @property {number[]} controls
- * @property {boolean} isHeld Whether it is a note whose key a person holds.
+ * @property {boolean} isHeld Whether it is a key of a person that is pressed or released.
  * @property {Snapshot | null} snapshot Before it was drawn.
  */
 
 export class Stream {
-  /** @param {Sampler} sampler @param {number} step The step of the performance that it is at. */
-  constructor(sampler, step) {
+  /**
+   * @param {Sampler} sampler
+   * @param {number} step The step of the performance that it is at.
+   * @param {number[]} controls Of the events that are read; may be replaced.
+   */
+  constructor(sampler, step, controls) {
     this.sampler = sampler;
+    this.controls = controls;
     /** The steps of the performance less those of the stream. */
     this._offset = step - sampler.clock;
     /** @type {Entry[]} */
@@ -43,23 +48,27 @@ export class Stream {
     this._offset += steps;
   }
 
-  /** See Sampler.draw. @param {Parameters<Sampler["draw"]>} rest */
-  draw(...rest) {
+  /** See Sampler.draw.
+   *
+   * @param {import("./sampling.js").Limits} limits
+   * @param {(logits: Float64Array) => void} adjust
+   */
+  draw(limits, adjust) {
     this._before ??= this.sampler.snapshot();
-    return this.sampler.draw(...rest);
+    return this.sampler.draw(limits, this.controls, adjust);
   }
 
   /**
    * Reads an event, drawn or not.
    *
    * @param {Event} event
-   * @param {number[]} controls
-   * @param {boolean} [isHeld]
+   * @param {boolean} [isHeld] Whether it is a key of a person that is pressed or released.
    * @returns {Entry}
    */
-  read(event, controls, isHeld = false) {
+  read(event, isHeld = false) {
     const snapshot = this._before ?? this.sampler.snapshot();
-    const entry = { event, step: this.step, after: 0, offset: this._offset, controls, isHeld, snapshot };
+    const { step, controls, _offset: offset } = this;
+    const entry = { event, step, after: 0, offset, controls, isHeld, snapshot };
     this._before = null;
     this.sampler.read(event, controls, isHeld);
     entry.after = this.step;
