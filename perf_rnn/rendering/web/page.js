@@ -249,7 +249,7 @@ const sampled = {
   get piano() { return (this.shared ??= createPiano(this.context)); },
   get loaded() {
     const bytes = () => bytesOf(document.getElementById("soundfont").textContent).buffer;
-    return (this.loading ??= this.piano.loadBytes(bytes()).catch(() => {}));
+    return (this.loading ??= this.piano.use(openSoundfont(bytes())).catch(() => {}));
   },
 };
 

@@ -14,6 +14,7 @@ const RINGS = 9;  // Seconds for which a note is heard at most.
 const LAST_RING = 2;  // Seconds after the last note.
 
 /**
+ * @typedef {import("./sound/soundfont.js").Soundfont | null} Font
  * @typedef {{start: number, end: number, pitch: number, velocity: number, part: number}} TakenNote
  * @typedef {{notes: TakenNote[], pedal: {time: number, down: boolean, part: number}[], seconds: number}} Take
  *   times in seconds from its begin; part 0 is the network, 1 the player
@@ -148,15 +149,15 @@ export function midiOfTake({notes, pedal}) {
  * Returns a WAV file, 16 bits, stereo.
  *
  * @param {Take} take
- * @param {string} soundfont its URL; if it cannot be loaded, the synthesised piano plays
+ * @param {Font} font what plays it; without one, the synthesised piano
  * @returns {Promise<Blob>}
  */
-export async function wavOfTake(take, soundfont) {
+export async function wavOfTake(take, font) {
   const seconds = take.seconds + LAST_RING;
   /** @type {Int16Array<ArrayBuffer>[]} */
   const parts = [];
   for (let from = 0; from < seconds; from += CHUNK) {
-    parts.push(await renderPart(take, soundfont, from, Math.min(CHUNK, seconds - from)));
+    parts.push(await renderPart(take, font, from, Math.min(CHUNK, seconds - from)));
   }
   const size = parts.reduce((sum, {byteLength}) => sum + byteLength, 0);
   const head = new DataView(new ArrayBuffer(44));
@@ -181,15 +182,15 @@ export async function wavOfTake(take, soundfont) {
  * Returns frames of both channels in turn.
  *
  * @param {Take} take
- * @param {string} soundfont
+ * @param {Font} font
  * @param {number} from seconds
  * @param {number} long seconds
  */
-async function renderPart({notes, pedal}, soundfont, from, long) {
+async function renderPart({notes, pedal}, font, from, long) {
   const begin = Math.max(0, from - RUN_UP), end = from + long;
   const context = new OfflineAudioContext(2, Math.ceil((end - begin) * RATE), RATE);
   const piano = createPiano(context);
-  await piano.load(soundfont).catch(() => {});
+  if (font) await piano.use(font);
   for (const {time, down, part} of pedal) if (time < end) piano.pedal(down, time - begin, part);
   notes.forEach((note, id) => {
     if (note.start >= end || note.start < begin - RINGS) return;

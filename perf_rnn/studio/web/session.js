@@ -3,13 +3,14 @@
 
 import {createRecording} from "./recording.js";
 import {createPiano} from "./sound/piano.js";
+import {openSoundfont} from "./sound/soundfont.js";
 import {createTransport} from "./transport.js";
 
 const UNDO_SECONDS = 10;
 const PATIENCE = 3000;  // Milliseconds that a browser may take to open its sound.
 
 const urlOf = (path) => new URL(path, import.meta.url).href;
-export const SOUNDFONT = urlOf("sound/piano.sf3");
+const SOUNDFONT = urlOf("sound/piano.sf3");
 
 /**
  * Starts to load the network and the sound; nothing sounds before `play` or `key`.
@@ -20,11 +21,11 @@ export const SOUNDFONT = urlOf("sound/piano.sf3");
 export function createSession(roll, onSound, onProblem) {
   const worker = new Worker(urlOf("engine/worker.js"), {type: "module"});
   const recording = createRecording();
-  const soundfont = fetch(SOUNDFONT).then((answer) => {
+  const font = fetch(SOUNDFONT).then(async (answer) => {
     if (!answer.ok) throw new Error(`${SOUNDFONT}: ${answer.status}`);
-    return answer.arrayBuffer();
+    return openSoundfont(await answer.arrayBuffer());
   });
-  soundfont.catch(() => {});  // Told when it is needed.
+  font.catch(() => {});  // Told when it is needed.
   /** @type {any} */
   let transport = null;
   /** @type {"idle" | "playing" | "paused"} */
@@ -57,7 +58,7 @@ export function createSession(roll, onSound, onProblem) {
     volume = new GainNode(made);
     volume.connect(made.destination);
     const piano = createPiano(made, volume);
-    soundfont.then((bytes) => piano.loadBytes(bytes)).then(onSound, (error) => onProblem(error.message));
+    font.then((opened) => piano.use(opened)).then(onSound, (error) => onProblem(error.message));
     transport = createTransport({context: made});
     transport.add(piano, "audio");
     transport.add(roll, "performance");
@@ -70,6 +71,8 @@ export function createSession(roll, onSound, onProblem) {
   return {
     opened,
     recording,
+    /** The samples; null if they cannot be played. */
+    font: font.then((opened) => opened.decoded.then(() => opened)).catch(() => null),
     get state() { return state; },
     position: () => transport.position(),
 

@@ -9,7 +9,7 @@ import {createMidiPanel} from "./midi_panel.js";
 import {createPresets} from "./presets.js";
 import {midiOfTake, wavOfTake} from "./recording.js";
 import {createRoll} from "./roll.js";
-import {createSession, SOUNDFONT} from "./session.js";
+import {createSession} from "./session.js";
 import {fromQuery, toQuery} from "./settings.js";
 
 const HINTS = {
@@ -207,7 +207,7 @@ const midiBlob = (take) => new Blob([midiOfTake(take)], {type: "audio/midi"});
 find("midi").onclick = () => save(fileName("mid"), () => midiBlob(taken()));
 find("wav").onclick = () => {
   say("Making the sound file.");
-  save(fileName("wav"), () => wavOfTake(taken(), SOUNDFONT));
+  save(fileName("wav"), async () => wavOfTake(taken(), await session.font));
 };
 find("good").onclick = () => save(`good_${fileName("mid")}`, () =>
   midiBlob(session.recording.last(GOOD_SECONDS, session.position())));

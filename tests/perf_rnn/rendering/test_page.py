@@ -337,7 +337,7 @@ def test_the_piano_sounds_and_does_not_clip(show):
           const context = new OfflineAudioContext(1, 48000 * 5, 48000);
           const piano = createPiano(context);
           const bytes = bytesOf(document.getElementById('soundfont').textContent);
-          await piano.loadBytes(bytes.buffer);
+          await piano.use(openSoundfont(bytes.buffer));
           unpackMusic(piece).notes.forEach((note, i) => {
             piano.noteOn(i, note.pitch, note.velocity, note.start + 0.5);
             piano.noteOff(i, note.release + 0.5);

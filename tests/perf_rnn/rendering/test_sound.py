@@ -16,11 +16,15 @@ PIANOS = ["piano.sf3", "piano_small.sf3", ""]
 
 # Renders notes: play(piano) sends them to it. `levels` are those of 10 ms each, in dB.
 SCRIPT = """
+window.open = async (font) => {
+  const {openSoundfont} = await import("/soundfont.js");
+  return openSoundfont(await (await fetch(font)).arrayBuffer());
+};
 window.render = async (font, seconds, play, channels = 1, rate = 22050) => {
   const {createPiano} = await import("/piano.js");
   const context = new OfflineAudioContext(channels, Math.ceil(seconds * rate), rate);
   const piano = createPiano(context);
-  if (font) await piano.load(font);
+  if (font) await piano.use(await open(font));
   play(piano);
   return context.startRendering();
 };
@@ -199,7 +203,7 @@ def test_voices_are_bounded_and_panic_ends_them(studio):
           };
           const context = new OfflineAudioContext(1, 48000 * 3, 24000);
           const piano = createPiano(context);
-          await piano.load("piano.sf3");
+          await piano.use(await open("piano.sf3"));
           for (let i = 0; i < 400; i++) piano.noteOn(i, 21 + (7 * i) % 88, 60, i / 200);
           let most;
           context.suspend(2.2).then(() => {
@@ -239,3 +243,20 @@ def test_damaged_soundfonts_are_refused(studio):
     assert all(line.startswith("the soundfont cannot be used: ") for line in lines)
     assert len(lines) >= 7
     assert sum(isinstance(result, str) for result in results) > 150
+
+
+def test_samples_that_cannot_be_decoded_are_told_and_replaced(studio):
+    line, level = studio.run(
+        """(async () => {
+          const {createPiano} = await import("/piano.js");
+          const {openSoundfont} = await import("/soundfont.js");
+          const bytes = await (await fetch("piano_small.sf3")).arrayBuffer();
+          new Uint8Array(bytes, 200, 120000).fill(0);
+          const context = new OfflineAudioContext(1, 22050, 22050), piano = createPiano(context);
+          const line = await piano.use(openSoundfont(bytes)).catch((error) => error.message);
+          piano.noteOn(1, 60, 80, 0);
+          return [line, levels(await context.startRendering())[20]];
+        })()"""
+    )
+    assert line == "the soundfont cannot be used: this browser cannot decode its samples"
+    assert level > -35

@@ -119,7 +119,9 @@ def test_a_wav_is_what_was_played(studio_scripts):
         studio_scripts,
         """const notes = [0.5, 29.5, 32].map((start, i) =>
           ({start, end: start + 1.5, pitch: 60 + i, velocity: 100, part: i % 2}));
-        const blob = await wavOfTake({notes, pedal: [], seconds: 33.5}, "/sound/piano.sf3");
+        const {openSoundfont} = await import("/sound/soundfont.js");
+        const font = openSoundfont(await (await fetch("/sound/piano.sf3")).arrayBuffer());
+        const blob = await wavOfTake({notes, pedal: [], seconds: 33.5}, font);
         const bytes = await blob.arrayBuffer(), frames = new Int16Array(bytes, 44), peaks = [];
         for (let i = 0; i < frames.length; i += 882) {  // 10 ms.
           peaks.push(frames.subarray(i, i + 882).reduce((a, x) => Math.max(a, Math.abs(x)), 0));

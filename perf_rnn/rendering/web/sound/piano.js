@@ -1,8 +1,8 @@
 "use strict";
 
-// A piano that plays the samples of a SoundFont; until they are there, synthesised strings.
+// A piano that plays the samples of a SoundFont; until they are decoded, synthesised strings.
 
-import {decodeZone, readSoundfont} from "./soundfont.js";
+import {isFor} from "./soundfont.js";
 import {synthesizedZones} from "./synthesized.js";
 
 const MOST_VOICES = 64;  // What a phone can play; beyond them one is cut short.
@@ -13,9 +13,6 @@ const TIME_CONSTANTS = Math.log(10 ** (100 / 20));  // In a fall by 100 dB.
 const HIGHEST_DAMPER = 89;  // Strings above have none.
 const UNDAMPED_RELEASE = 6;  // Seconds for a fall by 100 dB.
 const STRUCK_RELEASE = 0.6;  // The same, of a string that is struck anew.
-
-// By URL, what readSoundfont returns.
-const fonts = new Map();
 
 /**
  * Returns a piano; it is a sink, as the transport describes.
@@ -153,26 +150,18 @@ function createPiano(context, destination = context.destination) {
 
   return {
     /**
-     * Loads a SoundFont, SF2 or SF3; resolves when all samples are decoded. Notes sound meanwhile.
+     * Plays a SoundFont; resolves when all its samples are decoded. Notes sound meanwhile.
      *
-     * @param {string} url
-     * @returns {Promise<{name: string, copyright: string}>}
+     * @param {import("./soundfont.js").Soundfont} font
      */
-    async load(url) {
-      if (!fonts.has(url)) fonts.set(url, fetchBytes(url).then(readSoundfont));
-      return use(fonts.get(url)).catch((error) => {
-        fonts.delete(url);
+    async use(font) {
+      const before = zones;
+      zones = font.zones;
+      await font.decoded.catch((error) => {
+        zones = before;
         throw error;
       });
-    },
-
-    /**
-     * Does the same with the bytes of a file.
-     *
-     * @param {ArrayBuffer} bytes
-     */
-    async loadBytes(bytes) {
-      return use(Promise.resolve(bytes).then(readSoundfont));
+      return font;
     },
 
     /**
@@ -252,43 +241,6 @@ function createPiano(context, destination = context.destination) {
       for (const voice of voices) if (!voice.isCut) cut(voice, context.currentTime, 0.02);
     },
   };
-
-  async function use(reading) {
-    const font = await reading, before = zones;
-    zones = font.zones;
-    font.decoding ??= decodeAll(font.zones);
-    await font.decoding.catch((error) => {
-      zones = before;
-      throw error;
-    });
-    return {name: font.name, copyright: font.copyright};
-  }
-}
-
-async function fetchBytes(url) {
-  const answer = await fetch(url);
-  if (!answer.ok) throw new Error(`the soundfont cannot be loaded: ${url}: ${answer.status}`);
-  return answer.arrayBuffer();
-}
-
-/** Decodes all samples, those of common velocities and of far apart keys first. */
-async function decodeAll(zones) {
-  const decoded = new Map();
-  const rank = (zone, i) => (isFor(zone, zone.lowKey, 64) ? 0 : 1000) + (i % 4);
-  const waiting = zones.map((zone, i) => [rank(zone, i), zone]).sort((a, b) => a[0] - b[0]);
-  const work = async () => {
-    while (waiting.length) {
-      await decodeZone(waiting.shift()[1], decoded).catch(() => {
-        throw new Error("the soundfont cannot be used: this browser cannot decode its samples");
-      });
-    }
-  };
-  await Promise.all([work(), work(), work(), work()]);
-}
-
-function isFor(zone, pitch, velocity) {
-  return zone.lowKey <= pitch && pitch <= zone.highKey
-    && zone.lowVelocity <= velocity && velocity <= zone.highVelocity;
 }
 
 function isOneLayer(zone) {

@@ -43,6 +43,27 @@ for (const envelope of [ATTACK, HOLD, DECAY, RELEASE]) DEFAULTS[envelope] = -120
  */
 
 /**
+ * @typedef {object} Soundfont
+ * @property {string} name
+ * @property {string} copyright
+ * @property {Zone[]} zones
+ * @property {Promise<void>} decoded settled when all zones have their `buffer`, or one cannot have it
+ */
+
+/**
+ * Opens a SoundFont and begins to decode its samples.
+ *
+ * @param {ArrayBuffer} file
+ * @returns {Soundfont}
+ * @throws {Error} as `readSoundfont`
+ */
+function openSoundfont(file) {
+  const font = readSoundfont(file), decoded = decodeAll(font.zones);
+  decoded.catch(() => {});  // Told when the font is used.
+  return {...font, decoded};
+}
+
+/**
  * Returns the piano of a SoundFont: bank 0, program 0, or the first preset if it has none.
  *
  * @param {ArrayBuffer} file
@@ -205,6 +226,26 @@ function takeSample(pool, first, after, isCompressed, samples) {
   return new Int16Array(pool.slice(2 * first, 2 * after).buffer);
 }
 
+/** Decodes all samples, those of common velocities and of far apart keys first. */
+async function decodeAll(zones) {
+  const decoded = new Map();
+  const rank = (zone, i) => (isFor(zone, zone.lowKey, 64) ? 0 : 1000) + (i % 4);
+  const waiting = zones.map((zone, i) => [rank(zone, i), zone]).sort((a, b) => a[0] - b[0]);
+  const work = async () => {
+    while (waiting.length) {
+      await decodeZone(waiting.shift()[1], decoded).catch(() => {
+        throw new Error("the soundfont cannot be used: this browser cannot decode its samples");
+      });
+    }
+  };
+  await Promise.all([work(), work(), work(), work()]);
+}
+
+function isFor(zone, pitch, velocity) {
+  return zone.lowKey <= pitch && pitch <= zone.highKey
+    && zone.lowVelocity <= velocity && velocity <= zone.highVelocity;
+}
+
 /**
  * Decodes the sample of a zone into `buffer`, and finds where it begins to sound.
  *
@@ -238,4 +279,4 @@ function findBegin(buffer) {
   return Math.max(0, first / buffer.sampleRate - 0.002);
 }
 
-export {decodeZone, readSoundfont};
+export {isFor, openSoundfont, readSoundfont};
