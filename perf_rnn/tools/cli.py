@@ -258,8 +258,13 @@ def _set_up_logging() -> None:
     absl_logging.set_verbosity(level.lower())
     absl_logging.set_stderrthreshold(level.lower())
     absl_logging.get_absl_handler().setFormatter(_LineFormatter(datefmt="%H:%M:%S"))
-    # TensorFlow logs at level INFO how long it took to prepare each checkpoint.
-    absl_logging.get_absl_logger().addFilter(lambda record: record.module != "functional_saver")
+    # TensorFlow logs at level INFO how long it took to prepare each checkpoint, and JAX which kinds
+    # of device there are not.
+    absl_logging.get_absl_handler().addFilter(
+        lambda record: (
+            record.levelno > logging.INFO or record.module not in ("functional_saver", "xla_bridge")
+        )
+    )
 
 
 class _LineFormatter(logging.Formatter):
