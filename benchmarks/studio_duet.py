@@ -6,9 +6,9 @@ Of pieces that are held out, the notes from middle C on are the keys of the pers
 the register below. Needs node. Prints, and writes to `studio_duet.json`, medians over all duets:
 
 - notes a second of the network, of the human hand below middle C, and of the model alone;
-- the share of the network's notes in harmony: of a pitch class that sounds in the whole human
-  performance, the part below included, at that time; and the same for the human
-  performance at another place, which is chance;
+- the share of the network's notes in harmony, whose pitch class sounds among the keys at that time,
+  of those while a key sounds; the same for keys at another place, which is chance; and the same two
+  of the human hand below;
 - events that no piano could play, and notes that came too late.
 """
 
@@ -66,18 +66,22 @@ def main() -> None:
     for number, result in enumerate(duets[0]):
         notes = played[number // len(seeds)]
         own = [(note["start"], note["pitch"]) for note in result["notes"]]
+        keys, below = notes[:, notes[2] >= SPLIT], notes[:, notes[2] < SPLIT]
+        hand = list(zip(below[0], below[2], strict=True))
         rows.append(
             {
                 "network": len(own) / SECONDS,
                 "human": np.sum(notes[2] < SPLIT) / SECONDS,
-                "harmony": harmony(own, notes, 0.0),
-                "chance": harmony(own, notes, SECONDS / 2),
+                "harmony": harmony(own, keys, 0.0),
+                "chance": harmony(own, keys, SECONDS / 2),
+                "human harmony": harmony(hand, keys, 0.0),
+                "human chance": harmony(hand, keys, SECONDS / 2),
                 "illegal": illegal(model, result["entries"]),
                 "late": result["late"],
                 "in the person's register": sum(pitch >= SPLIT for _, pitch in own),
             }
         )
-    result = {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
+    result = {name: float(np.nanmedian([row[name] for row in rows])) for name in rows[0]}
     for name in ("illegal", "late", "in the person's register"):
         result[name] = int(sum(row[name] for row in rows))
     result["alone"] = float(np.median([len(each["notes"]) / SECONDS for each in alone]))
@@ -140,9 +144,9 @@ def run(model, jobs: list[dict]) -> list[dict]:
     return json.loads(done.stdout)
 
 
-def harmony(own: list[tuple[float, int]], notes: np.ndarray, shift: float) -> float:
-    """The share of notes whose pitch class sounds in the performance, moved by some seconds."""
-    start, end, pitch, _ = notes
+def harmony(own: list[tuple[float, float]], keys: np.ndarray, shift: float) -> float:
+    """The share of notes whose pitch class sounds among keys that are moved by some seconds."""
+    start, end, pitch, _ = keys
     found = []
     for time, own_pitch in own:
         place = (time + shift) % SECONDS

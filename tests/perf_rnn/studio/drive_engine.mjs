@@ -44,8 +44,8 @@ async function drawn(engine, { seed, leadIn, opening, limits, asked, count, mode
 }
 
 /** What sounds, and the events that stand, after a job's actions in the course of some seconds. */
-async function performed(engine, { model, options, actions, seconds }, read, wasm) {
-  const file = new engine.Model(await read(model));
+async function performed(engine, { model, options, actions, seconds }, readFile, wasm) {
+  const file = new engine.Model(await readFile(model));
   const network = new engine.Network(file, wasm);
   const notes = new Map();
   let now = 0;
@@ -76,9 +76,19 @@ async function performed(engine, { model, options, actions, seconds }, read, was
     now = step / 50 - back;
     performance.advance(now);
   }
-  const entries = performance.entries.map(({ event, step, isHeld }) => ({ event, step, isHeld }));
-  const snapshots = performance.entries.filter(({ snapshot }) => snapshot).length;
-  return { notes: [...notes.values()], entries, snapshots, cancelled, late };
+  const { stream } = performance;
+  const entries = stream.entries.map(({ event, step, isHeld }) => ({ event, step, isHeld }));
+  const snapshots = stream.entries.filter(({ snapshot }) => snapshot).length;
+  // What the network remembers, and what it would after reading all that stands from the start.
+  const state = stream.sampler.snapshot().network;
+  network.reset();
+  const read = [file.header.events.start, ...entries.map(({ event }) => event)];
+  // The last event is read when the next one is drawn.
+  if (!stream.sampler._hasRead) read.pop();
+  for (const event of read) network.read(event, stream.controls);
+  const again = network.snapshot();
+  const difference = Math.max(...state.map((value, i) => Math.abs(value - again[i])));
+  return { notes: [...notes.values()], entries, snapshots, cancelled, late, difference };
 }
 
 const functions = { logits, likelihood, drawn, performed };

@@ -78,9 +78,9 @@ export class Performance {
     this._responseEnd = null;
   }
 
-  /** The events that were drawn or put in so far and not forgotten, for tests. */
-  get entries() {
-    return this._stream.entries;
+  /** The events that were drawn or put in so far, for tests. */
+  get stream() {
+    return this._stream;
   }
 
   /**
