@@ -324,10 +324,14 @@ class Trainer:
                             break
         except TrainingError:
             raise  # These weights are not worth keeping.
-        except BaseException:
+        except BaseException as error:
             # Within a step the weights may be of one step and the position of another; and several
             # processes would have to save together.
             is_complete = not self._in_step and self.devices.num_processes == 1
-            if is_complete and self.step > saved_step and not interrupt.requested:
+            # A second signal stops at once.
+            at_once = isinstance(error, KeyboardInterrupt)
+            if is_complete and self.step > saved_step and not at_once:
                 self.save()
+            if interrupt.requested:  # It may have ended the processes that make segments too.
+                raise KeyboardInterrupt from error
             raise

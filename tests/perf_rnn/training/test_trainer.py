@@ -8,6 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from bundles.errors import PerfRnnError
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import EventSequence
 from perf_rnn.hparams import HParams
@@ -280,6 +281,23 @@ def test_interrupt_saves_the_step_it_arrives_in(tmp_path, number):
     assert saved_steps(tmp_path) == [7]
     assert not calls
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_a_signal_that_ends_the_making_of_batches_loses_no_step(tmp_path):
+    trainer = make_trainer(tmp_path)
+    segment = trainer.batches._segment
+
+    def segment_until(count):
+        if trainer.step < 7:
+            return segment(count)
+        signal.raise_signal(signal.SIGTERM)
+        raise PerfRnnError("a process that makes segments has ended")
+
+    trainer.batches._segment = segment_until
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(training.Schedule())
+    assert trainer.step >= 7
+    assert saved_steps(tmp_path) == [trainer.step]
 
 
 def test_a_second_interrupt_stops_at_once(tmp_path):
