@@ -10,6 +10,7 @@ const MOST_LAYERS = 8;  // Zones that sound for one note.
 const LOUDNESS = 3, HEADROOM = 0.85;  // Before and after the limiter.
 const WIDTH = 0.35;  // How far the lowest key is to the left, and the highest to the right.
 const TIME_CONSTANTS = Math.log(10 ** (100 / 20));  // In a fall by 100 dB.
+const LONGEST = 60;  // Seconds of a looped sample.
 const HIGHEST_DAMPER = 89;  // Strings above have none.
 const UNDAMPED_RELEASE = 6;  // Seconds for a fall by 100 dB.
 const STRUCK_RELEASE = 0.6;  // The same, of a string that is struck anew.
@@ -61,7 +62,8 @@ function createPiano(context, destination = context.destination) {
 
   /** Plays a zone; returns its source and the gain that damps it. */
   function strike(zone, pitch, velocity, time, from) {
-    const rate = 2 ** (((pitch - zone.rootKey) * zone.centsAKey) / 1200);
+    const semitones = ((pitch - zone.rootKey) * zone.centsAKey) / 100;
+    const rate = 2 ** (Math.min(72, Math.max(-72, semitones)) / 12);
     const source = new AudioBufferSourceNode(context, {buffer: zone.buffer, playbackRate: rate});
     if (zone.loop) {
       source.loop = true;
@@ -80,7 +82,8 @@ function createPiano(context, destination = context.destination) {
     }
     last.connect(damper).connect(panner(zone.pan + (WIDTH * (pitch - 64)) / 44));
     source.start(time, zone.begin + from * rate);
-    const long = zone.loop ? 60 : (zone.buffer.duration - zone.begin) / rate - from;
+    const long = zone.loop ? LONGEST : (zone.buffer.duration - zone.begin) / rate - from;
+    if (zone.loop) source.stop(time + LONGEST);
     return {source, damper, end: time + Math.max(0, long)};
   }
 

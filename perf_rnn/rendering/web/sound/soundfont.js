@@ -260,6 +260,7 @@ async function decodeZone(zone, decoded) {
   zone.buffer = buffer;
 }
 
+/** @param {Zone} zone */
 async function decodeSample({data, rate}) {
   if (data instanceof Uint8Array) {
     // A context of the sample's own rate, so that it isn't resampled and takes no more memory.
