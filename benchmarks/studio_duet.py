@@ -6,9 +6,10 @@ Of pieces that are held out, the notes from middle C on are the keys of the pers
 the register below. Needs node. Prints, and writes to `studio_duet.json`, medians over all duets:
 
 - notes a second of the network, of the human hand below middle C, and of the model alone;
-- the share of the network's notes in harmony, whose pitch class sounds among the keys at that time,
-  of those while a key sounds; the same for keys at another place, which is chance; and the same two
-  of the human hand below;
+- the share of the network's notes in harmony: of a pitch class that is among the keys within a
+  second, if any are; the same for the keys of another piece, which is chance; and the same two of
+  the human hand below;
+- the longest silence of the network in seconds;
 - events that no piano could play, and notes that came too late.
 """
 
@@ -34,7 +35,7 @@ ENGINE = ROOT / "perf_rnn" / "studio" / "web" / "engine"
 DRIVER = ROOT / "tests" / "perf_rnn" / "studio" / "drive_engine.mjs"
 SPLIT = 60
 SECONDS = 29  # The engine forgets events after 30 s; all are checked.
-NEAR = 0.1
+NEAR = 1.0
 SETTINGS = {
     "temperature": 1.0,
     "top_p": None,
@@ -67,15 +68,18 @@ def main() -> None:
         notes = played[number // len(seeds)]
         own = [(note["start"], note["pitch"]) for note in result["notes"]]
         keys, below = notes[:, notes[2] >= SPLIT], notes[:, notes[2] < SPLIT]
+        other = played[(number // len(seeds) + 1) % len(played)]
+        others = other[:, other[2] >= SPLIT]
         hand = list(zip(below[0], below[2], strict=True))
         rows.append(
             {
                 "network": len(own) / SECONDS,
                 "human": np.sum(notes[2] < SPLIT) / SECONDS,
-                "harmony": harmony(own, keys, 0.0),
-                "chance": harmony(own, keys, SECONDS / 2),
-                "human harmony": harmony(hand, keys, 0.0),
-                "human chance": harmony(hand, keys, SECONDS / 2),
+                "harmony": harmony(own, keys),
+                "chance": harmony(own, others),
+                "human harmony": harmony(hand, keys),
+                "human chance": harmony(hand, others),
+                "longest silence": np.diff(sorted([0.0, *(time for time, _ in own)])).max(),
                 "illegal": illegal(model, result["entries"]),
                 "late": result["late"],
                 "in the person's register": sum(pitch >= SPLIT for _, pitch in own),
@@ -144,13 +148,12 @@ def run(model, jobs: list[dict]) -> list[dict]:
     return json.loads(done.stdout)
 
 
-def harmony(own: list[tuple[float, float]], keys: np.ndarray, shift: float) -> float:
-    """The share of notes whose pitch class sounds among keys that are moved by some seconds."""
+def harmony(own: list[tuple[float, float]], keys: np.ndarray) -> float:
+    """The share of notes whose pitch class is among the keys that sound about then."""
     start, end, pitch, _ = keys
     found = []
     for time, own_pitch in own:
-        place = (time + shift) % SECONDS
-        sounds = (start < place + NEAR) & (end > place - NEAR)
+        sounds = (start < time + NEAR) & (end > time - NEAR)
         if sounds.any():
             found.append(own_pitch % 12 in pitch[sounds] % 12)
     return float(np.mean(found)) if found else np.nan

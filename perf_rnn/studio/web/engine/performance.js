@@ -31,6 +31,8 @@ const LEAD_SECONDS = 0.05;
 const RATE_SECONDS = 3;
 // In a duet the network strikes at most so many notes a second, if no density is asked for.
 const MAX_DUET_DENSITY = 10;
+// After so long without a note of its own it leaves none to the person.
+const MAX_DUET_SILENCE_SECONDS = 2;
 const MAX_TAP_NOTES = 5;
 const RESPONSE_SECONDS = { shortest: 3, longest: 20 };
 
@@ -279,6 +281,7 @@ export class Performance {
     const { kindOf, valueOf } = this._oneHot();
     const { entries, sampler } = this._stream;
     const rules = this._oneHotRules();
+    if (this._isSilentForLong()) return this._readOwn(event);
     // A velocity was for this note.
     if (rules.last === "velocity") this._stream.back(entries.length - 1, false);
     // A wait becomes longer by one that could have been drawn in its place. A network has never
@@ -291,13 +294,23 @@ export class Performance {
     this._draw();
     const longest = rules.deadline() - sampler.clock - before;
     const wait = this._drawAgain((index) => kindOf[index] === "shift" && valueOf[index] <= longest);
-    if (before || wait) {
-      const steps = before + (wait ? valueOf[wait[0]] : 0);
-      for (const shift of this._oneHot().wait(steps)) this._read(shift);
-    }
+    const steps = before + (wait ? valueOf[wait[0]] : 0);
+    for (const shift of this._oneHot().wait(steps)) this._read(shift);
     if (wait) return;
-    // It must play now, since it was silent for so long: in its own register.
+    // The rules allow no longer silence.
     if (before) this._draw();
+    this._readOwn(event);
+  }
+
+  /** Whether the network has played nothing for long, as where one voice alone is expected. */
+  _isSilentForLong() {
+    const { step } = this._stream;
+    return !this._notes.count(step - this._steps(MAX_DUET_SILENCE_SECONDS), step + 1);
+  }
+
+  /** Reads an event drawn in place of a note in the person's register. @param {Event} event */
+  _readOwn(event) {
+    const { kindOf, valueOf } = this._oneHot();
     const { split } = this._steering.settings;
     const own = this._drawAgain(
       (index) => kindOf[index] !== "note_on" || split === null || valueOf[index] < split,
