@@ -41,4 +41,11 @@ def read_facts(midi: bytes) -> dict[str, Fact]:
 
 
 def _is_fact(value: object) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
+    if isinstance(value, list):
+        return all(map(_is_number, value))
+    return isinstance(value, str) or _is_number(value)
+
+
+def _is_number(value: object) -> bool:
+    # JSON has neither infinities nor NaN, but Python's reader takes them.
+    return type(value) in (int, float) and -1e300 < value < 1e300  # type: ignore[operator]

@@ -92,7 +92,8 @@ def _train() -> None:
     from perf_rnn.training.packed_training import PackedTraining
 
     output_dir = os.path.expanduser(FLAGS.output_dir)
-    PackedTraining(FLAGS.pack_dir, output_dir, 60 * FLAGS.minutes).run()
+    pack_dir = os.path.expanduser(FLAGS.pack_dir)
+    PackedTraining(pack_dir, output_dir, 60 * FLAGS.minutes).run()
     print(f"The results are in {output_dir}. Where perf_rnn is installed, this makes a bundle:")
     print(
         f"  performance_rnn_generate --run_dir={output_dir} --save_generator_bundle "

@@ -316,7 +316,8 @@ class Trainer:
                             interrupt.immediate = True
                             ended = bool(after_checkpoint())
                             interrupt.immediate = False
-                        if self.devices.any_process(ended):
+                        (ended,) = self.devices.any_process([ended])
+                        if ended:
                             return
                         since += time.monotonic() - started
                         save_time = time.monotonic() + schedule.checkpoint_seconds

@@ -98,7 +98,10 @@ export function createRoll(canvas) {
     clear() { notes.clear(); },
     /** Takes the performance back to a time. */
     undo(time) {
-      for (const [id, note] of notes) if (note.start >= time) notes.delete(id);
+      for (const [id, note] of notes) {
+        if (note.start >= time) notes.delete(id);
+        else if (note.part) note.end = Math.min(note.end, time);  // The network's are sent anew.
+      }
     },
     draw,
   };

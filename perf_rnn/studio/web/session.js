@@ -34,13 +34,15 @@ export function createSession(roll, onSound, onProblem) {
   let unanswered = 0;  // How many times the Worker was told to play and has not answered yet.
 
   const opened = new Promise((resolve, reject) => {
-    worker.onerror = (event) => reject(new Error(event.message || "the Worker cannot be started"));
+    const fail = (message) => {
+      reject(new Error(message));
+      onProblem(message);
+    };
+    worker.onerror = (event) => fail(event.message || "the Worker cannot be started");
     worker.onmessage = ({data}) => {
       if (data.type === "opened") resolve(data.info);
-      else if (data.type === "failed") {
-        reject(new Error(data.message));
-        onProblem(data.message);
-      } else if (data.type === "playing") unanswered--;
+      else if (data.type === "failed") fail(data.message);
+      else if (data.type === "playing") unanswered--;
       // What is still on its way from the performance before is not played.
       else if (unanswered === 0 && state !== "idle") transport.receive(data);
     };
@@ -116,7 +118,7 @@ export function createSession(roll, onSound, onProblem) {
       worker.postMessage({type: "key", time, pitch, velocity});
     },
     pedal(down, timeStamp) {
-      if (state !== "playing") return;
+      if (state === "idle") return;
       worker.postMessage({type: "pedal", time: transport.pedal(down, timeStamp), down});
     },
     panic: () => transport?.panic(),

@@ -26,7 +26,8 @@ const INVITATIONS = {
 };
 const PLAY_ICON = "M8 5v14l11-7z", PAUSE_ICON = "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z";
 const GOOD_SECONDS = 30;
-const PRIMER_SECONDS = 30;  // Of a file, at its end: what the network reads before it goes on.
+// Of a file, at its end: what the network reads before it goes on.
+const PRIMER_SECONDS = 30, MOST_PRIMER_NOTES = 2000;
 
 const find = (id) => /** @type {any} */ (document.getElementById(id));
 const say = (line) => (find("status").textContent = line);
@@ -227,9 +228,10 @@ find("copy").onclick = async () => {
 async function continueFile(file) {
   try {
     const song = readMidi(new Uint8Array(await file.arrayBuffer()));
-    const notes = sustained(song), end = notes.reduce((last, note) => Math.max(last, note.end), 0);
+    const notes = sustained(song).slice(-MOST_PRIMER_NOTES);
     if (!notes.length) return say(`${file.name} has no notes.`);
-    const from = Math.max(0, end - PRIMER_SECONDS);
+    const end = notes.reduce((last, note) => Math.max(last, note.end), 0);
+    const from = Math.max(notes[0].start, end - PRIMER_SECONDS);
     const primer = notes
       .filter((note) => note.start >= from)
       .map(({start, end: until, pitch, velocity}) => [start - from, until - from, pitch, velocity]);

@@ -135,7 +135,7 @@ def test_times_are_the_same_in_any_tempo(qpm):
 
 
 def test_facts_are_a_text_event():
-    facts = {"seed": 7, "temperature": "[0.8,1.2]", "NLL": 1.9, "title": "Prélude\n"}
+    facts = {"seed": 7, "NLL": 1.9, "title": "Prélude\n", "notes_per_second": [2, 16.5]}
     midi = to_midi(NoteArrays(), facts_text(facts))
     assert read_facts(midi) == facts
     (text,) = [m.text for m in mido.MidiFile(file=io.BytesIO(midi)).tracks[0] if m.type == "text"]
@@ -151,6 +151,6 @@ def test_text_of_others_holds_no_facts(text):
     assert read_facts(to_midi(NoteArrays(), text)) == {}
 
 
-def test_facts_are_texts_and_numbers():
-    text = 'perf_rnn {"a": {"b": 1}, "c": [1], "d": null, "e": true, "f": 1}'
+def test_facts_are_texts_numbers_and_lists_of_numbers():
+    text = 'perf_rnn {"a": {"b": 1}, "c": [[1]], "d": null, "e": true, "f": 1, "g": NaN, "h": 1e999}'
     assert read_facts(to_midi(NoteArrays(), text)) == {"f": 1}

@@ -73,6 +73,29 @@ def test_it_plays_the_piece_of_a_seed(folder, open_in_browser):
     ]
 
 
+def test_time_stands_still_in_a_pause(folder, open_in_browser):
+    (folder / "model.bin").write_bytes(model_file.encode_model(load_model(BUNDLE), "float32"))
+    play = {"type": "play", "seed": 5, "settings": SETTINGS, "mode": "alone", "primer": None}
+    with open_in_browser(folder) as browser:
+        until = browser.run(
+            f"""(async () => {{
+              {START}
+              await open('/model.bin');
+              const now = performance.timeOrigin + performance.now();
+              worker.postMessage({{...{json.dumps(play)}, now}});
+              worker.postMessage({{type: 'pause', time: 0}});
+              // By the clock alone, a minute has passed.
+              worker.postMessage({{type: 'undo', time: 0, now: now - 60000}});
+              worker.postMessage({{type: 'mode', mode: 'duet'}});
+              worker.postMessage({{type: 'resume', now: now + 60000}});
+              worker.postMessage({{type: 'open', model: '/lacks.bin', wasm: '/step.wasm'}});
+              await answer(({{type}}) => type === 'failed');
+              return messages.findLast(({{until}}) => until !== undefined).until;
+            }})()"""
+        )
+    assert until < 2
+
+
 def test_it_says_what_failed(folder, open_in_browser):
     (folder / "other.bin").write_bytes(b"no model at all")
     with open_in_browser(folder) as browser:

@@ -120,8 +120,7 @@ export class Performance {
   setMode(mode, now) {
     const step = this._steps(now);
     this._mode = checkedMode(mode, this._header);
-    this._responseEnd = null;
-    this._phrase = [];
+    this._forgetPlayer();
     if (this._isPlaying()) {
       this._withdraw(step);
       this._stream.catchUp(step + this._lead());
@@ -165,16 +164,21 @@ export class Performance {
    * @param {number} time
    */
   undo(time) {
-    this._keys.clear();
-    this._pedalled.clear();
-    this._tapped.clear();
-    this._phrase = [];
-    this._responseEnd = null;
+    this._forgetPlayer();
     const step = this._steps(time);
     this._notes.withdraw(step, this._events.wholeNotes);
     this._stream.backTo(step, false);
     if (!this._events.wholeNotes) this._stream.release(this._oneHotRules().held);
     if (!this._isPlaying()) this._stream.release(this._notes.sounding());
+  }
+
+  /** Forgets what a person plays, and the response to it. */
+  _forgetPlayer() {
+    this._keys.clear();
+    this._pedalled.clear();
+    this._tapped.clear();
+    this._phrase = [];
+    this._responseEnd = null;
   }
 
   /** @param {number} seconds @returns {number} */
@@ -423,7 +427,6 @@ export class Performance {
   /** @param {number} velocity @returns {number[]} The pitches that the network plays. */
   _playTap(velocity) {
     const { kindOf, valueOf, velocities } = this._oneHot();
-    const { limits, controls } = this._steering;
     const bin = this._events.bin(velocity);
     const isNote = (/** @type {number} */ index) => kindOf[index] === "note_on";
     const pitches = [];

@@ -87,6 +87,8 @@ export class SharedStream extends Stream {
       // The note that it was for is not drawn yet.
       this.back(this.entries.length - 1);
     }
+    // Time was skipped there, or it is longer ago than the entries.
+    if (this.step > step) this.skip(step - this.step);
     this.catchUp(step);
     return gone;
   }

@@ -18,7 +18,8 @@ let network;
 let playing = null;
 /** What `epoch` shows at performance time 0. */
 let beginning = 0;
-let isPaused = false;
+/** Where the performance stands still, in seconds; null: it goes on. @type {number | null} */
+let pausedAt = null;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let timer;
 let drawn = 0;
@@ -32,11 +33,11 @@ const send = (message) => postMessage(message);
 const epoch = () => performance.timeOrigin + performance.now();
 
 /** The time of the performance, in seconds. */
-const now = () => (epoch() - beginning) / 1000;
+const now = () => pausedAt ?? (epoch() - beginning) / 1000;
 
 function tick() {
   clearTimeout(timer);
-  if (!playing || isPaused) return;
+  if (!playing || pausedAt !== null) return;
   const start = performance.now();
   let events = 0;
   const ahead = playing.advance(now(), () => events++ > 0 && performance.now() - start > SLICE);
@@ -78,7 +79,7 @@ const handlers = {
   },
   play(message) {
     beginning = message.now;
-    isPaused = false;
+    pausedAt = null;
     // What was sent before is of another performance.
     send({ type: "playing" });
     playing = new Performance(header, network, message, send);
@@ -87,15 +88,16 @@ const handlers = {
   mode: ({ mode }) => playing?.setMode(mode, now()),
   key: ({ time, pitch, velocity }) => playing?.key(time, pitch, velocity, now()),
   pedal: ({ time, down }) => playing?.pedal(time, down, now()),
-  pause() {
-    isPaused = true;
+  pause({ time }) {
+    pausedAt = time;
   },
   resume(message) {
     beginning = message.now;
-    isPaused = false;
+    pausedAt = null;
   },
   undo(message) {
     beginning = message.now;
+    if (pausedAt !== null) pausedAt = message.time;
     playing?.undo(message.time);
   },
   stop() {
