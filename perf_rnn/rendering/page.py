@@ -1,4 +1,4 @@
-"""A page of pieces: one HTML file that draws, plays and sorts them and needs no network.
+"""A page of pieces: one HTML file that draws, plays and sorts them and needs no Internet.
 
 It holds each piece once as packed notes, which it draws and plays, and once as the MIDI file to
 download; where a WAV of the piece lies beside the page, it plays that. The page's own piano takes

@@ -1,4 +1,4 @@
-r"""Packs a training into a directory, for a machine that has JAX and no network.
+r"""Packs a training into a directory, for a machine that has JAX and no Internet.
 
 On that machine, run.sh of the directory trains for as long as --minutes says.
 

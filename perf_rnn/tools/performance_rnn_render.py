@@ -1,4 +1,4 @@
-"""Renders MIDI files: as WAV, as piano rolls (PNG), and as a page that shows and plays them.
+"""Renders MIDI files: as sound, as piano rolls (PNG), and as a page that shows and plays them.
 
 Examples:
   performance_rnn_render piece.mid

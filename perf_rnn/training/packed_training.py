@@ -1,6 +1,6 @@
 """A packed training on the machine that it was packed for.
 
-The machine may be lent for minutes and be a new one each time, so the training first compares a
+The machine may be rented for minutes and be a new one each time, so the training first compares a
 result with one from where it was packed, fits its number of steps to the time, and keeps what it
 has learnt in small files as it goes.
 """

@@ -1,4 +1,4 @@
-"""A training that is packed into a directory, for a machine with JAX and without a network.
+"""A training that is packed into a directory, for a machine with JAX and no Internet.
 
 `pack.json` holds the run's settings and the NLL that the first batch must have, `code/` this
 package, `start.npz.bz2` the weights to begin with, and `training.tfrecord.bz2` and
@@ -37,7 +37,7 @@ DATA = ("training", "evaluation")
 
 _RUN_SH = """\
 #!/bin/sh
-# Trains for --minutes=N; results go to --output_dir=DIR. It needs Python with JAX, and no network.
+# Trains for --minutes=N; results go to --output_dir=DIR. It needs Python with JAX, and no Internet.
 # Packages that are missing can lie in wheels/.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

@@ -22,7 +22,7 @@ COMMANDS = {
     ),
     "dataset": ("pipelines.tools.performance_rnn_create_dataset", "training data from MIDI files"),
     "train": ("perf_rnn.tools.performance_rnn_train", "train a network on that data"),
-    "pack": ("perf_rnn.tools.performance_rnn_pack", "a training for a machine without a network"),
+    "pack": ("perf_rnn.tools.performance_rnn_pack", "a training for a machine without Internet"),
     "evaluate": ("perf_rnn.tools.performance_rnn_evaluate", "how well a network predicts music"),
     "statistics": ("perf_rnn.tools.performance_rnn_statistics", "how pieces compare with others"),
     "bundle": ("perf_rnn.tools.performance_rnn_bundle", "what is in a .mag file; conversion"),
