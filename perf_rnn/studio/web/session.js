@@ -9,8 +9,16 @@ import {createTransport} from "./transport.js";
 const UNDO_SECONDS = 10;
 const PATIENCE = 3000;  // Milliseconds that a browser may take to open its sound.
 
+const MODEL = "model.bin", WASM = "engine/step.wasm", SOUNDFONT = "sound/piano.sf3";
+
 const urlOf = (path) => new URL(path, import.meta.url).href;
-const SOUNDFONT = urlOf("sound/piano.sf3");
+
+/** @param {string} path @returns {Promise<ArrayBuffer>} */
+async function load(path) {
+  const answer = await fetch(urlOf(path));
+  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${answer.statusText}`);
+  return answer.arrayBuffer();
+}
 
 /**
  * Starts to load the network and the sound; nothing sounds before `play` or `key`.
@@ -21,10 +29,7 @@ const SOUNDFONT = urlOf("sound/piano.sf3");
 export function createSession(roll, onSound, onProblem) {
   const worker = new Worker(urlOf("engine/worker.js"), {type: "module"});
   const recording = createRecording();
-  const font = fetch(SOUNDFONT).then(async (answer) => {
-    if (!answer.ok) throw new Error(`${SOUNDFONT}: ${answer.status}`);
-    return openSoundfont(await answer.arrayBuffer());
-  });
+  const font = load(SOUNDFONT).then(openSoundfont);
   font.catch(() => {});  // Told when it is needed.
   /** @type {any} */
   let transport = null;
@@ -46,8 +51,11 @@ export function createSession(roll, onSound, onProblem) {
       // What is still on its way from the performance before is not played.
       else if (unanswered === 0 && state !== "idle") transport.receive(data);
     };
+    // They are loaded while the Worker starts.
+    Promise.all([load(MODEL), load(WASM)]).then(([model, wasm]) => {
+      worker.postMessage({type: "open", model, wasm}, [model]);
+    }, reject);
   });
-  worker.postMessage({type: "open", model: urlOf("model.bin"), wasm: urlOf("engine/step.wasm")});
 
   /** @type {AudioContext | null} */
   let context = null;

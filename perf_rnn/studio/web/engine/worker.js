@@ -52,27 +52,19 @@ function tick() {
   timer = setTimeout(tick, time - start > SLICE ? 0 : TICK);
 }
 
-/** @param {string} url @returns {Promise<ArrayBuffer>} */
-async function load(url) {
-  const answer = await fetch(url);
-  if (!answer.ok) throw new Error(`${url}: ${answer.status} ${answer.statusText}`);
-  return answer.arrayBuffer();
-}
-
 /** Where the browser lacks WebAssembly or its SIMD, plain JavaScript computes.
  *
- * @param {string} url
+ * @param {ArrayBuffer} bytes Of step.wasm.
  */
-async function compile(url) {
-  const bytes = await load(url);
+async function compile(bytes) {
   return globalThis.WebAssembly?.validate(bytes) ? WebAssembly.compile(bytes) : null;
 }
 
 /** @type {Record<string, (message: any) => void | Promise<void>>} */
 const handlers = {
   async open({ model, wasm }) {
-    const [file, kernels] = await Promise.all([load(model), compile(wasm)]);
-    const read = new Model(file);
+    const kernels = await compile(wasm);
+    const read = new Model(model);
     header = read.header;
     network = new Network(read, kernels);
     send({ type: "opened", info: infoOf(header, kernels !== null) });
