@@ -204,7 +204,7 @@ const fileName = (ending) => {
   return `${stamp}.${ending}`;
 };
 const taken = () => session.recording.take(session.position());
-const midiBlob = (take) => new Blob([midiOfTake(take)], {type: "audio/midi"});
+const midiBlob = (take) => new Blob([/** @type {any} */ (midiOfTake(take))], {type: "audio/midi"});
 find("midi").onclick = () => save(fileName("mid"), () => midiBlob(taken()));
 find("wav").onclick = () => {
   say("Making the sound file.");
