@@ -42,8 +42,8 @@ SETTINGS = {
     "min_p": None,
     "pitch_min_p": DEFAULT_OPTIONS.pitch_min_p,
     "loudness": 0.0,
-    "density": None,
-    "pitch_classes": None,
+    "notes_per_second": None,
+    "pitch_class_histogram": None,
     "pause": 1.0,
     "split": SPLIT,
 }

@@ -101,8 +101,8 @@ class Case:
             "opening": _lists(opening.events),
             "limits": dataclasses.asdict(self._limits),
             "asked": {
-                "density": asked.get("notes_per_second"),
-                "pitch_classes": scale and scale_histogram(scale),
+                "notes_per_second": asked.get("notes_per_second"),
+                "pitch_class_histogram": scale and scale_histogram(scale),
             },
             "count": self.num_drawn,
         }

@@ -35,7 +35,7 @@ export const KNOBS = [
   },
   {
     // The slider is logarithmic; its lowest position asks for nothing.
-    name: "density", label: "Density", low: -0.25, high: 5, step: 0.25, initial: null,
+    name: "notes_per_second", label: "Density", low: -0.25, high: 5, step: 0.25, initial: null,
     range: [1, 32], ends: ["as it likes", "dense"],
     value: (position) => (position < 0 ? null : Math.round(10 * 2 ** position) / 10),
     position: (value) => (value === null ? -0.25 : Math.log2(value)),
@@ -68,21 +68,28 @@ export const KNOBS = [
 
 export const MODES = ["alone", "response", "duet", "tap"];
 
-/** Semitones above the root. */
+/** Semitones above the root, as `SCALES` of perf_rnn/events/controls.py. */
 export const SCALES = {
   "major": [0, 2, 4, 5, 7, 9, 11],
   "minor": [0, 2, 3, 5, 7, 8, 10],
   "harmonic minor": [0, 2, 3, 5, 7, 8, 11],
+  "melodic minor": [0, 2, 3, 5, 7, 9, 11],
+  "dorian": [0, 2, 3, 5, 7, 9, 10],
+  "phrygian": [0, 1, 3, 5, 7, 8, 10],
+  "lydian": [0, 2, 4, 6, 7, 9, 11],
+  "mixolydian": [0, 2, 4, 5, 7, 9, 10],
+  "locrian": [0, 1, 3, 5, 6, 8, 10],
   "pentatonic": [0, 2, 4, 7, 9],
   "blues": [0, 3, 5, 6, 7, 10],
   "whole tone": [0, 2, 4, 6, 8, 10],
+  "chromatic": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
 };
 export {NAMES as PITCH_CLASSES};
 
 /** @returns {Object<string, any>} the settings as they are at first. */
 export function initialSettings() {
   const settings = Object.fromEntries(KNOBS.map((knob) => [knob.name, knob.initial]));
-  return {...settings, pitch_classes: null};
+  return {...settings, pitch_class_histogram: null};
 }
 
 /**
@@ -96,7 +103,8 @@ export function toQuery({settings, mode, seed}) {
   for (const {name, initial} of KNOBS) {
     if (settings[name] !== initial) query.set(name, String(Number(settings[name].toFixed(3))));
   }
-  if (settings.pitch_classes) query.set("pitch_classes", settings.pitch_classes.map(Math.round).join(""));
+  const histogram = settings.pitch_class_histogram;
+  if (histogram) query.set("pitch_class_histogram", histogram.map(Math.round).join(""));
   return query.toString();
 }
 
@@ -120,8 +128,8 @@ export function fromQuery(text) {
   for (const {name, range, low, high, initial} of KNOBS) {
     settings[name] = read(name, number(...(range ?? [low, high]))) ?? initial;
   }
-  settings.pitch_classes =
-    read("pitch_classes", (written) =>
+  settings.pitch_class_histogram =
+    read("pitch_class_histogram", (written) =>
       /^[01]{12}$/.test(written) && written.includes("1") ? [...written].map(Number) : undefined,
     ) ?? null;
   const mode = read("mode", (written) => (MODES.includes(written) ? written : undefined)) ?? "alone";

@@ -43,7 +43,7 @@ let info = null;
 const roll = createRoll(find("roll"));
 const session = createSession(roll, showSound, tellProblem);
 const knobs = createKnobs((name, value) => change({...state.settings, [name]: value}));
-const classes = createPitchClasses((value) => change({...state.settings, pitch_classes: value}));
+const classes = createPitchClasses((value) => change({...state.settings, pitch_class_histogram: value}));
 const piano = createKeyboard(find("piano"), LOWEST, HIGHEST, onKey);
 let hands = null, handsLow = 60;
 
@@ -61,7 +61,7 @@ function change(settings) {
 }
 function showSettings() {
   knobs.show(state.settings, state.mode);
-  classes.show(state.settings.pitch_classes);
+  classes.show(state.settings.pitch_class_histogram);
   find("seed").value = state.seed ?? "";
   find("hint").textContent = HINTS[state.mode];
   find("invitation").textContent = INVITATIONS[state.mode];
@@ -273,7 +273,7 @@ function showSound({name, copyright}) {
 function showInfo() {
   for (const input of modeInputs) input.disabled = !info.modes.includes(input.value);
   setMode(state.mode);
-  const kinds = [["density", "density"], ["pitch_classes", "pitch classes"]];
+  const kinds = [["notes_per_second", "density"], ["pitch_class_histogram", "pitch classes"]];
   const trained = kinds.filter(([name]) => info.controls.includes(name)).map(([, text]) => text);
   const biased = kinds.filter(([name]) => !info.controls.includes(name)).map(([, text]) => text);
   const lines = [];

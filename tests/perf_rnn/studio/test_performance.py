@@ -22,8 +22,8 @@ SETTINGS = {
     "min_p": 0.0,
     "pitch_min_p": 0.05,
     "loudness": 0.0,
-    "density": None,
-    "pitch_classes": None,
+    "notes_per_second": None,
+    "pitch_class_histogram": None,
     "pause": 1.0,
     "split": None,
 }
@@ -61,10 +61,10 @@ JOBS = {
     "alone, whole notes": play(NOTES),
     "primer": play(primer=PRIMER),
     "primer, whole notes": play(NOTES, primer=PRIMER),
-    "controls": play(DENSITY, density=3.0),
+    "controls": play(DENSITY, notes_per_second=3.0),
     "same settings again": play(actions=[act(5, "set", SETTINGS)]),
     "other settings": play(actions=[act(5, "set", {**SETTINGS, "temperature": 0.5})]),
-    "other controls": play(DENSITY, actions=[act(5, "set", {**SETTINGS, "density": 3.0})]),
+    "other controls": play(DENSITY, actions=[act(5, "set", {**SETTINGS, "notes_per_second": 3.0})]),
     "undo": play(actions=[act(9, "undo", 4)]),
     "long": play(seconds=70),
     "duet": play(mode="duet", actions=press(KEYS), split=SPLIT),
@@ -84,9 +84,9 @@ JOBS = {
     ),
     "loud": play(loudness=1.0),
     "soft": play(loudness=-1.0),
-    "c major": play(pitch_classes=[1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1]),
-    "dense": play(density=20.0),
-    "sparse": play(density=2.0),
+    "c major": play(pitch_class_histogram=[1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1]),
+    "dense": play(notes_per_second=20.0),
+    "sparse": play(notes_per_second=2.0),
 }  # fmt: skip
 
 

@@ -104,9 +104,9 @@ def test_it_plays_pauses_and_goes_on(studio):
 
 
 SETTINGS = {
-    "mode": "response", "seed": "12", "temperature": "0.9", "loudness": "-0.5", "density": "8",
-    "pause": "1.5", "split": "60", "top_p": "0.95", "min_p": "0.02", "pitch_min_p": "0",
-    "pitch_classes": "101011010101",
+    "mode": "response", "seed": "12", "temperature": "0.9", "loudness": "-0.5",
+    "notes_per_second": "8", "pause": "1.5", "split": "60", "top_p": "0.95", "min_p": "0.02",
+    "pitch_min_p": "0", "pitch_class_histogram": "101011010101",
 }  # fmt: skip
 
 
@@ -122,19 +122,21 @@ def test_the_address_holds_the_settings(studio):
     assert browser.run("document.getElementById('scale').value") == "major"
     assert browser.run("document.querySelector('[name=mode]:checked').value") == "response"
     # Back to what is asked for at first.
-    browser.run("document.getElementById('density').focus()")
+    browser.run("document.getElementById('notes_per_second').focus()")
     browser.press("Home", 36)
     browser.run(
         "(() => { const scale = document.getElementById('scale'); scale.value = '';"
         " scale.dispatchEvent(new Event('change')); })()"
     )
     browser.run("document.getElementById('copy').click()")
-    left = {name: v for name, v in SETTINGS.items() if name not in ("density", "pitch_classes")}
+    reset = "notes_per_second", "pitch_class_histogram"
+    left = {name: value for name, value in SETTINGS.items() if name not in reset}
     assert browser.run("Object.fromEntries(new URLSearchParams(location.search))") == left
 
 
 def test_what_an_address_holds_wrongly_is_named(studio):
-    wrong = "temperature=wild&top_p=2&mode=solo&pitch_classes=111&seed=-1&density=0"
+    wrong = "temperature=wild&top_p=2&mode=solo&pitch_class_histogram=111&seed=-1"
+    wrong += "&notes_per_second=0"
     browser = studio(f"?{wrong}&loudness=0.5", ready="Not understood in the link: ")
     said = browser.run(STATUS).removeprefix("Not understood in the link: ").rstrip(".")
     assert sorted(said.split(", ")) == sorted(wrong.split("&"))

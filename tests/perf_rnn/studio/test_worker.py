@@ -19,8 +19,8 @@ SETTINGS = {
     "min_p": 0,
     "pitch_min_p": 0.05,
     "loudness": 0,
-    "density": None,
-    "pitch_classes": None,
+    "notes_per_second": None,
+    "pitch_class_histogram": None,
     "pause": 1,
     "split": None,
 }

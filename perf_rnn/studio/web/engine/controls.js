@@ -6,16 +6,17 @@
 
 /**
  * @param {Controls} controls Of the model.
- * @param {{density: number | null, pitch_classes: number[] | null}} asked Notes a second, and the
- *   weights of the pitch classes from C on. null: the default; where all are null and the network
- *   can do without, its controls are disabled.
+ * @param {{notes_per_second: number | null, pitch_class_histogram: number[] | null}} asked The
+ *   histogram has the weights of the pitch classes from C on. null: the default; where all are null
+ *   and the network can do without, its controls are disabled.
  * @returns {number[]} The control vector.
  */
-export function controlVector({ optional, signals, default: defaults }, { density, pitch_classes }) {
+export function controlVector({ optional, signals, default: defaults }, asked) {
+  const { notes_per_second, pitch_class_histogram } = asked;
   /** @type {Record<string, number[] | null>} */
   const parts = {
-    notes_per_second: density === null ? null : encodeDensity(density),
-    pitch_class_histogram: pitch_classes && encodePitchClasses(pitch_classes),
+    notes_per_second: notes_per_second === null ? null : encodeDensity(notes_per_second),
+    pitch_class_histogram: pitch_class_histogram && encodePitchClasses(pitch_class_histogram),
   };
   if (optional && signals.every(({ name }) => !parts[name])) {
     return defaults.map((_, i) => (i === 0 ? 1 : 0));

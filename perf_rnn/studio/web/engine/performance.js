@@ -273,11 +273,11 @@ export class Performance {
   _isLeftOut([index]) {
     const { kindOf, valueOf } = this._oneHot();
     if (kindOf[index] !== "note_on") return false;
-    const { split, density } = this._steering.settings;
+    const { split, notes_per_second } = this._steering.settings;
     if (split !== null && valueOf[index] >= split) return true;
     const { step } = this._stream;
     const lately = this._notes.count(step - this._stepsPerSecond, step + 1);
-    return lately >= Math.max(density ?? 0, MAX_DUET_DENSITY);
+    return lately >= Math.max(notes_per_second ?? 0, MAX_DUET_DENSITY);
   }
 
   /** Waits instead of a drawn note: a person may play it. @param {Event} event */

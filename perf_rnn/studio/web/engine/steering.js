@@ -15,8 +15,8 @@ import { controlVector } from "./controls.js";
  * @property {number | null} min_p
  * @property {number} pitch_min_p
  * @property {number} loudness From -1 to 1; 0: as drawn.
- * @property {number | null} density Notes a second.
- * @property {number[] | null} pitch_classes Weights from C on.
+ * @property {number | null} notes_per_second
+ * @property {number[] | null} pitch_class_histogram Weights from C on.
  * @property {number} pause Seconds of silence after which a response begins.
  * @property {number | null} split The lowest pitch of the player's register; null: there is none.
  */
@@ -32,7 +32,8 @@ export class Steering {
   constructor(header, events, settings) {
     this._events = events;
     this.settings = settings;
-    const { temperature, top_p, min_p, pitch_min_p, loudness, density, pitch_classes } = settings;
+    const { temperature, top_p, min_p, pitch_min_p, loudness } = settings;
+    const { notes_per_second, pitch_class_histogram } = settings;
     this.limits = {
       temperature,
       top_k: null,
@@ -40,14 +41,16 @@ export class Steering {
       min_p,
       pitch_min_p,
     };
-    const asked = { density, pitch_classes };
-    this.controls = controlVector(header.controls, asked);
+    this.controls = controlVector(header.controls, settings);
     const own = trueControls(header);
     /** Added to the logits of new notes' pitches, or null. */
     this._pitchBias =
-      pitch_classes && !own.includes("pitch_classes") ? pitchBias(pitch_classes) : null;
+      pitch_class_histogram && !own.includes("pitch_class_histogram")
+        ? pitchBias(pitch_class_histogram)
+        : null;
     this._loudness = loudness;
-    this._density = own.includes("density") || events.wholeNotes ? null : density;
+    this._density =
+      own.includes("notes_per_second") || events.wholeNotes ? null : notes_per_second;
   }
 
   /**
@@ -79,11 +82,7 @@ export class Steering {
 
 /** @param {Header} header @returns {string[]} The settings that are controls of the network. */
 export function trueControls({ controls }) {
-  const names = controls.signals.map(({ name }) => name);
-  const own = [];
-  if (names.includes("notes_per_second")) own.push("density");
-  if (names.includes("pitch_class_histogram")) own.push("pitch_classes");
-  return own;
+  return controls.signals.map(({ name }) => name);
 }
 
 /** @param {number[]} weights */
