@@ -31,14 +31,15 @@ COMMANDS = {
         "MIDI, MusicXML and ABC files as NoteSequences",
     ),
 }
-# Flags that a command gives its tool, before those of the user.
-DEFAULTS = {"continue": ("--primer_from=end", "--max_primer_seconds=20", "--seconds=50")}
+# Flags that `perf_rnn continue` gives its tool, before those of the user.
+CONTINUE = ("--primer_from=end", "--max_primer_seconds=20", "--seconds=50")
+HELP = ("-h", "-help", "--help")
 
 
 def main() -> None:
     """Runs the command that the first argument names with the others."""
     command, *arguments = sys.argv[1:] or ["--help"]
-    if command in ("-h", "-help", "--help", "help"):
+    if command in (*HELP, "help"):
         print(_help())
     elif command == "--version":
         import perf_rnn
@@ -48,10 +49,22 @@ def main() -> None:
         sys.exit("ERROR: which recording is to be continued? perf_rnn continue mine.mid")
     elif command in COMMANDS:
         module, _ = COMMANDS[command]
-        sys.argv = [f"perf_rnn {command}", *DEFAULTS.get(command, ()), *arguments]
+        if command == "continue":
+            command, arguments = "play", _continuing(arguments)
+        sys.argv = [f"perf_rnn {command}", *arguments]
         importlib.import_module(module).console_entry_point()
     else:
         sys.exit(f"ERROR: there is no command {command!r}{_nearest(command)}; see perf_rnn --help")
+
+
+def _continuing(arguments: list[str]) -> list[str]:
+    """Returns what `perf_rnn play` is given in place of `perf_rnn continue`."""
+    if {*HELP} & {*arguments}:
+        print("perf_rnn continue mine.mid is short for")
+        print(f"  perf_rnn play mine.mid {' '.join(CONTINUE)}\n", flush=True)
+    names = {argument.lstrip("-").partition("=")[0] for argument in arguments}
+    has_length = names & {"num_steps", "infill"}
+    return [*(CONTINUE[:-1] if has_length else CONTINUE), *arguments]
 
 
 def _help() -> str:

@@ -27,7 +27,7 @@ def test_it_lists_its_commands_at_once():
     assert run("--help").stdout == ended.stdout
 
 
-@pytest.mark.parametrize("command", ["play", "continue", "dataset"])
+@pytest.mark.parametrize("command", ["play", "dataset"])
 def test_help_of_a_command_names_it(command):
     ended = run(command, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -55,6 +55,15 @@ def test_continue():
     assert run("continue").stderr.startswith("ERROR: which recording is to be continued?")
     ended = run("continue", "--output_dir=/nowhere", "none.mid")
     assert ended.stderr == "ERROR: none.mid: No such file or directory\n"
+    short = "perf_rnn continue mine.mid is short for\n  perf_rnn play mine.mid --primer_from=end "
+    assert run("continue", "--help").stdout.startswith(short)
+
+
+@pytest.mark.parametrize("length", ["--num_steps=2500", "--infill=[20,25]"])
+def test_continue_leaves_the_length_to_other_flags(length):
+    assert "--seconds=50" in perf_rnn._continuing(["mine.mid"])
+    given = perf_rnn._continuing(["mine.mid", length])
+    assert given == ["--primer_from=end", "--max_primer_seconds=20", "mine.mid", length]
 
 
 def test_a_command_passes_its_arguments_on():
