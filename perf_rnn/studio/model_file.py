@@ -7,7 +7,6 @@ after it. The header describes the network and what its classes mean.
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -30,7 +29,7 @@ Json: TypeAlias = dict[str, Any]
 
 
 def model_facts(model: Model) -> dict[str, str]:
-    """Returns a model's name, config, description, licence and attribution.
+    """Returns a model's name, config, description and licence.
 
     The licence is the Creative Commons licence that the bundle's description names, '' if it names
     none.
@@ -42,20 +41,16 @@ def model_facts(model: Model) -> dict[str, str]:
         "config": model.config.key,
         "description": description,
         "licence": licence[0] if licence else "",
-        "attribution": description,
     }
 
 
-def encode_model(
-    model: Model, weights: str = "float16", facts: Mapping[str, str] | None = None
-) -> bytes:
+def encode_model(model: Model, weights: str = "float16") -> bytes:
     """Returns a model as the bytes of a model file.
 
     Args:
       model: the network.
       weights: `float32` is exact; `float16` takes half the bytes, and `int8`, with a scale for
         each input of a matrix, a quarter. Biases are float32 in any case.
-      facts: what the page shows, by the names of `model_facts`, which are the defaults.
 
     Raises:
       PerfRnnError: `weights` is unknown, or float16 cannot hold a weight.
@@ -67,9 +62,7 @@ def encode_model(
     layers = [arrays.layer(layer, None if n else config) for n, layer in enumerate(bundle.layers)]
     header = {
         **model_facts(model),
-        **(facts or {}),
         "weights": weights,
-        "number_of_weights": bundle.num_parameters,
         "steps_per_second": STEPS_PER_SECOND,
         "head_sizes": config.encoding.head_sizes,
         "events": _events(config),

@@ -41,7 +41,7 @@ def test_every_sink_gets_notes_in_its_own_time(page):
         page,
         """const now = transport.start(0.1), position = transport.position();
         transport.receive({type: "notes", notes: [[1, 0.5, 60, 80, 0]], ends: [[1, 0.75]]});
-        transport.receive({type: "rate"});
+        transport.receive({type: "opened"});
         return [now, position, world.take()];""",
     )
     assert now == 1e6 + 100

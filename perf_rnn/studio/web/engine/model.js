@@ -40,9 +40,7 @@ const FLOAT16_VALUES = Float32Array.from({ length: 1 << 16 }, (_, bits) => {
  * @property {string} config
  * @property {string} description
  * @property {string} licence
- * @property {string} attribution
  * @property {string} weights
- * @property {number} number_of_weights
  * @property {number} steps_per_second
  * @property {number[]} head_sizes
  * @property {Events} events

@@ -90,7 +90,6 @@ export class Performance {
    *
    * @param {number} now
    * @param {() => boolean} [isLate] Asked before each event whether to stop for now.
-   * @returns {number} By how many seconds the stream is ahead.
    */
   advance(now, isLate = () => false) {
     const step = this._steps(now);
@@ -106,7 +105,6 @@ export class Performance {
     this._stream.forget(step);
     this._notes.forget(step);
     this._notes.flush(Math.max(this._stream.step, step));
-    return (this._stream.step - step) / this._stepsPerSecond;
   }
 
   /** Changes the settings, for all that has not begun. @param {Settings} settings */
@@ -463,17 +461,12 @@ function checkedMode(mode, header) {
 
 /** @param {Header} header @param {boolean} isWasm What a page shows of a model. */
 export function infoOf(header, isWasm) {
-  const { name, config, description, licence, attribution, events } = header;
+  const { name, description } = header;
   return {
     name,
-    config,
     description,
-    licence,
-    attribution,
     controls: trueControls(header),
     modes: modesOf(header),
-    hasVelocities: events.velocity_bins > 0,
-    numberOfWeights: header.number_of_weights,
     kernels: isWasm ? "wasm" : "javascript",
   };
 }

@@ -8,7 +8,6 @@ import { Performance, infoOf } from "./performance.js";
 // Milliseconds between two looks at the clock, and those of drawing between two at the messages.
 const TICK = 20;
 const SLICE = 10;
-const RATE_INTERVAL = 1000;
 
 /** @type {import("./model.js").Header} */
 let header;
@@ -22,9 +21,6 @@ let beginning = 0;
 let pausedAt = null;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let timer;
-let drawn = 0;
-let drawingTime = 0;
-let rateSent = 0;
 
 /** @param {object} message */
 const send = (message) => postMessage(message);
@@ -40,16 +36,8 @@ function tick() {
   if (!playing || pausedAt !== null) return;
   const start = performance.now();
   let events = 0;
-  const ahead = playing.advance(now(), () => events++ > 0 && performance.now() - start > SLICE);
-  const time = performance.now();
-  drawn += events;
-  drawingTime += events ? time - start : 0;
-  if (time - rateSent >= RATE_INTERVAL) {
-    const eventsPerSecond = drawingTime ? (drawn / drawingTime) * 1000 : 0;
-    send({ type: "rate", eventsPerSecond, ahead });
-    [drawn, drawingTime, rateSent] = [0, 0, time];
-  }
-  timer = setTimeout(tick, time - start > SLICE ? 0 : TICK);
+  playing.advance(now(), () => events++ > 0 && performance.now() - start > SLICE);
+  timer = setTimeout(tick, performance.now() - start > SLICE ? 0 : TICK);
 }
 
 /** Where the browser lacks WebAssembly or its SIMD, plain JavaScript computes.
