@@ -149,7 +149,7 @@ def around_gap(primer: Any, gap: Any, max_seconds: float) -> Primer:
       max_seconds: the primer's length, at most.
 
     Raises:
-      ValueError: the gap is no such pair, nothing is played after it, or as `from_any`.
+      ValueError: the gap is no such pair, nothing is played before or after it, or as `from_any`.
       OSError: the file cannot be read.
     """
     recording, name = _read(primer)
@@ -164,9 +164,12 @@ def around_gap(primer: Any, gap: Any, max_seconds: float) -> Primer:
         control_changes=recording.control_time > end,
         pitch_bends=recording.bend_time > end,
     )
-    if not (~rest.is_drum).any():
+    earlier = _until(recording, begin)
+    if earlier.is_drum.all():
+        raise PerfRnnError(f"{name}: no note starts before {begin:g} s, where the infill begins")
+    if rest.is_drum.all():
         raise PerfRnnError(f"{name}: no note starts after {end:g} s, where the infill ends")
-    before = from_any(_until(recording, begin), max_seconds, "end")
+    before = from_any(earlier, max_seconds, "end")
     rest = concatenate(rest, _pedal_at(recording, end))
     return dataclasses.replace(before, rest=rest, rest_begin=end)
 

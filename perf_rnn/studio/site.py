@@ -42,7 +42,6 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
     ".md": "text/plain; charset=utf-8",
     ".sf3": "application/octet-stream",
     ".txt": "text/plain; charset=utf-8",
@@ -75,7 +74,7 @@ def make_site(
     Args:
       model: the network that plays.
       weights: how its weights are stored, one of `model_file.WEIGHTS`.
-      soundfont: path of a soundfont (.sf2) to play instead of the piano that comes with the page.
+      soundfont: path of a soundfont (.sf2, .sf3) to play in place of the piano that comes with it.
       title: the page's heading.
       description: a sentence below it.
 
@@ -110,7 +109,7 @@ def make_site(
 def _read_soundfont(path: str | os.PathLike[str]) -> bytes:
     data = read_regular(os.path.expanduser(path), MAX_SOUNDFONT_BYTES)
     if data[:4] != b"RIFF" or data[8:12] != b"sfbk":
-        raise PerfRnnError(f"{os.fspath(path)}: not a soundfont (.sf2)")
+        raise PerfRnnError(f"{os.fspath(path)}: not a soundfont (.sf2 or .sf3)")
     return data
 
 

@@ -42,7 +42,9 @@ flags.DEFINE_enum(
     "How the page stores the weights: float32 plays exactly what performance_rnn_generate plays, "
     "float16 takes half of its bytes, int8 a quarter.",
 )
-flags.DEFINE_string("soundfont", None, "Soundfont (.sf2) to play instead of the page's own piano.")
+flags.DEFINE_string(
+    "soundfont", None, "Soundfont (.sf2 or .sf3) to play instead of the page's own piano."
+)
 flags.DEFINE_integer("port", 8137, "Port on this machine; 0: a free one.", 0, 65535)
 flags.DEFINE_bool("open_browser", True, "Open the page in the browser.")
 

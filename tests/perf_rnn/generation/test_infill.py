@@ -109,6 +109,7 @@ def test_skipped_events_with_a_lead_in():
         ({"infill": "[40,"}, r"infill '\[40,' is not a begin and an end"),
         ({"infill": [0, 30]}, r"infill \[0, 30\] is not"),
         ({"infill": [40, 500]}, "no note starts after 500 s, where the infill ends"),
+        ({"infill": [0.001, 48]}, "no note starts before 0.001 s, where the infill begins"),
         ({"infill": [40, 48], "seconds": 9}, "infill is as long as it says; leave out seconds"),
         ({"infill": [40, 48], "ending": "rest"}, "infill ends where it says; leave out ending"),
         ({"infill": [40, 48], "primer": None}, "infill is given, but no primer"),

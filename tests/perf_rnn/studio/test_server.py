@@ -150,7 +150,7 @@ def test_what_the_tool_refuses(run_tool, tmp_path):
     text = tmp_path / "text.sf2"
     text.write_text("no soundfont")
     assert run_tool(TOOL, f"--bundle_file={BUNDLE}", f"--soundfont={text}").error == (
-        f"ERROR: {text}: not a soundfont (.sf2)"
+        f"ERROR: {text}: not a soundfont (.sf2 or .sf3)"
     )
     assert "value should be one of" in run_tool(TOOL, "--weights=int4").error
     assert "--output_dir is empty" in run_tool(TOOL, "--output_dir=").error
