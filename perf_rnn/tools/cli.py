@@ -280,7 +280,8 @@ def one_line(error: Exception) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    return printable(text)
+    # TensorFlow names its operations too.
+    return printable(re.sub(r"\{\{function_node .*?\}\} | \[Op:\w+\]$", "", text))
 
 
 def printable(text: str) -> str:
