@@ -82,6 +82,11 @@ export function createKeyboard(element, low, high, onKey) {
       }
       lit = parts;
     },
+    /** Lifts all keys that pointers hold. */
+    release() {
+      for (const pitch of held.values()) onKey(pitch, 0, performance.now());
+      held.clear();
+    },
     /**
      * Writes onto some keys what plays them.
      * @param {Map<number, string>} texts by pitch

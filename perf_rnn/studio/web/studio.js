@@ -172,6 +172,7 @@ addEventListener("keydown", (event) => {
 // Keyboards.
 
 function showHands() {
+  hands?.release();
   hands = createKeyboard(find("hands"), handsLow, handsLow + 23, onKey);
   find("lower").disabled = handsLow <= 24;
   find("higher").disabled = handsLow >= 84;

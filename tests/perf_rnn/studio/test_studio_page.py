@@ -185,8 +185,11 @@ def test_on_a_phone_by_touch(studio):
     browser.until(f"{pressed}.join() === '60,67'")
     # Touching the keys begins a duet.
     assert browser.run("document.querySelector('[name=mode]:checked').value") == "duet"
-    browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+    # Other octaves lift the keys.
+    browser.run("document.getElementById('higher').click()")
     browser.until(f"{pressed}.length === 0")
+    browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+    assert browser.run(f"{pressed}.length") == 0
     browser.call("Emulation.setTouchEmulationEnabled", enabled=False)
 
 
