@@ -191,9 +191,11 @@ def _read(primer: Any) -> tuple[NoteArrays, str]:
             "a MIDI file or a list of pitches"
         )
     # A piece made of it is not what it was read from.
-    unnamed: dict[str, Any] = dict.fromkeys(("id", "filename", "collection_name"), "")
-    unnamed |= {"reference_number": 0, "source_info": (0, 0, 0)}
-    return recording.unquantized().replace(**unnamed), name
+    changed: dict[str, Any] = dict.fromkeys(("id", "filename", "collection_name"), "")
+    changed |= {"reference_number": 0, "source_info": (0, 0, 0)}
+    # A NoteSequence may say nothing of its length.
+    changed["total_time"] = max(recording.total_time, float(recording.end_time.max(initial=0.0)))
+    return recording.unquantized().replace(**changed), name
 
 
 def _until(recording: NoteArrays, end: float) -> NoteArrays:

@@ -129,6 +129,14 @@ def test_from_any(tmp_path):
             primers.from_any(bad)
 
 
+def test_a_sequence_that_does_not_say_how_long_it_is():
+    sequence = music_pb2.NoteSequence()
+    sequence.notes.add(pitch=60, velocity=80, start_time=1, end_time=1.5)
+    primer = primers.from_any(sequence)
+    assert (primer.begin, primer.end) == (1, 1.5)
+    assert notes_of(primer.recording) == [(60, 1, 1.5, 80)]
+
+
 def test_quantised_sequences_are_primers_too():
     sequence = make_sequence((60, 0, 0.5, 0))
     sequence.quantization_info.steps_per_second = 100
