@@ -6,6 +6,8 @@ Examples:
 """
 
 import dataclasses
+import hashlib
+import json
 import os
 import shlex
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ from perf_rnn.models import DEFAULT_CONFIG
 from perf_rnn.tools import cli
 
 if TYPE_CHECKING:
+    from perf_rnn.notes.music_files import MusicFile
     from perf_rnn.training.best_network import BestNetwork
     from perf_rnn.training.run_dir import RunDir, RunSettings
 
@@ -127,14 +130,21 @@ def _make_dataset(source: str, data_dir: str) -> None:
     too_few = f"{source}: too few performances to hold one out and train on others; give more files"
     if len(files) < 2:
         raise PerfRnnError(too_few)
+    digest = _digest(files)
     made_from = {
         "input": os.path.abspath(source),
         "files": len(files),
+        "digest": digest,
         **{name: FLAGS[name].value for name in ("config", "eval_ratio", "partition_by", "seed")},
     }
     path = os.path.join(data_dir, "made_from.json")
     if os.path.exists(path):
         before = read_json(path)
+        if before != made_from and before | {"files": len(files), "digest": digest} == made_from:
+            raise PerfRnnError(
+                f"{data_dir}: made from other files than {source} holds now; "
+                "give another --output_dir"
+            )
         if before != made_from:
             raise PerfRnnError(f"{path}: says {before}, not {made_from}; give another --output_dir")
         print(f"1 of 3: the dataset is in {data_dir}")
@@ -158,6 +168,15 @@ def _make_dataset(source: str, data_dir: str) -> None:
     if not all(counts.values()):
         raise PerfRnnError(too_few)
     atomic_write_json(path, made_from)
+
+
+def _digest(files: "list[MusicFile]") -> str:
+    """Returns a digest of the names and sizes of files, in hexadecimal."""
+    sizes = [
+        (file.name, os.path.getsize(file.path) if file.member is None else file.member.file_size)
+        for file in files
+    ]
+    return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
 
 def _train(run: "RunDir", settings: "RunSettings", data_dir: str) -> "BestNetwork":

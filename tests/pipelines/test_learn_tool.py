@@ -1,6 +1,7 @@
 """performance_rnn_learn, from MIDI files to a bundle and its pieces."""
 
 import json
+import shutil
 
 import pytest
 
@@ -63,6 +64,23 @@ def test_from_midi_to_music(learn, asap_dir, tmp_path, monkeypatch):
     assert ended.error.endswith("give another --output_dir")
     ended = learn(asap_dir, *TINY, "--window=16")
     assert "this run was made with window=32, not 16" in ended.error
+
+
+def test_other_files_are_not_mixed_with_the_dataset(learn, asap_dir, tmp_path, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("perf_rnn.tools.cli.load_keras", interrupt)
+    source, data_dir = tmp_path / "midi", tmp_path / "mine" / "data"
+    shutil.copytree(asap_dir, source)
+    assert "making the dataset of 3 files" in learn(source, *TINY).out
+    assert f"1 of 3: the dataset is in {data_dir}\n" in learn(source, *TINY).out
+    # As many files, with the same names.
+    first, second, _ = sorted(source.rglob("*.mid"))
+    shutil.copy(first, second)
+    error = learn(source, *TINY).error
+    line = f"{data_dir}: made from other files than {source} holds now; give another --output_dir"
+    assert error == f"ERROR: {line}"
 
 
 @pytest.mark.parametrize(
