@@ -1,7 +1,9 @@
 """The pages' piano, as a browser renders it."""
 
+import base64
 import pathlib
 import shutil
+import struct
 
 import numpy as np
 import pretty_midi
@@ -243,6 +245,42 @@ def test_damaged_soundfonts_are_refused(studio):
     assert all(line.startswith("the soundfont cannot be used: ") for line in lines)
     assert len(lines) >= 7
     assert sum(isinstance(result, str) for result in results) > 150
+
+
+def soundfont(num_outer: int, num_zones: int, generators_a_zone: int) -> bytes:
+    """A soundfont without samples: the outer zones of its preset all have one instrument."""
+
+    def chunk(name: bytes, *records: bytes) -> bytes:
+        data = b"".join(records)
+        return name + struct.pack("<I", len(data)) + data
+
+    bags = [struct.pack("<HH", i * generators_a_zone, 0) for i in range(num_zones + 1)]
+    data = b"sfbk" + b"".join(
+        [
+            chunk(b"phdr", *(struct.pack("<24xH12x", bag) for bag in (0, num_outer))),
+            chunk(b"pbag", *(struct.pack("<HH", i, 0) for i in range(num_outer + 1))),
+            chunk(b"pgen", struct.pack("<HH", 41, 0) * (num_outer + 1)),
+            chunk(b"inst", *(struct.pack("<20xH", bag) for bag in (0, num_zones))),
+            chunk(b"ibag", *bags),
+            chunk(b"igen", bytes(4) * (num_zones * generators_a_zone + 1)),
+            chunk(b"shdr", bytes(2 * 46)),
+        ]
+    )
+    return b"RIFF" + struct.pack("<I", len(data)) + data
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reason"),
+    [
+        ((65534, 65534, 0), "more than 4096 zones"),
+        ((2000, 1, 65534), "a zone of more than 256 generators"),
+        ((1000, 1, 256), "its piano has no notes"),
+    ],
+)
+def test_zones_without_samples_take_no_time(studio, sizes, reason):
+    text = base64.b64encode(soundfont(*sizes)).decode()
+    line = studio.run(f"fetch('data:;base64,{text}').then((x) => x.arrayBuffer()).then(read)")
+    assert line == f"the soundfont cannot be used: {reason}"
 
 
 def test_samples_that_cannot_be_decoded_are_told_and_replaced(studio):

@@ -3,7 +3,8 @@
 // Reads SoundFonts: SF2 (the SoundFont 2.04 specification), and SF3, whose samples are compressed.
 // Their filters, modulators, low frequency oscillators and effects are left out.
 
-const MOST_ZONES = 4096;
+const MOST_ZONES = 4096;  // Read in all, with those that sound for no note.
+const MOST_GENERATORS = 256;  // Of a zone; there are 61 kinds.
 const MOST_FRAMES = 1 << 26;  // Of all samples together: 256 MB.
 const MOST_COMPRESSED_BYTES = 1 << 25;
 const COMPRESSED = 0x10;  // A flag of a sample's type.
@@ -78,13 +79,14 @@ function readSoundfont(file) {
   const order = (i) => phdr.u16(i, 22) * 128 + phdr.u16(i, 20);
   const preset = presets.reduce((a, b) => (order(b) < order(a) ? b : a));
   const zones = [], samples = new Map();
-  let steps = 0;
-  const presetZones = zonesOf(phdr, preset, 24, pbag, pgen, INSTRUMENT);
-  for (const outer of presetZones) {
+  let read = 0;
+  const count = () => {
+    if (++read > MOST_ZONES) fail(`more than ${MOST_ZONES} zones`);
+  };
+  for (const outer of zonesOf(phdr, preset, 24, pbag, pgen, INSTRUMENT, count)) {
     const number = outer.get(INSTRUMENT);
     if (number >= inst.count - 1) fail("a preset names an instrument that is missing");
-    for (const inner of zonesOf(inst, number, 20, ibag, igen, SAMPLE)) {
-      if (++steps > MOST_ZONES) fail(`more than ${MOST_ZONES} zones`);
+    for (const inner of zonesOf(inst, number, 20, ibag, igen, SAMPLE, count)) {
       const zone = makeZone(outer, inner, shdr, tables.smpl, samples);
       if (zone) zones.push(zone);
     }
@@ -145,14 +147,19 @@ function findTables(view) {
   return tables;
 }
 
-/** Yields the generators of each zone of a preset or an instrument, those of its global zone added. */
-function* zonesOf(owners, number, offset, bags, generators, last) {
+/**
+ * Yields the generators of each zone of a preset or an instrument, those of its global zone added;
+ * `count` is called for each zone, also for those without `last`.
+ */
+function* zonesOf(owners, number, offset, bags, generators, last, count) {
   const [begin, end] = [owners.u16(number, offset), owners.u16(number + 1, offset)];
   if (begin > end || end >= bags.count) fail("it is damaged: zones out of order");
   let shared = new Map();
   for (let bag = begin; bag < end; bag++) {
+    count();
     const [first, after] = [bags.u16(bag, 0), bags.u16(bag + 1, 0)];
     if (first > after || after > generators.count) fail("it is damaged: generators out of order");
+    if (after - first > MOST_GENERATORS) fail(`a zone of more than ${MOST_GENERATORS} generators`);
     const zone = new Map(shared);
     for (let i = first; i < after; i++) {
       const kind = generators.u16(i, 0);
