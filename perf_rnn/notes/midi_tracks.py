@@ -112,7 +112,7 @@ def _chunks(data: bytes, begin: int) -> Iterator[bytes]:
         if begin > len(data):
             raise PerfRnnError("damaged: cut off in the header of a track")
         end = begin + _CHUNK.unpack_from(data, place)[1]
-        place = data.find(b"MTrk", end)
+        place = end if data.startswith(b"MTrk", end) else -1
         if end != len(data) and end != place:
             # Another chunk follows, or the length is wrong.
             place = data.find(b"MTrk", begin)

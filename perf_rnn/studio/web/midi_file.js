@@ -160,7 +160,7 @@ function* chunks(data, from) {
     if (begin > data.length) throw new Error("damaged: cut off in the header of a track");
     const length = new DataView(data.buffer, data.byteOffset + place + 4, 4).getUint32(0);
     let end = begin + length;
-    place = find(data, mark, end);
+    place = isAt(data, mark, end) ? end : -1;
     if (end !== data.length && end !== place) {
       // Another chunk follows, or the length is wrong.
       place = find(data, mark, begin);
@@ -373,9 +373,14 @@ function search(/** @type {number[]} */ sorted, /** @type {(x: number) => boolea
 /** @returns {number} where some bytes are, -1 if they are not */
 function find(/** @type {Uint8Array} */ data, /** @type {number[]} */ wanted, /** @type {number} */ from) {
   for (let at = data.indexOf(wanted[0], from); at >= 0; at = data.indexOf(wanted[0], at + 1)) {
-    if (wanted.every((byte, i) => data[at + i] === byte)) return at;
+    if (isAt(data, wanted, at)) return at;
   }
   return -1;
+}
+
+/** @returns {boolean} whether some bytes are at a place */
+function isAt(/** @type {Uint8Array} */ data, /** @type {number[]} */ wanted, /** @type {number} */ at) {
+  return wanted.every((byte, i) => data[at + i] === byte);
 }
 
 // Writing.

@@ -150,6 +150,11 @@ def test_files_of_strangers_take_no_time(read):
     # As many notes as fit, all at once, and as many ends that find none of them.
     many = b"\0\x90" + b"\x3c\x40\0" * 100_000
     files.append(midi(many[:-1], b"\0\x80" + (b"\x3c\x40\0" * 100_000)[:-1]))
+    # Each track claims to end in the tail, where no other begins.
+    lengths = range(12 * 4000, 0, -12)
+    tracks = [struct.pack(">4sI", b"MTrk", length) + b"\0\xff\x2f\0" for length in lengths]
+    head = struct.pack(">4sIHHH", b"MThd", 6, 1, len(tracks), 100)
+    files.append(head + b"".join(tracks) + b"M" * 4_000_000)
     files += [b"", b"MThd", bytes(5_000_000), midi(many + many)]
     for song, data in zip(read(files), files, strict=True):
         notes = in_python(data)
