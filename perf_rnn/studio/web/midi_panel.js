@@ -14,7 +14,7 @@ const find = (id) => /** @type {any} */ (document.getElementById(id));
  */
 export function createMidiPanel(session, knobs, onKey, say) {
   /** The name of the knob that each control change turns. */
-  const controls = new Map(recall("controls", []));
+  const controls = recall("controls");
   const learn = find("learn");
   let touched = "";  // The knob that was focused last.
   knobs.showControls(controls);
@@ -30,7 +30,7 @@ export function createMidiPanel(session, knobs, onKey, say) {
   function onControl(number, value) {
     if (isLearning() && touched) {
       controls.set(number, touched);
-      remember("controls", [...controls]);
+      remember("controls", controls);
       knobs.showControls(controls);
       learn.setAttribute("aria-pressed", "false");
       say(`Control ${number} turns it now.`);

@@ -11,14 +11,11 @@ const find = (id) => /** @type {any} */ (document.getElementById(id));
  * @param {(line: string) => void} say
  */
 export function createPresets(query, onChoose, say) {
-  const stored = recall("presets", {});
-  const presets = new Map(
-    Object.entries(stored).filter(([, value]) => typeof value === "string"),
-  );
+  const presets = recall("presets");
   const name = find("preset-name");
 
   function keep() {
-    if (!remember("presets", Object.fromEntries(presets))) {
+    if (!remember("presets", presets)) {
       say("This browser keeps nothing for this page: presets last until it is closed.");
     }
     show();

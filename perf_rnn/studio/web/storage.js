@@ -3,20 +3,25 @@
 
 /**
  * @param {string} name
- * @param {any} otherwise what there is at first.
+ * @returns {Map<any, string>} what `remember` kept; empty if there is nothing, or something else.
  */
-export function recall(name, otherwise) {
+export function recall(name) {
   try {
-    return JSON.parse(localStorage.getItem(`perf_rnn.${name}`) ?? "null") ?? otherwise;
+    const pairs = JSON.parse(localStorage.getItem(`perf_rnn.${name}`) ?? "[]");
+    return new Map(pairs.filter(([, value]) => typeof value === "string"));
   } catch {  // Storage is forbidden, or holds something else.
-    return otherwise;
+    return new Map();
   }
 }
 
-/** @returns {boolean} whether it is remembered. */
-export function remember(name, value) {
+/**
+ * @param {string} name
+ * @param {Map<any, string>} values
+ * @returns {boolean} whether they are remembered.
+ */
+export function remember(name, values) {
   try {
-    localStorage.setItem(`perf_rnn.${name}`, JSON.stringify(value));
+    localStorage.setItem(`perf_rnn.${name}`, JSON.stringify([...values]));
     return true;
   } catch {  // Storage is forbidden or full.
     return false;

@@ -207,6 +207,15 @@ def test_presets_are_kept(studio):
     assert browser.run("document.querySelectorAll('#presets button').length") == 0
 
 
+@pytest.mark.parametrize("stored", ["no JSON", "{}", "7", "[null]", '["ab"]', '[["calm", 5]]'])
+def test_a_storage_with_something_else_counts_as_empty(studio, stored):
+    browser = studio()
+    for name in ("presets", "controls"):
+        browser.run(f"localStorage.setItem('perf_rnn.{name}', {stored!r})")
+    studio()
+    assert browser.run("document.querySelectorAll('#presets button').length") == 0
+
+
 def test_what_was_played_is_saved_and_taken_back(studio, tmp_path):
     browser = studio("?seed=1")
     browser.run("document.getElementById('play').click()")
