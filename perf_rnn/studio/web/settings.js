@@ -1,5 +1,5 @@
 // @ts-check
-// The settings: what each knob stands for, how it is written in the page's address, and presets.
+// The settings: what each knob stands for, and how it is written in the page's address.
 
 /**
  * @typedef {Object} Knob

@@ -6,7 +6,7 @@ import {createKeyboard, HIGHEST, LOWEST} from "./keyboard.js";
 import {playByLetters} from "./letters.js";
 import {readMidi, sustained} from "./midi_file.js";
 import {createMidiPanel} from "./midi_panel.js";
-import {createPresets} from "./presets.js";
+import {createMySettings} from "./my_settings.js";
 import {midiOfTake, wavOfTake} from "./recording.js";
 import {createRoll} from "./roll.js";
 import {createSession} from "./session.js";
@@ -77,12 +77,12 @@ function writeAddress() {
 const modeInputs = [...document.querySelectorAll("input[name=mode]")].map((each) => /** @type {any} */ (each));
 for (const input of modeInputs) input.onchange = () => setMode(input.value);
 function setMode(mode) {
-  // A link or a preset may ask for a mode that this network has not.
+  // A link or stored settings may ask for a mode that this network has not.
   state.mode = !info || info.modes.includes(mode) ? mode : "alone";
   session.setMode(state.mode);
   showSettings();
 }
-createPresets(
+createMySettings(
   () => toQuery({...state, seed: null}),
   (query) => {
     const {settings, mode} = fromQuery(query);

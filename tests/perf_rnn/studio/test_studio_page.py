@@ -193,27 +193,27 @@ def test_on_a_phone_by_touch(studio):
     browser.call("Emulation.setTouchEmulationEnabled", enabled=False)
 
 
-def test_presets_are_kept(studio):
+def test_my_settings_are_kept(studio):
     browser = studio("?temperature=0.8&mode=duet")
-    browser.run("document.getElementById('preset-name').value = 'calm <b>'")
-    browser.run("document.getElementById('save-preset').click()")
+    browser.run("document.getElementById('settings-name').value = 'calm <b>'")
+    browser.run("document.getElementById('save-settings').click()")
     studio()
-    browser.run("document.querySelector('#presets button').click()")
-    assert browser.run("document.querySelector('#presets button').textContent") == "calm <b>"
+    browser.run("document.querySelector('#my-settings button').click()")
+    assert browser.run("document.querySelector('#my-settings button').textContent") == "calm <b>"
     assert browser.run("document.getElementById('temperature').value") == "0.8"
     assert browser.run("document.querySelector('[name=mode]:checked').value") == "duet"
-    browser.run("document.querySelector('#presets button:last-child').click()")
+    browser.run("document.querySelector('#my-settings button:last-child').click()")
     studio()
-    assert browser.run("document.querySelectorAll('#presets button').length") == 0
+    assert browser.run("document.querySelectorAll('#my-settings button').length") == 0
 
 
 @pytest.mark.parametrize("stored", ["no JSON", "{}", "7", "[null]", '["ab"]', '[["calm", 5]]'])
 def test_a_storage_with_something_else_counts_as_empty(studio, stored):
     browser = studio()
-    for name in ("presets", "controls"):
+    for name in ("my-settings", "controls"):
         browser.run(f"localStorage.setItem('perf_rnn.{name}', {stored!r})")
     studio()
-    assert browser.run("document.querySelectorAll('#presets button').length") == 0
+    assert browser.run("document.querySelectorAll('#my-settings button').length") == 0
 
 
 def test_what_was_played_is_saved_and_taken_back(studio, tmp_path):

@@ -1,5 +1,5 @@
 // @ts-check
-// Presets: settings of one's own under names, each kept as the parameters of an address.
+// My settings: kept under names, each as the parameters of an address.
 
 import {recall, remember} from "./storage.js";
 
@@ -10,13 +10,13 @@ const find = (id) => /** @type {any} */ (document.getElementById(id));
  * @param {(query: string) => void} onChoose
  * @param {(line: string) => void} say
  */
-export function createPresets(query, onChoose, say) {
-  const presets = recall("presets");
-  const name = find("preset-name");
+export function createMySettings(query, onChoose, say) {
+  const mine = recall("my-settings");
+  const name = find("settings-name");
 
   function keep() {
-    if (!remember("presets", presets)) {
-      say("This browser keeps nothing for this page: presets last until it is closed.");
+    if (!remember("my-settings", mine)) {
+      say("This browser keeps nothing for this page: settings last until it is closed.");
     }
     show();
   }
@@ -27,24 +27,24 @@ export function createPresets(query, onChoose, say) {
     return made;
   }
   function show() {
-    find("presets").replaceChildren(...[...presets].map(([title, value]) => {
+    find("my-settings").replaceChildren(...[...mine].map(([title, value]) => {
       const item = document.createElement("li");
       item.append(
         button(title, `Use ${title}`, () => onChoose(value)),
-        button("×", `Delete ${title}`, () => { presets.delete(title); keep(); }),
+        button("×", `Delete ${title}`, () => { mine.delete(title); keep(); }),
       );
       return item;
     }));
   }
   function save() {
     const title = name.value.trim();
-    if (!title) return say("Give the preset a name.");
-    presets.set(title, query());
+    if (!title) return say("Give the settings a name.");
+    mine.set(title, query());
     name.value = "";
     keep();
     say(`Saved as ${title}.`);
   }
-  find("save-preset").onclick = save;
+  find("save-settings").onclick = save;
   name.onkeydown = (event) => event.key === "Enter" && save();
   show();
 }
