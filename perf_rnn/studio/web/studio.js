@@ -95,8 +95,10 @@ createMySettings(
 // Playing.
 
 const newSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
-/** Begins a performance: the one that the seed gives. */
+let continuesFile = false;
+/** Begins a performance: the one that the seed gives, after a primer. */
 async function begin(primer = null) {
+  continuesFile = primer !== null;
   state.seed ??= newSeed();
   await session.play(state.seed, state.settings, primer);
   for (const id of ["undo", "good", "midi", "wav"]) find(id).disabled = false;
@@ -218,7 +220,9 @@ find("copy").onclick = async () => {
   writeAddress();
   try {
     await navigator.clipboard.writeText(location.href);
-    say("Link copied: it plays the same piece with the same settings.");
+    say(continuesFile
+      ? "Link copied: it holds the seed and the settings; choose the MIDI file there again."
+      : "Link copied: it plays the same piece with the same settings.");
   } catch {  // Not allowed here.
     say(`Copy this link: ${location.href}`);
   }

@@ -251,6 +251,13 @@ def test_a_midi_file_is_continued(studio, asap_dir, tmp_path):
     choose(next(asap_dir.rglob("LuoJ05M.mid")))
     browser.until(f"{STATUS} === 'Continuing LuoJ05M.mid.'")
     browser.until("document.querySelector('#piano .key.network')")
+    browser.run("navigator.clipboard.writeText = async () => {}")
+    browser.run("document.getElementById('copy').click()")
+    browser.until(f"{STATUS}.endsWith('choose the MIDI file there again.')")
+    browser.run("document.getElementById('new').click()")
+    browser.until(f"{STATUS}.startsWith('Playing')")
+    browser.run("document.getElementById('copy').click()")
+    browser.until(f"{STATUS}.startsWith('Link copied: it plays the same piece')")
 
 
 FAKE_MIDI = """
