@@ -80,9 +80,9 @@ export function createRecording() {
       byId.clear();
     },
 
-    /** @returns {Take} this performance, as far as it was heard */
-    take(now = Infinity) {
-      return between(base, base + now);
+    /** @returns {Take} this performance, as far as it was heard, or its last seconds */
+    take(now = Infinity, seconds = Infinity) {
+      return between(Math.max(base, Math.min(base + now, latest()) - seconds), base + now);
     },
 
     /** @returns {Take} the last seconds that were heard, from their first note on */

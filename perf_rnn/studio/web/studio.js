@@ -26,6 +26,7 @@ const INVITATIONS = {
 };
 const PLAY_ICON = "M8 5v14l11-7z", PAUSE_ICON = "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z";
 const GOOD_SECONDS = 30;
+const WAV_MINUTES = 10;  // At most; 106 MB, all in memory.
 // Of a file, at its end: what the network reads before it goes on.
 const PRIMER_SECONDS = 30, MOST_PRIMER_NOTES = 2000;
 
@@ -190,14 +191,14 @@ playByLetters(onKey, (texts) => piano.label(texts));
 
 // Keeping.
 
-async function save(name, make) {
+async function save(name, make, part = "") {
   try {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await make());
     link.download = name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    say(`Saved ${name}.`);
+    say(`Saved ${name}${part}.`);
   } catch (error) {
     say(error.message);
   }
@@ -206,12 +207,13 @@ const fileName = (ending) => {
   const stamp = new Date().toISOString().slice(0, 19).replace("T", "_").replaceAll(":", "");
   return `${stamp}.${ending}`;
 };
-const taken = () => session.recording.take(session.position());
+const taken = (seconds = Infinity) => session.recording.take(session.position(), seconds);
 const midiBlob = (take) => new Blob([/** @type {any} */ (midiOfTake(take))], {type: "audio/midi"});
 find("midi").onclick = () => save(fileName("mid"), () => midiBlob(taken()));
 find("wav").onclick = () => {
   say("Making the sound file.");
-  save(fileName("wav"), async () => wavOfTake(taken(), await session.font));
+  const part = session.position() > 60 * WAV_MINUTES ? `, the last ${WAV_MINUTES} minutes` : "";
+  save(fileName("wav"), async () => wavOfTake(taken(60 * WAV_MINUTES), await session.font), part);
 };
 find("good").onclick = () => save(`good_${fileName("mid")}`, () =>
   midiBlob(session.recording.last(GOOD_SECONDS, session.position())));

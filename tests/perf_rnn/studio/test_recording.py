@@ -61,7 +61,7 @@ def test_a_recorded_midi_equals_what_was_heard(studio_scripts):
 
 
 def test_takes(studio_scripts):
-    first, second, last, undone, none = run(
+    first, second, end, last, undone, none = run(
         studio_scripts,
         """const recording = createRecording(), none = recording.take();
         const play = (id, start, end, part = 0) => {
@@ -81,12 +81,13 @@ def test_takes(studio_scripts):
         play(2, 50, 52);
         play(3, 61, 62);
         const second = recording.take(51), last = recording.last(30, 60);
+        const end = recording.take(51, 11);
         recording.undo(50.5);
-        return [first, second, last, recording.take(), none];""",
+        return [first, second, end, last, recording.take(), none];""",
     )
     rows = [
         [(note["pitch"], note["start"], note["end"], note["part"]) for note in take["notes"]]
-        for take in (first, second, last, undone, none)
+        for take in (first, second, last, undone, none, end)
     ]
     assert rows[0] == [(60, 0, 1, 0), (61, 2, 3, 1)]
     assert first["pedal"] == [{"time": 1, "down": True, "part": 1}]
@@ -96,6 +97,7 @@ def test_takes(studio_scripts):
     assert last["seconds"] == 12
     assert rows[3] == [(60, 0, 1, 0), (61, 40, 41, 0), (62, 50, 50.5, 0)]
     assert rows[4] == []
+    assert rows[5] == [(61, 0, 1, 0), (62, 10, 11, 0)]
 
 
 def test_memory_is_bounded(studio_scripts):
