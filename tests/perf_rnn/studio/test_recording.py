@@ -29,7 +29,7 @@ def test_a_recorded_midi_equals_what_was_heard(studio_scripts):
         transport.start(0.1);
         recording.begin();
         world.now += 100;
-        const notes = [[0, 0.5, 60, 80, 0], [1, 1, 62, 70, 0], [2, 2.5, 64, 60, 0]];
+        const notes = [[0, 0.5, 60, 80], [1, 1, 62, 70], [2, 2.5, 64, 60]];
         transport.receive({type: "notes", notes, ends: [[0, 0.75], [1, 2.25]]});
         world.now += 1200;
         transport.key(40, 90);
@@ -39,7 +39,7 @@ def test_a_recorded_midi_equals_what_was_heard(studio_scripts):
         world.now += 100;
         transport.pedal(false);
         transport.receive({type: "cancel", from: 1.5});
-        transport.receive({type: "notes", notes: [[3, 1.75, 67, 50, 0], [4, 3, 68, 50, 0]],
+        transport.receive({type: "notes", notes: [[3, 1.75, 67, 50], [4, 3, 68, 50]],
                            ends: [[1, 2], [3, 1.875]]});
         world.now += 800;
         const bytes = midiOfTake(recording.take(transport.position()));

@@ -40,7 +40,7 @@ def test_every_sink_gets_notes_in_its_own_time(page):
     now, position, log = run(
         page,
         """const now = transport.start(0.1), position = transport.position();
-        transport.receive({type: "notes", notes: [[1, 0.5, 60, 80, 0]], ends: [[1, 0.75]]});
+        transport.receive({type: "notes", notes: [[1, 0.5, 60, 80]], ends: [[1, 0.75]]});
         transport.receive({type: "opened"});
         return [now, position, world.take()];""",
     )
@@ -60,7 +60,7 @@ def test_notes_that_are_withdrawn(page):
     log = run(
         page,
         """transport.start(0);
-        const notes = [[1, 0, 60, 80, 0], [2, 0.5, 62, 80, 0], [3, 1.5, 64, 80, 0]];
+        const notes = [[1, 0, 60, 80], [2, 0.5, 62, 80], [3, 1.5, 64, 80]];
         transport.receive({type: "notes", notes, ends: [[1, 0.9], [2, 1.2]]});
         world.now += 1000;
         world.take();
@@ -79,13 +79,13 @@ def test_a_pause_silences_and_a_resumption_goes_on(page):
     paused, at_pause, later, now, resumed, position = run(
         page,
         """transport.start(0.1);
-        const notes = [[1, 0, 60, 80, 0], [2, 1.5, 62, 80, 0]];
+        const notes = [[1, 0, 60, 80], [2, 1.5, 62, 80]];
         transport.receive({type: "notes", notes, ends: [[2, 1.75]]});
         world.now += 1100;
         world.take();
         const paused = transport.pause(), atPause = world.take();
         world.now += 5000;
-        transport.receive({type: "notes", notes: [[3, 1.6, 64, 80, 0]], ends: [[3, 1.7]]});
+        transport.receive({type: "notes", notes: [[3, 1.6, 64, 80]], ends: [[3, 1.7]]});
         const later = world.take(), now = transport.resume();
         return [paused, atPause, later, now, world.take(), transport.position()];""",
     )
@@ -112,7 +112,7 @@ def test_a_stop_ends_what_sounds(page):
     log = run(
         page,
         """transport.start(0.1);
-        const notes = [[1, 0, 60, 80, 0], [2, 0.5, 60, 80, 0], [3, 1.5, 62, 80, 0]];
+        const notes = [[1, 0, 60, 80], [2, 0.5, 60, 80], [3, 1.5, 62, 80]];
         transport.receive({type: "notes", notes, ends: [[1, 0.25], [2, 2]]});
         world.now += 1100;
         world.take();
@@ -131,12 +131,12 @@ def test_undo_goes_back(page):
     undone, log, position, begun = run(
         page,
         """transport.start(0);
-        const notes = [[1, 1, 60, 80, 0], [2, 13, 62, 80, 0]];
+        const notes = [[1, 1, 60, 80], [2, 13, 62, 80]];
         transport.receive({type: "notes", notes});
         world.now += 12070;
         world.take();
         const undone = transport.undo(10), log = world.take(), position = transport.position();
-        transport.receive({type: "notes", notes: [[3, 2.5, 64, 80, 0]]});
+        transport.receive({type: "notes", notes: [[3, 2.5, 64, 80]]});
         return [undone, log, position, world.take()];""",
     )
     assert undone == {"time": pytest.approx(2), "now": pytest.approx(1e6 + 10070)}

@@ -65,7 +65,7 @@ def test_it_plays_the_piece_of_a_seed(folder, open_in_browser):
     expected = sorted((n.start_time, n.pitch, n.velocity) for n in piece.notes)
     expected = [note for note in expected if note[0] < until]
     assert len(expected) > 3
-    found = sorted((start, pitch, velocity) for _, start, pitch, velocity, _ in notes)
+    found = sorted((start, pitch, velocity) for _, start, pitch, velocity in notes)
     found = [note for note in found if note[0] < until]
     assert [(round(start, 2), *rest) for start, *rest in found] == [
         (round(start, 2), *rest) for start, *rest in expected

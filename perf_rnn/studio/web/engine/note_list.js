@@ -80,7 +80,7 @@ export class NoteList {
     const seconds = this._stepsPerSecond;
     this._send({
       type: "notes",
-      notes: fresh.map(({ id, start, pitch, velocity }) => [id, start / seconds, pitch, velocity, 0]),
+      notes: fresh.map(({ id, start, pitch, velocity }) => [id, start / seconds, pitch, velocity]),
       ends: [...this._ended].map(({ id, end }) => [id, /** @type {number} */ (end) / seconds]),
       until: until / seconds,
     });
