@@ -207,7 +207,7 @@ def test_my_settings_are_kept(studio):
     assert browser.run("document.querySelectorAll('#my-settings button').length") == 0
 
 
-@pytest.mark.parametrize("stored", ["no JSON", "{}", "7", "[null]", '["ab"]', '[["calm", 5]]'])
+@pytest.mark.parametrize("stored", ["{}", "[null]", '[["calm", 5]]'])
 def test_a_storage_with_something_else_counts_as_empty(studio, stored):
     browser = studio()
     for name in ("my-settings", "controls"):
