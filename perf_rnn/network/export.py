@@ -15,7 +15,7 @@ from perf_rnn.network.network import network_from_model
 def save_keras_model(path: str | os.PathLike[str], model: Model) -> None:
     """Writes what `perf_rnn.network.build_network` describes as a `.keras` file.
 
-    `keras.models.load_model` reads it once `perf_rnn.network` has been imported.
+    `keras.models.load_model` reads it once `perf_rnn.network.network` has been imported.
 
     Raises:
       ValueError: the name does not end in `.keras`.

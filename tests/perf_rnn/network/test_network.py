@@ -1,4 +1,7 @@
 import pathlib
+import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -188,6 +191,17 @@ def test_keras_file_round_trip(tmp_path, key, stack, dtype_policy):
     np.testing.assert_array_equal(loaded[0], saved[0])
     for a, b in zip(loaded[1], saved[1], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_another_process_reads_keras_files(tmp_path):
+    """Once it has imported what the guide says."""
+    for stack in ("plain", "attention and residual"):
+        make_network(CONFIG, STACKS[stack]).save(tmp_path / f"{stack}.keras")
+    guide = (pathlib.Path(__file__).parents[3] / "docs" / "bundles.md").read_text()
+    (line,) = re.findall(r"`keras.models.load_model` after `(import [\w.]+)`", guide)
+    script = f"{line}\nimport keras, sys\nfor path in sys.argv[1:]: keras.models.load_model(path)"
+    subprocess.run([sys.executable, "-c", script, *tmp_path.iterdir()], check=True)
 
 
 @pytest.mark.parametrize("stack", STACKS)
