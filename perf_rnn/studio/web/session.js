@@ -86,8 +86,8 @@ export function createSession(roll, onSound, onProblem) {
     get state() { return state; },
     position: () => transport.position(),
 
-    /** Begins a performance, once the network is loaded. */
-    async play(seed, settings, primer = null) {
+    /** Begins a performance, once the network is loaded; at a key, if that begins it. */
+    async play(seed, settings, primer = null, keyTimeStamp = null) {
       wakeSound();
       await opened;
       if (state !== "idle") this.stop();
@@ -95,7 +95,7 @@ export function createSession(roll, onSound, onProblem) {
       roll.clear();
       recording.begin();
       unanswered++;
-      worker.postMessage({type: "play", seed, settings, mode, primer, now: transport.start()});
+      worker.postMessage({type: "play", seed, settings, mode, primer, now: transport.start(undefined, keyTimeStamp)});
     },
     pause() {
       state = "paused";

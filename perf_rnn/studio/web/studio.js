@@ -98,10 +98,10 @@ createMySettings(
 const newSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
 let continuesFile = false;
 /** Begins a performance: the one that the seed gives, after a primer. */
-async function begin(primer = null) {
+async function begin(primer = null, keyTimeStamp = null) {
   continuesFile = primer !== null;
   state.seed ??= newSeed();
-  await session.play(state.seed, state.settings, primer);
+  await session.play(state.seed, state.settings, primer, keyTimeStamp);
   for (const id of ["undo", "good", "midi", "wav"]) find(id).disabled = false;
   showSettings();
   showState();
@@ -138,7 +138,7 @@ async function onKey(pitch, velocity, timeStamp) {
     if (!velocity || !info) return;
     // A key begins what is played together.
     if (state.mode === "alone") setMode(info.modes.includes("duet") ? "duet" : "response");
-    await begin();
+    await begin(null, timeStamp);
   }
   session.key(pitch, velocity, timeStamp);
 }

@@ -50,9 +50,11 @@ export function createTransport({context, clock = createClock(context)}) {
 
   const position = () => (isPlaying ? (clock.now() - begin) / 1000 : stoppedAt);
 
+  /** How long ago it was, in seconds. */
+  const ago = (/** @type {number} */ timeStamp) => Math.max(0, performance.now() - timeStamp) / 1000;
+
   /** When the player did something, in seconds of performance time; never before its begin. */
-  const timeOf = (/** @type {number} */ timeStamp) =>
-    Math.max(0, position() - Math.max(0, performance.now() - timeStamp) / 1000);
+  const timeOf = (/** @type {number} */ timeStamp) => Math.max(0, position() - ago(timeStamp));
 
   /**
    * @param {(sink: Sink, time: number) => void} call
@@ -126,11 +128,15 @@ export function createTransport({context, clock = createClock(context)}) {
      * Begins a performance.
      *
      * @param {number} lead seconds until its time 0 is heard; more if the sound is more delayed
+     * @param {number | null} timeStamp of the key that begins it, on performance.now()'s clock:
+     *   that is time 0, without a lead
      * @returns {number} `now` for the Worker: what the clock shows at performance time 0
      */
-    start(lead = 0.25) {
+    start(lead = 0.25, timeStamp = null) {
       this.stop();
-      begin = clock.now() + 1000 * Math.max(lead, (context.outputLatency || 0) + 0.05);
+      const until =
+        timeStamp === null ? Math.max(lead, (context.outputLatency || 0) + 0.05) : -ago(timeStamp);
+      begin = clock.now() + 1000 * until;
       isPlaying = true;
       return begin;
     },

@@ -267,8 +267,9 @@ navigator.requestMIDIAccess = async () => {
   window.midiOut = {...port("synth"), sent: [], send(data) { this.sent.push([...data]); }};
   return {inputs: new Map([["keys", midiIn]]), outputs: new Map([["synth", midiOut]])};
 };
-window.play = (...data) =>
-  midiIn.onmidimessage({data: Uint8Array.from(data), timeStamp: performance.now()});
+window.playAt = (timeStamp, ...data) =>
+  midiIn.onmidimessage({data: Uint8Array.from(data), timeStamp});
+window.play = (...data) => playAt(performance.now(), ...data);
 """
 
 
@@ -301,6 +302,29 @@ def test_a_midi_keyboard_plays_turns_knobs_and_hears(studio, browser):
     assert [0xB0, 123, 0] in browser.run("midiOut.sent")
     studio()
     assert "CC 21" in browser.run("document.querySelector('[for=temperature]').textContent")
+
+
+def test_the_first_keys_are_recorded(studio, browser, tmp_path):
+    browser.call("Page.addScriptToEvaluateOnNewDocument", source=FAKE_MIDI)
+    studio("?mode=response")
+    browser.run("document.getElementById('connect').click()")
+    browser.until("!document.getElementById('connected').hidden")
+    # Three notes of 80 ms, 0.3 s apart, the first of which begins the performance.
+    browser.run("window.first = performance.now() - 700; playAt(first, 0x90, 60, 90)")
+    later = [(80, 0x80, 60), (300, 0x90, 62), (380, 0x80, 62), (600, 0x90, 64), (680, 0x80, 64)]
+    for at, status, pitch in later:
+        browser.run(f"playAt(first + {at}, {status}, {pitch}, 90)")
+    browser.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.run("document.getElementById('midi').click()")
+    begun = browser.wait_for("Page.downloadWillBegin")
+    browser.wait_for("Page.downloadProgress", guid=begun["guid"], state="completed")
+    (saved,) = tmp_path.glob("*.mid")
+    notes = parse_midi(saved.read_bytes())
+    # No velocity bin of the network is 90.
+    mine = notes.velocity == 90
+    assert notes.pitch[mine].tolist() == [60, 62, 64]
+    assert notes.start_time[mine].tolist() == pytest.approx([0, 0.3, 0.6], abs=0.02)
+    assert notes.end_time[mine].tolist() == pytest.approx([0.08, 0.38, 0.68], abs=0.02)
 
 
 def test_a_network_that_is_missing_is_told(studio, files):

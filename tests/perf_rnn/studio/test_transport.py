@@ -167,6 +167,19 @@ def test_keys_sound_at_once_and_have_their_time(page):
     assert log[-1] == ["performance", "pedal", True, pytest.approx(2, abs=0.005), 1]
 
 
+def test_a_performance_begins_at_the_key_that_starts_it(page):
+    late, times = run(
+        page,
+        """const stamp = performance.now() - 100;
+        const now = transport.start(0.25, stamp);
+        const keys = [[90, 0], [0, 80], [70, 90]];
+        const times = keys.map(([velocity, at]) => transport.key(60, velocity, stamp + at));
+        return [now - world.now, times];""",
+    )
+    assert late == pytest.approx(-100, abs=5)
+    assert times == pytest.approx([0, 0.08, 0.09], abs=0.005)
+
+
 def test_a_stall_of_the_page_is_not_heard(page):
     """Nothing but what was sent 1.5 s ahead is needed for all notes to sound at their times."""
     onsets = page.run(
