@@ -7,6 +7,7 @@ Examples:
 
 import contextlib
 import os
+import shlex
 import threading
 import webbrowser
 
@@ -68,8 +69,9 @@ def main() -> None:
         directory = os.path.expanduser(FLAGS.output_dir)
         write_site(directory, files)
         size = sum(len(file.data) for file in files.values())
-        print(f"Wrote {len(files)} files, {size / 1e6:.1f} MB, to {directory}: serve it, for")
-        print(f"example with: python3 -m http.server --bind 127.0.0.1 --directory {directory}")
+        print(f"Wrote {directory}: {len(files)} files, {size / 1e6:.1f} MB")
+        serve = ["python3", "-m", "http.server", "--bind=127.0.0.1", f"--directory={directory}"]
+        print(f"To try it: {shlex.join(serve)}")
         return
     with Server(files, FLAGS.port) as server, contextlib.suppress(KeyboardInterrupt):
         print(f"Open {server.url} in a browser; Ctrl-C ends.", flush=True)

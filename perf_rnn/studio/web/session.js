@@ -111,9 +111,12 @@ export function createSession(roll, onSound, onProblem) {
       transport?.stop();
       worker.postMessage({type: "stop"});
     },
+    /** @returns {number} by how many seconds it went back */
     undo() {
+      const before = Math.max(0, transport.position());
       const {time, now} = transport.undo(UNDO_SECONDS);
       worker.postMessage({type: "undo", time, now});
+      return before - time;
     },
     set: (settings) => worker.postMessage({type: "set", settings}),
     setMode(name) {

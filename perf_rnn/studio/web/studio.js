@@ -153,9 +153,9 @@ find("seed").onchange = ({target}) => {
   begin();
 };
 find("undo").onclick = () => {
-  session.undo();
+  const seconds = session.undo();
   showFrame();
-  say("Went back 10 seconds.");
+  say(`Went back ${seconds.toFixed(1)} s.`);
 };
 find("panic").onclick = panic;
 function panic() {

@@ -131,7 +131,8 @@ def test_the_tool_writes_a_folder(run_tool, tmp_path, soundfont):
     )  # fmt: skip
     assert ended.status == 0, ended.err
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert f"Wrote {len(files)} files" in ended.out
+    assert f"Wrote {folder}: {len(files)} files" in ended.out
+    assert ended.out.endswith(f"python3 -m http.server --bind=127.0.0.1 --directory={folder}\n")
     assert {"index.html", "studio.js", "model.bin", "model.txt", "base.css"} <= files
     assert {"engine/worker.js", "engine/step.wasm", "sound/piano.js"} <= files
     assert "sound/LICENSE.md" not in files

@@ -233,6 +233,9 @@ def test_what_was_played_is_saved_and_taken_back(studio, tmp_path):
         saved.unlink()
     browser.run("document.getElementById('undo').click()")
     assert browser.run(CLOCK) == "0:00"
+    # It had played for less than the 10 s.
+    gone = browser.run(STATUS).removeprefix("Went back ").removesuffix(" s.")
+    assert 1 <= float(gone) < 10
     browser.run("document.getElementById('play').click()")
     browser.until(f"{SECONDS} >= 1")
 
