@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import glob
 import io
 import itertools
@@ -100,8 +101,12 @@ def load_model(source: Source, key: str | None = None) -> Model:
     elif isinstance(source, str | os.PathLike):
         path = name = os.path.expanduser(source)
         if not os.path.exists(path):
+            shipped = [config.key for config in default_configs.values() if _is_shipped(config)]
+            nearest = difflib.get_close_matches(path, shipped, 1)
+            meant = f"; perhaps {nearest[0]}" if nearest else ""
             raise PerfRnnError(
-                f"{path}: no such file, nor a config; configs are {', '.join(default_configs)}"
+                f"{path}: no such file, nor a config{meant}; bundles are shipped for "
+                f"{', '.join(shipped)}"
             )
         bundle = bundle_of_run(path) if os.path.isdir(path) else bundles.read_bundle(path)
     elif hasattr(source, "generator_details"):
@@ -136,6 +141,14 @@ def choose_model(config: str | None, bundle_file: str | None, run_dir: str | Non
     if bundle_file:
         return load_model(bundle_file, config)
     return load_model(config or DEFAULT_CONFIG, config)
+
+
+def _is_shipped(config: PerformanceRnnConfig) -> bool:
+    try:
+        bundles.shipped_bundle_path(config.id)
+    except bundles.BundleError:
+        return False
+    return True
 
 
 def _config_of(bundle: Bundle, key: str | None) -> PerformanceRnnConfig:

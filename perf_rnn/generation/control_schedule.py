@@ -1,7 +1,7 @@
 """Control over time: the control vectors of a conditioned model at each step of a piece."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,9 +69,7 @@ class ControlSchedule:
         if num_steps is not None and num_steps < 1:
             raise PerfRnnError(f"num_steps {num_steps} is not above 0")
         signals = conditioning.signals
-        for name in values:
-            if name not in {signal.name for signal in signals}:
-                raise _no_such_control(name)
+        check_controls(conditioning, values)
         if disabled is not None:
             check_optional(conditioning, "disable_conditioning")
         # For each signal the vectors of its values, then whether it is disabled.
@@ -95,6 +93,13 @@ class ControlSchedule:
     def __call__(self, steps: NDArray[np.int64]) -> NDArray[np.float32]:
         """Returns the control vectors, float32 [B, control_size], at steps [B] of the piece."""
         return self._vectors[self._starts.searchsorted(steps, side="right") - 1]
+
+
+def check_controls(conditioning: Conditioning, names: Iterable[str]) -> None:
+    """Raises the PerfRnnError of a control that the model does not have, if one is named."""
+    for name in names:
+        if name not in {signal.name for signal in conditioning.signals}:
+            raise _no_such_control(name)
 
 
 def check_optional(conditioning: Conditioning, option: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import inspect
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bundles.errors import PerfRnnError
@@ -134,7 +136,9 @@ def generate(
         disable_conditioning,
         ending,
     )
-    made = generate_pieces(load_model(config_or_bundle), options, on_progress)
+    model = load_model(config_or_bundle)
+    _check_names(generate, controls, model)
+    made = generate_pieces(model, options, on_progress)
     is_joined = output == "joined"
     return [to_note_sequence(piece.notes if is_joined else piece.continuation) for piece in made]
 
@@ -198,6 +202,7 @@ def stream(
       OSError: a file cannot be read.
     """
     model = load_model(config_or_bundle)
+    _check_names(stream, controls, model)
     seed = new_seed() if seed is None else seed
     check_count("seed", seed, 0)
     return Stream(
@@ -371,6 +376,24 @@ def parse_temperature(text: str) -> float | list[float]:
         ) from None
 
 
+def _check_names(function: Callable[..., Any], controls: Iterable[str], model: Model) -> None:
+    """Raises the PerfRnnError of a keyword that is no argument of `function`, nor a control."""
+    signals = _control_names(model.config.conditioning)
+    known = [*inspect.signature(function).parameters][:-1] + signals
+    for name in controls:
+        if name not in signals:
+            nearest = difflib.get_close_matches(name, known, 1)
+            hint = f"perhaps {nearest[0]}" if nearest else f"controls are {', '.join(signals)}"
+            raise PerfRnnError(f"there is no argument {name!r}; {hint}")
+
+
+def _control_names(conditioning: Conditioning) -> list[str]:
+    """Returns the names of its control signals, and of those of Magenta's configs."""
+    all_of_them = [config.conditioning for config in default_configs.values()]
+    signals = [signal.name for each in (*all_of_them, conditioning) for signal in each.signals]
+    return list(dict.fromkeys(signals))
+
+
 def parse_controls(conditioning: Conditioning, args: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the values of control signals among named values; texts are parsed.
 
@@ -381,9 +404,9 @@ def parse_controls(conditioning: Conditioning, args: Mapping[str, Any]) -> dict[
       ValueError: a text is not what its signal takes.
     """
     signals = {signal.name: signal for signal in conditioning.signals}
-    known = {s.name for config in default_configs.values() for s in config.conditioning.signals}
+    known = _control_names(conditioning)
     return {
         name: signals[name].parse(value) if name in signals and isinstance(value, str) else value
         for name, value in args.items()
-        if name in known | signals.keys()
+        if name in known
     }

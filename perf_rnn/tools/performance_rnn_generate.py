@@ -231,8 +231,15 @@ def _values(names: tuple[str, ...]) -> dict[str, Any]:
     return {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
 
 
-def _controls() -> dict[str, Any]:
-    return {**PRESETS.get(FLAGS.preset, {}), **_values(CONTROL_FLAGS)}
+def _controls(model: "Model") -> dict[str, Any]:
+    from perf_rnn.generation.control_schedule import check_controls
+
+    preset = PRESETS.get(FLAGS.preset, {})
+    try:
+        check_controls(model.config.conditioning, preset)
+    except PerfRnnError as error:
+        raise PerfRnnError(f"--preset={FLAGS.preset}: {error}") from error
+    return {**preset, **_values(CONTROL_FLAGS)}
 
 
 def _model() -> "Model":
@@ -280,7 +287,7 @@ def _options(model: "Model") -> "GenerationOptions":
         primer,
         SamplingOptions(generation.parse_temperature(FLAGS.temperature), **_values(SAMPLING_FLAGS)),
         BeamOptions(**_values(BEAM_FLAGS)),
-        generation.parse_controls(model.config.conditioning, _controls()),
+        generation.parse_controls(model.config.conditioning, _controls(model)),
         None if disabled is None else parse_disabled(disabled),
         FLAGS.ending,
     )
@@ -353,7 +360,7 @@ def _generate(model: "Model") -> None:
                 "seed": options.seed,
                 "number": number,
                 "temperature": FLAGS.temperature,
-                **_controls(),
+                **_controls(model),
                 **_values(("disable_conditioning",)),
                 **({} if piece.nll is None else {"NLL": round(piece.nll, 3)}),
                 "flags": _flags_given(),

@@ -63,7 +63,13 @@ def test_shipped_bundles_play_by_config():
     [
         (fixture(), "performance", "config performance is asked for, but the model is of config p"),
         (fixture(), "nothing", "unknown config 'nothing'; known: performance, "),
-        ("nothing", None, "nothing: no such file, nor a config; configs are performance, "),
+        (
+            "nope.mag",
+            None,
+            r"^nope\.mag: no such file, nor a config; bundles are shipped for performance, "
+            "performance_with_dynamics, performance_with_dynamics_compact, optional_multi[a-z_]*$",
+        ),
+        ("performence", None, "^performence: no such file, nor a config; perhaps performance; bun"),
         (ROOT / "tests", None, "no train/model.npz of a training run here"),
         (ROOT / "setup.py", None, "not a bundle: it is something else"),
     ],

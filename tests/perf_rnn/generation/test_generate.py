@@ -286,14 +286,15 @@ def test_a_config_that_no_bundle_is_shipped_for():
         ({"beam_size": 0}, "beam_size 0 is not a whole number of at least 1"),
         (
             {"seconds": 0.4, "primer": [60]},
-            r"lasts 0\.5 s, .* 0\.4 s; .* \(max_primer_seconds=0\.2\) .* \(num_steps=100\)",
+            r"lasts 0\.5 s, .* 0\.4 s; .* \(max_primer_seconds=0\.2\) .* \(seconds=1\)",
         ),
         ({"notes_per_second": 4}, "has no notes_per_second; those of these configs have: density_"),
         (
             {"disable_conditioning": True},
             "has no disable_conditioning; .*: optional_multicondition",
         ),
-        ({"tempo": 4}, "there is no control 'tempo'; known: notes_per_second, pitch_class_histogr"),
+        ({"second": 4}, "^there is no argument 'second'; perhaps seconds$"),
+        ({"tempo": 4}, "no argument 'tempo'; controls are notes_per_second, pitch_class_histogram"),
         ({"config_or_bundle": MULTI, "notes_per_second": -5}, "notes_per_second -5 is not a numbe"),
     ],
 )

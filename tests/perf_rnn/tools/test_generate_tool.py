@@ -459,7 +459,7 @@ def test_preset(generate, tmp_path):
         played.append((notes.start_time.tolist(), notes.pitch.tolist()))
     assert played[0] == played[1] != played[2]
     ended = generate("--preset=calm")
-    assert "this model has no notes_per_second; those of these configs" in ended.error
+    assert "--preset=calm: this model has no notes_per_second; those of these conf" in ended.error
 
 
 def test_help(generate):
