@@ -22,14 +22,63 @@ interruptible() {
 }
 
 # A training run that starts from the weights of a bundle, or from none (""), and the bundle that it ends with.
-run() { # NAME SEED STEPS BUNDLE HPARAMS
-  interruptible performance_rnn_train --config="$config" --run_dir="$work/$1" --seed="$2" --num_training_steps="$3" \
-    ${4:+--warm_start_bundle_file="$4"} \
+run() { # NAME SEED STEPS BUNDLE HPARAMS FLAG...
+  name=$1 seed=$2 steps=$3 start=$4 hparams=$5
+  shift 5
+  interruptible performance_rnn_train --config="$config" --run_dir="$work/$name" --seed="$seed" --num_training_steps="$steps" \
+    ${start:+--warm_start_bundle_file="$start"} \
     --sequence_example_file="$data/training_performances.tfrecord" \
     --eval_sequence_example_file="$data/eval_performances.tfrecord" --num_eval_examples=150 \
-    --hparams="rnn_layer_sizes=[512,512,512],$5" --window=128
-  performance_rnn_generate --run_dir="$work/$1" --save_generator_bundle --bundle_file="$work/$1.mag" \
+    --hparams="rnn_layer_sizes=[512,512,512],$hparams" --window=128 "$@"
+  performance_rnn_generate --run_dir="$work/$name" --save_generator_bundle --bundle_file="$work/$name.mag" \
     --bundle_description="$description"
+}
+
+# The mean of the weights of networks with a common ancestor: half of it is the third network, and a quarter each of the
+# others. The first has no controls: it takes over the second's rows for them.
+average() { # MADE FREE BUNDLE BUNDLE
+  python3 - "$@" <<'PYTHON'
+import dataclasses, sys
+import numpy as np
+import bundles
+
+made, *paths = sys.argv[1:]
+free, *others = (bundles.read_bundle(path) for path in paths)
+kernel = free.layers[0].kernel
+controls = others[0].layers[0].kernel[: len(others[0].layers[0].kernel) - len(kernel)]
+first = dataclasses.replace(free.layers[0], kernel=np.concatenate([controls, kernel]))
+networks = [dataclasses.replace(free, layers=(first, *free.layers[1:])), *others]
+
+def mean(arrays):
+    return np.average(list(arrays), axis=0, weights=[0.25, 0.25, 0.5]).astype(np.float32)
+
+layers = tuple(
+    dataclasses.replace(same[0], kernel=mean(l.kernel for l in same), bias=mean(l.bias for l in same))
+    for same in zip(*(network.layers for network in networks))
+)
+bundles.write_bundle(made, dataclasses.replace(
+    others[0],
+    layers=layers,
+    output_kernel=mean(network.output_kernel for network in networks),
+    output_bias=mean(network.output_bias for network in networks),
+))
+PYTHON
+}
+
+# Multiplies the weights of the controls, but for those of the flag that disables them, the first.
+follow_more_closely() { # MADE BUNDLE
+  python3 - "$@" <<'PYTHON'
+import dataclasses, sys
+import bundles
+from perf_rnn.models import load_model
+
+made, path = sys.argv[1:]
+bundle, num_controls = bundles.read_bundle(path), load_model(path).config.control_size
+kernel = bundle.layers[0].kernel.copy()
+kernel[1:num_controls] *= 1.3
+first = dataclasses.replace(bundle.layers[0], kernel=kernel)
+bundles.write_bundle(made, dataclasses.replace(bundle, layers=(first, *bundle.layers[1:])))
+PYTHON
 }
 
 use_data() { # NAME INPUT SPLIT FLAG...
@@ -61,16 +110,23 @@ case $config in
     run dynamics_6 12 671 "$work/dynamics_5.mag" batch_size=128,learning_rate=0.002,warmup_steps=100
     run "$config" 13 300 "$work/dynamics_6.mag" batch_size=128,learning_rate=0.002,warmup_steps=20,decay_steps=280
     ;;
-  performance) # From the fourth run of the first bundle.
-    use_asap
-    run "$config" 1 500 "$work/dynamics_4.mag" \
-      batch_size=64,learning_rate=0.002,warmup_steps=50,decay_steps=450
+  performance)
+    use_asap_and_maestro
+    run "$config" 1 600 "$work/performance_with_dynamics.mag" \
+      batch_size=128,learning_rate=0.002,warmup_steps=50,decay_steps=550
     ;;
   optional_multiconditioned_performance_with_dynamics)
     use_asap
     # Weights of new controls start at zero: learning them takes many steps at a high rate.
     run optional_1 1 1500 "$work/dynamics_4.mag" batch_size=32,learning_rate=0.004,warmup_steps=50
-    run "$config" 2 1300 "$work/optional_1.mag" batch_size=64,learning_rate=0.0025,warmup_steps=50,decay_steps=1250
+    run optional_2 2 1300 "$work/optional_1.mag" batch_size=64,learning_rate=0.0025,warmup_steps=50,decay_steps=1250
+    use_asap_and_maestro
+    run optional_3 1 529 "$work/performance_with_dynamics.mag" \
+      batch_size=64,learning_rate=0.003,warmup_steps=50,decay_steps=950 --control_jumps
+    average "$work/optional_mean.mag" "$work/performance_with_dynamics.mag" "$work/optional_2.mag" "$work/optional_3.mag"
+    run optional_4 2 260 "$work/optional_mean.mag" \
+      batch_size=64,learning_rate=0.0015,warmup_steps=20,decay_steps=240 --control_jumps
+    follow_more_closely "$work/$config.mag" "$work/optional_4.mag"
     ;;
   *)
     echo "train.sh: there is no recipe for $config" >&2
