@@ -10,6 +10,7 @@ Examples:
 """
 
 import os
+import time
 
 from absl import flags
 
@@ -81,6 +82,7 @@ def _pack() -> None:
 
 
 def _train() -> None:
+    end = time.monotonic() + 60 * FLAGS.minutes
     cli.load_keras()
     import keras
 
@@ -93,7 +95,7 @@ def _train() -> None:
 
     output_dir = os.path.expanduser(FLAGS.output_dir)
     pack_dir = os.path.expanduser(FLAGS.pack_dir)
-    PackedTraining(pack_dir, output_dir, 60 * FLAGS.minutes).run()
+    PackedTraining(pack_dir, output_dir, end - time.monotonic()).run()
     print(f"The results are in {output_dir}. Where perf_rnn is installed, this makes a bundle:")
     print(
         f"  performance_rnn_generate --run_dir={output_dir} --save_generator_bundle "

@@ -69,7 +69,7 @@ def make_plan(seconds: float, steps_per_second: float, evaluation_seconds: float
       PerfRnnError: that is less than ten steps.
     """
     # The last checkpoint and evaluation come after the last step.
-    reserved = 10 + 1.5 * evaluation_seconds
+    reserved = 10 + 2 * evaluation_seconds
     interval = max(EVALUATION_SECONDS, 20 * evaluation_seconds)
     evaluations = max(seconds - reserved, 0) // interval
     training = seconds - reserved - evaluations * evaluation_seconds
@@ -151,10 +151,13 @@ class PackedTraining:
             plan = make_plan(seconds_left, steps_per_second, evaluation_seconds)
             num_events = plan.num_steps * events_per_second / steps_per_second
             passes = num_events / sum(len(segment.events) - 1 for segment in self._segments)
+            evaluations = "one evaluation, at the end"
+            if plan.evaluation_interval < seconds_left - plan.reserved_seconds:
+                evaluations = f"an evaluation every {plan.evaluation_interval:.0f} s"
             progress.say(
                 f"{events_per_second:,.0f} events a second; in the {seconds_left:.0f} s that are "
-                f"left: {plan.num_steps} steps, {num_events:,.0f} events, {passes:.1f} passes; an "
-                f"evaluation every {plan.evaluation_interval:.0f} s"
+                f"left: {plan.num_steps} steps, {num_events:,.0f} events, {passes:.1f} passes; "
+                f"{evaluations}"
             )
             self._train(trainer, plan, writer)
 
@@ -192,15 +195,18 @@ class PackedTraining:
         raise AssertionError  # The loop returns or raises.
 
     def _train(self, trainer: Trainer, plan: Plan, writer: SummaryWriter) -> None:
-        total = trainer.step + plan.num_steps
-        hparams = trainer.settings.hparams
-        hparams = dataclasses.replace(hparams, decay_steps=max(total - hparams.warmup_steps, 1))
-        trainer.settings = dataclasses.replace(trainer.settings, hparams=hparams)
-        self._output.write(trainer.settings)
-        last_evaluation = time.monotonic()
+        first_step, total = trainer.step, trainer.step + plan.num_steps
+        end = self._end - plan.reserved_seconds
+        started = last_evaluation = time.monotonic()
+        self._decay_until(trainer, total)
 
         def after_checkpoint() -> None:
             nonlocal last_evaluation
+            # On a machine that has become slower the time ends the training, before its last step.
+            now = time.monotonic()
+            steps_per_second = (trainer.step - first_step) / (now - started)
+            steps_left = math.floor(steps_per_second * max(end - now, 0))
+            self._decay_until(trainer, min(total, trainer.step + steps_left))
             copy_run_bundle(trainer.train_dir, self._output.train_dir)
             # The newest file, of these steps.
             summaries = max(pathlib.Path(trainer.train_dir).glob("events.*"))
@@ -214,11 +220,18 @@ class PackedTraining:
                 total,
                 max(plan.num_steps // 500, 1),
                 CHECKPOINT_SECONDS,
-                self._end - time.monotonic() - plan.reserved_seconds,
+                end - started,
             ),
             after_checkpoint,
         )
         self._evaluate(writer, trainer)
+
+    def _decay_until(self, trainer: Trainer, step: int) -> None:
+        """Lets the learning rate fall to zero at a step."""
+        hparams = trainer.settings.hparams
+        hparams = dataclasses.replace(hparams, decay_steps=max(step - hparams.warmup_steps, 1))
+        trainer.settings = dataclasses.replace(trainer.settings, hparams=hparams)
+        self._output.write(trainer.settings)
 
     def _evaluate(self, writer: SummaryWriter, trainer: Trainer | None = None) -> None:
         """Evaluates the network in training; without a trainer the one that it begins with."""

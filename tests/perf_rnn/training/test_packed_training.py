@@ -71,6 +71,22 @@ def test_it_trains_and_comes_back_in_parts(pack, tmp_path, monkeypatch, summarie
         models.bundle_of_run(run.path)
 
 
+def test_where_time_ends_it_the_learning_rate_has_fallen_too(
+    pack, tmp_path, monkeypatch, summaries, capsys
+):
+    monkeypatch.setattr(packed_training, "MEASURED_SECONDS", 0.2)
+    monkeypatch.setattr(packed_training, "CHECKPOINT_SECONDS", 0.2)
+    # Two seconds for far too many steps.
+    monkeypatch.setattr(
+        packed_training, "make_plan", lambda seconds, *_: Plan(4000, 120.0, seconds - 2)
+    )
+    PackedTraining(str(pack[0]), str(tmp_path), 600).run()
+    training = summaries(tmp_path / "train")
+    rates = [value for (_, name), value in sorted(training.items()) if name == "learning_rate"]
+    assert rates[-1] < 0.3 * HPARAMS.learning_rate
+    assert "passes; one evaluation, at the end" in "".join(capsys.readouterr())
+
+
 def test_another_result_stops_it(pack, tmp_path):
     directory, _ = pack
     values = json.loads((directory / "pack.json").read_text())
@@ -103,8 +119,8 @@ def test_a_failing_dtype_policy(pack, tmp_path, monkeypatch, caplog):
 @pytest.mark.parametrize(
     ("seconds", "rate", "evaluation", "plan"),
     [
-        (600, 30.0, 2.0, Plan(17022, 120, 13)),  # Four evaluations on the way.
-        (600, 0.1, 40.0, Plan(51, 800, 70)),  # None.
+        (600, 30.0, 2.0, Plan(16993, 120, 14)),  # Four evaluations on the way.
+        (600, 0.1, 40.0, Plan(49, 800, 90)),  # None.
     ],
 )
 def test_plan(seconds, rate, evaluation, plan):
