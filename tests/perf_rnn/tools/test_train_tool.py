@@ -298,14 +298,14 @@ def test_interrupted(train, tmp_path, monkeypatch, number):
     """What a scheduler sends, or Ctrl-C, within a step."""
     from perf_rnn.training.trainer import Trainer
 
-    original = Trainer.train_batch
+    original = Trainer._train_batch
 
     def interrupted(trainer, batch):
         if trainer.step == 2:
             signal.raise_signal(number)
         return original(trainer, batch)
 
-    monkeypatch.setattr(Trainer, "train_batch", interrupted)
+    monkeypatch.setattr(Trainer, "_train_batch", interrupted)
     ended = train(*NEW)
     assert ended.status == 130
     assert ended.error == "ERROR: interrupted"
