@@ -28,7 +28,7 @@ def test_a_signal_to_the_script_ends_its_trainer(tmp_path, number):
     trainer = tmp_path / "performance_rnn_train"
     trainer.write_text(TRAINER)
     trainer.chmod(0o755)
-    data = tmp_path / "performance_data"
+    data = tmp_path / "performance_asap_maestro"
     data.mkdir()
     for side in ("training", "eval"):
         (data / f"{side}_performances.tfrecord").touch()

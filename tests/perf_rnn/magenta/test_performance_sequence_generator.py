@@ -53,7 +53,7 @@ def sequence_of(*notes, pedal=()):
     for pitch, start, end, *program in notes:
         sequence.notes.add(
             pitch=pitch,
-            velocity=80,
+            velocity=77,  # Which 32 bins keep.
             start_time=start,
             end_time=end,
             program=program[0] if program else 0,
@@ -77,6 +77,9 @@ THREE = sequence_of((60, 0.0, 0.5), (62, 0.5, 1.0), (64, 1.0, 2.0))
 def test_generates_what_the_front_door_does(key):
     made = generator_of(key).generate(THREE, options_of(2.0, 12.0, seed=7))
     (expected,) = perf_rnn.generate(MAGENTA / f"{key}.mag", 12, primer=THREE, seed=7)
+    if not default_configs[key].num_velocity_bins:
+        for note in expected.notes[:3]:  # Handed back as they were played.
+            note.velocity = 100
     assert made.notes
     assert made == expected
     without_primer = generator_of(key).generate(EMPTY, options_of(0.0, 9.0, seed=7))
