@@ -29,7 +29,7 @@ class SamplingOptions:
         of ten minutes, this value came closest to the density and polyphony of human ones.
       guidance: for a model with optional conditioning: how far the logits go from those without
         the controls in the direction of those with them; 1: exactly to these, above 1 beyond, at
-        twice the work. See `perf_rnn.generation.guidance`.
+        two passes of the network an event. See `perf_rnn.generation.guidance`.
 
     Raises:
       ValueError: a value is out of range.

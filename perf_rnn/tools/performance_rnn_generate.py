@@ -118,7 +118,7 @@ flags.DEFINE_float(
     "guidance",
     1.0,
     "How far a model with optional conditioning goes in the direction of its controls: 1 is what "
-    "it was trained for, 2 follows them more closely, at twice the work.",
+    "it was trained for, 2 follows them more closely, with two passes of the network an event.",
 )
 flags.DEFINE_string(
     "config",

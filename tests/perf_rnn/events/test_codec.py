@@ -118,7 +118,7 @@ class FlippedCodec(Codec):
         return flip(ONE_HOT.from_performance(performance))
 
     def note_seq_encoder(self, *, modulo=False, index_input=False):
-        raise NotImplementedError
+        raise NotImplementedError  # note_seq has no encoder of these events; nothing asks for one.
 
     def class_names(self):
         return ONE_HOT.class_names()[::-1]
