@@ -30,7 +30,7 @@ run() { # NAME SEED STEPS BUNDLE HPARAMS FLAG...
     --sequence_example_file="$data/training_performances.tfrecord" \
     --eval_sequence_example_file="$data/eval_performances.tfrecord" --num_eval_examples=150 \
     --hparams="rnn_layer_sizes=[512,512,512],$hparams" --window=128 "$@"
-  performance_rnn_generate --run_dir="$work/$name" --save_generator_bundle --bundle_file="$work/$name.mag" \
+  performance_rnn_generate --run_dir="$work/$name" --save_generator_bundle --overwrite --bundle_file="$work/$name.mag" \
     --bundle_description="$description"
 }
 
@@ -86,7 +86,7 @@ use_data() { # NAME INPUT SPLIT FLAG...
   shift 3
   if ! [ -e "$data/training_performances.tfrecord" ] || ! [ -e "$data/eval_performances.tfrecord" ]; then
     interruptible performance_rnn_create_dataset --config="$config" --input="$input" --output_dir="$data" \
-      --split_csv="$split" "$@"
+      --split_csv="$split" --overwrite "$@"
   fi
 }
 use_asap() {

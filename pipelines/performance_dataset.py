@@ -73,6 +73,17 @@ class Performance(NamedTuple):
     seconds: float
 
 
+def files_in(output_dir: str) -> list[str]:
+    """Returns the files of a dataset that are in a directory, in any number of shards."""
+    names = [
+        SPLIT_CSV,
+        *(f"{side}{shard}.tfrecord" for side in partitions.SIDES for shard in ("", "-*-of-*")),
+    ]
+    return [
+        path for name in names for path in glob.glob(os.path.join(glob.escape(output_dir), name))
+    ]
+
+
 def create_dataset(
     input_path: str,
     output_dir: str,

@@ -25,6 +25,8 @@ _VALUE_ERRORS = {
     r"could not convert string to float: (.*)": r"\1 is not a number",
     r"\('Non-boolean argument to boolean flag', (.*)\)": r"\1 is neither true nor false",
 }
+# What the flag of that name does, in the tools that have it.
+OVERWRITE = "Replace files that are there already."
 
 flags.DEFINE_bool("version", False, "Print the version and exit.")
 flags.DEFINE_string(
@@ -169,13 +171,34 @@ def check_given(**uses: str) -> None:
             raise PerfRnnError(f"--{name} is needed: {use}")
 
 
+def check_new(name: str, *paths: str) -> None:
+    """Raises PerfRnnError if something would be replaced that is there already.
+
+    Files may be with --overwrite, a directory that is not empty never.
+
+    Args:
+      name: the flag that says where the output goes.
+      paths: the files and directories to be written.
+    """
+    has_flag = "overwrite" in flags.FLAGS
+    for path in paths:
+        if os.path.isdir(path):
+            if os.listdir(path):
+                raise PerfRnnError(
+                    f"{path}: is a directory that is not empty; remove it, or give another --{name}"
+                )
+        elif os.path.lexists(path) and not (has_flag and flags.FLAGS.overwrite):
+            replace = ", or --overwrite to replace it" if has_flag else ""
+            raise PerfRnnError(f"{path}: is there already; give another --{name}{replace}")
+
+
 def output_file() -> str | None:
     """Returns the path that --output_file gives, None if it is not given; makes its directory.
 
     Tools call it first, so that a file that cannot be written is reported before the work.
 
     Raises:
-      PerfRnnError: the flag is empty.
+      PerfRnnError: the flag is empty, or the file is there already, see `check_new`.
       OSError: the path is a directory, or its directory cannot be made.
     """
     check_not_empty("output_file")
@@ -184,6 +207,7 @@ def output_file() -> str | None:
     path: str = os.path.expanduser(flags.FLAGS.output_file)
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path}: is a directory, not a file")
+    check_new("output_file", path)
     make_directory(os.path.dirname(os.path.abspath(path)))
     return path
 

@@ -40,6 +40,7 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     "output_file", None, "What --convert_to writes; for saved_model a new directory."
 )
+flags.DEFINE_bool("overwrite", False, cli.OVERWRITE)
 
 
 def _inspect(path: str) -> None:
@@ -93,14 +94,17 @@ def main() -> None:
     path = os.path.expanduser(FLAGS.bundle_file)
     if path in default_configs:
         path = str(bundles.shipped_bundle_path(default_configs[path].id))
-    if FLAGS.inspect or not (FLAGS.convert_to or FLAGS.output_dir):
+    outputs = {"output_dir": FLAGS.output_dir, "output_file": FLAGS.output_file}
+    written = {name: os.path.expanduser(output) for name, output in outputs.items() if output}
+    for name, output in written.items():
+        cli.check_new(name, output)
+    if FLAGS.inspect or not written:
         _inspect(path)
-    if FLAGS.output_dir:
-        directory = os.path.expanduser(FLAGS.output_dir)
+    if directory := written.get("output_dir"):
         names = bundles.unpack_bundle(path, directory)
         print(f"Wrote {directory}: {', '.join(names)}")
-    if FLAGS.convert_to:
-        _convert(path, FLAGS.convert_to, os.path.expanduser(FLAGS.output_file))
+    if output_file := written.get("output_file"):
+        _convert(path, FLAGS.convert_to, output_file)
 
 
 def console_entry_point() -> None:

@@ -50,6 +50,7 @@ flags.DEFINE_enum(
     "an interval.",
 )
 flags.DEFINE_string("output_file", None, "JSON file to write, with every piece's figures.")
+flags.DEFINE_bool("overwrite", False, cli.OVERWRITE)
 
 SEED = 0  # Of the intervals' bootstrap.
 

@@ -213,6 +213,7 @@ flags.DEFINE_bool(
     "save_generator_bundle", False, "Save the run of --run_dir as --bundle_file instead of playing."
 )
 flags.DEFINE_string("bundle_description", "", "A sentence to put into the saved bundle.")
+flags.DEFINE_bool("overwrite", False, cli.OVERWRITE)
 flags.DEFINE_string(
     "hparams", "", "Not needed: a model has its own. Checked against its layers if given."
 )
@@ -294,8 +295,10 @@ def _options(model: "Model") -> "GenerationOptions":
 
 
 def main() -> None:
-    if FLAGS.save_generator_bundle and not (FLAGS.run_dir and FLAGS.bundle_file):
-        raise PerfRnnError("--save_generator_bundle needs --run_dir and --bundle_file")
+    if FLAGS.save_generator_bundle:
+        if not (FLAGS.run_dir and FLAGS.bundle_file):
+            raise PerfRnnError("--save_generator_bundle needs --run_dir and --bundle_file")
+        cli.check_new("bundle_file", os.path.expanduser(FLAGS.bundle_file))
     model = _model()
     if FLAGS.save_generator_bundle:
         _save(model)

@@ -48,6 +48,8 @@ def _pack() -> None:
         eval_sequence_example_file="the file to evaluate",
     )
     cli.check_not_empty("warm_start_bundle_file")
+    directory = os.path.expanduser(FLAGS.pack_dir)
+    cli.check_new("pack_dir", directory)
     from perf_rnn.configs import get_config
     from perf_rnn.data.examples import EventRecords
     from perf_rnn.models import load_model
@@ -70,7 +72,6 @@ def _pack() -> None:
     cli.load_keras()
     from perf_rnn.training.packing import write_pack
 
-    directory = os.path.expanduser(FLAGS.pack_dir)
     write_pack(directory, settings, training, evaluation, warm_start)
     sizes = [
         os.path.getsize(os.path.join(folder, name))
@@ -83,6 +84,8 @@ def _pack() -> None:
 
 def _train() -> None:
     end = time.monotonic() + 60 * FLAGS.minutes
+    output_dir = os.path.expanduser(FLAGS.output_dir)
+    cli.check_new("output_dir", os.path.join(output_dir, "run.json"))
     cli.load_keras()
     import keras
 
@@ -93,7 +96,6 @@ def _train() -> None:
         print(f"JAX {jax.__version__}, Keras {keras.__version__}, on: {devices}", flush=True)
     from perf_rnn.training.packed_training import PackedTraining
 
-    output_dir = os.path.expanduser(FLAGS.output_dir)
     pack_dir = os.path.expanduser(FLAGS.pack_dir)
     PackedTraining(pack_dir, output_dir, end - time.monotonic()).run()
     print(f"The results are in {output_dir}. Where perf_rnn is installed, this makes a bundle:")

@@ -36,6 +36,7 @@ flags.DEFINE_string(
     "Soundfont (.sf2) for the sound. FluidSynth plays it where its program is installed. If not "
     "given, the one that pretty_midi ships plays.",
 )
+flags.DEFINE_bool("overwrite", False, cli.OVERWRITE)
 
 # Of so many files it is printed how they were made; a page shows it of any number.
 MAX_SHOWN = 10
@@ -54,6 +55,9 @@ def main() -> None:
     if not formats:
         raise PerfRnnError(f"--render is empty; give some of {', '.join(rendering.FORMATS)}")
     files = rendering.find_midi_files(sources, FLAGS.recursive)
+    endings = [ending for ending in formats if ending != "html"]  # A page is added to.
+    paths = (os.path.join(output_dir, f"{name}.{each}") for name in files for each in endings)
+    cli.check_new("output_dir", *paths)
     renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
     counts = {"rendered": 0, "skipped": 0, "without notes": 0}
     for name, file in progress.show(files.items(), "rendering", counts, len(files), unit="files"):

@@ -42,6 +42,7 @@ flags.DEFINE_float(
     "ranges and repetitions grow with the length. If not given, whole pieces.",
 )
 flags.DEFINE_string("output_file", None, "JSON file to write, with every piece's figures.")
+flags.DEFINE_bool("overwrite", False, cli.OVERWRITE)
 
 PASSAGES_SHOWN = 3
 # How the sets compare, see feature_overlap; the last two by distances within the reference.

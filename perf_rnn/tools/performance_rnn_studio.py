@@ -52,6 +52,9 @@ flags.DEFINE_bool("open_browser", True, "Open the page in the browser.")
 
 def main() -> None:
     cli.check_not_empty("output_dir", "soundfont", "title", "description")
+    directory = FLAGS.output_dir and os.path.expanduser(FLAGS.output_dir)
+    if directory:
+        cli.check_new("output_dir", directory)
 
     from perf_rnn import models
     from perf_rnn.studio.server import Server
@@ -65,8 +68,7 @@ def main() -> None:
         FLAGS.title or TITLE,
         FLAGS.description or DESCRIPTION,
     )
-    if FLAGS.output_dir:
-        directory = os.path.expanduser(FLAGS.output_dir)
+    if directory:
         write_site(directory, files)
         size = sum(len(file.data) for file in files.values())
         print(f"Wrote {directory}: {len(files)} files, {size / 1e6:.1f} MB")

@@ -21,6 +21,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("output_file", None, "Output TFRecord of NoteSequences.")
 flags.DEFINE_bool("recursive", False, "Whether to convert subdirectories too.")
+flags.DEFINE_bool("overwrite", False, cli.OVERWRITE)
 
 
 def main() -> None:
@@ -31,14 +32,13 @@ def main() -> None:
 
     from pipelines import note_sequence_files
 
+    output_file = str(cli.output_file())
     counts = note_sequence_files.convert_directory(
-        os.path.expanduser(FLAGS.input_dir),
-        os.path.expanduser(FLAGS.output_file),
-        FLAGS.recursive,
+        os.path.expanduser(FLAGS.input_dir), output_file, FLAGS.recursive
     )
     for name, count in vars(counts).items():
         print(f"{name}: {count}")
-    print(f"Wrote {FLAGS.output_file}")
+    print(f"Wrote {output_file}")
 
 
 def console_entry_point() -> None:

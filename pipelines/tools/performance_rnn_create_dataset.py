@@ -75,6 +75,7 @@ flags.DEFINE_integer("num_shards", 1, "Number of files of each output.")
 flags.DEFINE_enum(
     "runner", "local", ["local", "beam"], "Run in local processes, or with Apache Beam."
 )
+flags.DEFINE_bool("overwrite", False, cli.OVERWRITE)
 
 
 def main() -> None:
@@ -89,9 +90,11 @@ def main() -> None:
     config = get_config(FLAGS.config)
     from pipelines import performance_dataset
 
+    output_dir = os.path.expanduser(FLAGS.output_dir)
+    cli.check_new("output_dir", *performance_dataset.files_in(output_dir))
     written = performance_dataset.create_dataset(
         os.path.expanduser(FLAGS.input),
-        os.path.expanduser(FLAGS.output_dir),
+        output_dir,
         config,
         FLAGS.min_events,
         FLAGS.max_events,
@@ -109,7 +112,7 @@ def main() -> None:
     for path, count in written.items():
         size = sum(map(os.path.getsize, glob.glob(path)))
         print(f"Wrote {path}: {count} examples, {size / 1e6:.1f} MB")
-    print(f"Wrote {os.path.join(FLAGS.output_dir, performance_dataset.SPLIT_CSV)}")
+    print(f"Wrote {os.path.join(output_dir, performance_dataset.SPLIT_CSV)}")
 
 
 def console_entry_point() -> None:

@@ -38,7 +38,8 @@ flags.DEFINE_string(
     "output_dir",
     None,
     "Directory of all that is made: NAME.mag, named as the directory is, samples/index.html, "
-    "data/ and run/. The same command goes on where an earlier one was interrupted.",
+    "data/ and run/. The same command goes on where an earlier one was interrupted, and does "
+    "nothing where it has finished.",
 )
 flags.DEFINE_string("config", DEFAULT_CONFIG, "Config of the network.")
 flags.DEFINE_bool(
@@ -74,6 +75,7 @@ flags.DEFINE_integer(
 MIN_EVENTS = 32  # The default of performance_rnn_create_dataset.
 FEWEST_FOLDERS = 5
 SAMPLE_STEPS = 3000
+MADE_FROM = "made_from.json"
 # Segments of 30 s that an evaluation takes, evenly spread over what is held out.
 MOST_EVALUATED = 128
 # Beginning with trained weights, less than the default is learned from each step.
@@ -88,14 +90,30 @@ def main() -> None:
     if not 0 < FLAGS.eval_ratio < 1:
         raise PerfRnnError(f"--eval_ratio={FLAGS.eval_ratio} is not between 0 and 1")
     from perf_rnn.training.run_dir import RunDir
+    from pipelines import performance_dataset
 
     output_dir = os.path.expanduser(FLAGS.output_dir)
     run = RunDir(os.path.join(output_dir, "run"))
     settings = _settings()
     run.check(settings)
     data_dir = os.path.join(output_dir, "data")
+    name = os.path.basename(os.path.abspath(output_dir))
+    bundle_file = os.path.join(output_dir, f"{name}.mag")
+    page = os.path.join(output_dir, "samples", "index.html")
+    if not os.path.exists(os.path.join(data_dir, MADE_FROM)):  # What is here is not of this tool.
+        cli.check_new("output_dir", bundle_file, *performance_dataset.files_in(data_dir))
     _make_dataset(os.path.expanduser(FLAGS.input), data_dir)
-    _export(_train(run, settings, data_dir), output_dir)
+    finished = os.path.join(run.path, "finished.json")
+    asked = {name: FLAGS[name].value for name in ("patience", "num_training_steps", "num_outputs")}
+    if all(map(os.path.exists, (finished, bundle_file, page))) and read_json(finished) == asked:
+        print(f"{bundle_file} is there, and nothing has changed since.", end=" ")
+        print("To train on, give a greater --patience or --num_training_steps.")
+    else:
+        _export(_train(run, settings, data_dir), name, bundle_file, os.path.dirname(page))
+        atomic_write_json(finished, asked)
+    print(f"Open {page} in a browser to hear its pieces. More of them:")
+    command = shlex.join([f"--bundle_file={bundle_file}", f"--output_dir=generated_{name}"])
+    print(f"  perf_rnn play {command} --render=wav,png,html")
 
 
 def _settings() -> "RunSettings":
@@ -130,23 +148,29 @@ def _make_dataset(source: str, data_dir: str) -> None:
     too_few = f"{source}: too few performances to hold one out and train on others; give more files"
     if len(files) < 2:
         raise PerfRnnError(too_few)
-    digest = _digest(files)
     made_from = {
-        "input": os.path.abspath(source),
         "files": len(files),
-        "digest": digest,
+        "digest": _digest(files),
         **{name: FLAGS[name].value for name in ("config", "eval_ratio", "partition_by", "seed")},
     }
-    path = os.path.join(data_dir, "made_from.json")
+    path = os.path.join(data_dir, MADE_FROM)
     if os.path.exists(path):
         before = read_json(path)
-        if before != made_from and before | {"files": len(files), "digest": digest} == made_from:
+        if before.get("digest") != made_from["digest"]:
             raise PerfRnnError(
-                f"{data_dir}: made from other files than {source} holds now; "
-                "give another --output_dir"
+                f"{data_dir}: made from {before.get('files')} files that are not those "
+                f"{len(files)} in {source}; to learn from these give another --output_dir"
             )
-        if before != made_from:
-            raise PerfRnnError(f"{path}: says {before}, not {made_from}; give another --output_dir")
+        differing = [
+            f"{name}={before.get(name)}, not {value}"
+            for name, value in made_from.items()
+            if before.get(name) != value
+        ]
+        if differing:
+            raise PerfRnnError(
+                f"{data_dir}: made with {'; '.join(differing)}. Give the same values or another "
+                "--output_dir"
+            )
         print(f"1 of 3: the dataset is in {data_dir}")
         return
     partition_by = FLAGS.partition_by
@@ -227,7 +251,7 @@ def _train(run: "RunDir", settings: "RunSettings", data_dir: str) -> "BestNetwor
     return best
 
 
-def _export(best: "BestNetwork", output_dir: str) -> None:
+def _export(best: "BestNetwork", name: str, bundle_file: str, samples_dir: str) -> None:
     """Writes the best network as a bundle, and pieces that it plays."""
     from perf_rnn import rendering
     from perf_rnn.generation.generate import GenerationOptions, generate_pieces
@@ -236,9 +260,6 @@ def _export(best: "BestNetwork", output_dir: str) -> None:
     from perf_rnn.notes.midi_writer import at_tempo, to_midi
 
     model = load_model(best.path)
-    name = os.path.basename(os.path.abspath(output_dir))
-    bundle_file = os.path.join(output_dir, f"{name}.mag")
-    samples_dir = os.path.join(output_dir, "samples")
     print(f"3 of 3: writing {bundle_file}, and {FLAGS.num_outputs} pieces")
     cli.load_tensorflow()
     description = f"Trained on the MIDI files of {os.path.basename(os.path.abspath(FLAGS.input))}."
@@ -259,10 +280,7 @@ def _export(best: "BestNetwork", output_dir: str) -> None:
         midi = to_midi(notes, facts_text(facts))
         atomic_write(path, midi)
         renderer.add(rendering.Piece(notes, f"{name}_{number}", facts, 0.0, midi, path))
-    for page in renderer.finish():
-        print(f"Open {page} in a browser to hear them. More of them:")
-    command = shlex.join([f"--bundle_file={bundle_file}", f"--output_dir=generated_{name}"])
-    print(f"  perf_rnn play {command} --render=wav,png,html")
+    renderer.finish()
 
 
 def console_entry_point() -> None:

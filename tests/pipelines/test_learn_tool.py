@@ -59,6 +59,19 @@ def test_from_midi_to_music(learn, asap_dir, tmp_path, monkeypatch):
     assert [read_facts(path.read_bytes())["number"] for path in pieces] == [1, 2]
     assert "mine_2" in (mine / "samples" / "index.html").read_text(encoding="utf-8")
 
+    # Once it is finished, the same command changes nothing; without the page it makes that again.
+    def changed():
+        return {path: path.stat().st_mtime_ns for path in mine.rglob("*") if path.is_file()}
+
+    before = changed()
+    ended = learn(asap_dir, *TINY, "--num_training_steps=4")
+    assert f"{mine / 'mine.mag'} is there, and nothing has changed since." in ended.out
+    assert changed() == before
+    (mine / "samples" / "index.html").unlink()
+    ended = learn(asap_dir, *TINY, "--num_training_steps=4")
+    assert f"3 of 3: writing {mine / 'mine.mag'}" in ended.out
+    assert (mine / "samples" / "index.html").exists()
+
     # Other data, or another network, are not mixed with what is there.
     ended = learn(asap_dir / "Bach", *TINY)
     assert ended.error.endswith("give another --output_dir")
@@ -77,10 +90,28 @@ def test_other_files_are_not_mixed_with_the_dataset(learn, asap_dir, tmp_path, m
     assert f"1 of 3: the dataset is in {data_dir}\n" in learn(source, *TINY).out
     # As many files, with the same names.
     first, second, _ = sorted(source.rglob("*.mid"))
+    saved = second.read_bytes()
     shutil.copy(first, second)
-    error = learn(source, *TINY).error
-    line = f"{data_dir}: made from other files than {source} holds now; give another --output_dir"
-    assert error == f"ERROR: {line}"
+    assert learn(source, *TINY).error == (
+        f"ERROR: {data_dir}: made from 3 files that are not those 3 in {source}; to learn from "
+        "these give another --output_dir"
+    )
+    shutil.copy(first, source / "new.mid")
+    assert "made from 3 files that are not those 4" in learn(source, *TINY).error
+    second.write_bytes(saved)
+    (source / "new.mid").unlink()
+    assert learn(source, *TINY, "--eval_ratio=0.5").error == (
+        f"ERROR: {data_dir}: made with eval_ratio=0.1, not 0.5. Give the same values or another "
+        "--output_dir"
+    )
+
+
+def test_what_is_not_its_own_is_not_replaced(learn, asap_dir, tmp_path):
+    bundle_file = tmp_path / "mine" / "mine.mag"
+    bundle_file.parent.mkdir()
+    bundle_file.write_text("mine")
+    error = learn(asap_dir, *TINY).error
+    assert error == f"ERROR: {bundle_file}: is there already; give another --output_dir"
 
 
 @pytest.mark.parametrize(

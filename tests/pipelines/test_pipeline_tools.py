@@ -173,7 +173,7 @@ def test_create_dataset_on_bad_input(run_tool, note_sequences, tmp_path, flags, 
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "training_performances.tfrecord").write_text("made earlier")
     if flags:
-        flags = [f"--input={note_sequences}", "--output_dir={tmp}/old", *flags]
+        flags = [f"--input={note_sequences}", "--output_dir={tmp}/old", "--overwrite", *flags]
     run = run_tool(CREATE, *(flag.format(tmp=tmp_path) for flag in flags))
     assert run.status == 1
     assert message.format(tmp=tmp_path) in run.error
@@ -239,7 +239,7 @@ def test_odd_files_among_good_ones(run_tool, asap_dir, tmp_path, caplog):
         "dropped segments with several programs: 1",
     ]
     caplog.clear()
-    run = run_tool(CREATE, f"--input={root}", f"--output_dir={directory}", "--log=DEBUG")
+    run = run_tool(CREATE, root, f"--output_dir={directory}", "--overwrite", "--log=DEBUG")
     assert run.status == 0
     assert "files that could not be read: 1 (corrupt.mid)" in caplog.messages
     # Magenta's counters, for a closer look.

@@ -130,7 +130,7 @@ def test_unpack(run, tmp_path):
 
     result = run(f"--bundle_file={source}", f"--output_dir={directory}")
     assert result.status == 1
-    assert "Is a directory that is not empty" in result.error
+    assert "is a directory that is not empty" in result.error
 
 
 def test_convert_to_mag(run, tmp_path):
@@ -240,7 +240,7 @@ def test_a_shipped_bundle_by_its_config(run):
         ),
         (
             ["--bundle_file={good}", "--convert_to=saved_model", "--output_file={tmp}"],
-            "Is a directory that is not empty",
+            "is a directory that is not empty",
         ),
         (["--bundle_file={page}"], "page.mag: not a bundle: this is a web page"),
     ],

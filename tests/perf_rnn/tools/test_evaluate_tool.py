@@ -38,7 +38,7 @@ def write_records(path, examples):
 
 def figures_of(run_tool, tmp_path, *arguments):
     output = tmp_path / "made" / "figures.json"
-    ended = run_tool(TOOL, *arguments, f"--output_file={output}")
+    ended = run_tool(TOOL, *arguments, f"--output_file={output}", "--overwrite")
     assert ended.status == 0, ended.err
     assert f"Wrote {output}\n" in ended.out
     return json.loads(output.read_text()), ended

@@ -272,7 +272,8 @@ def test_names_that_are_not_utf8(tmp_path):
     name = b"\xe9tude \xf0\x9f\x8e\xb9 <b>.mid"
     plain = write_midi(tmp_path / "in" / "a.mid")
     os.rename(plain, os.fsencode(tmp_path / "in") + b"/" + name)
-    command = [sys.executable, "-m", TOOL, f"--input={tmp_path / 'in'}", f"--output_dir={tmp_path}"]
+    folders = (tmp_path / "in", f"--output_dir={tmp_path}")
+    command = [sys.executable, "-m", TOOL, *folders, "--overwrite"]
     for _ in range(2):  # The second run reads the page of the first.
         ended = subprocess.run(command, check=False, capture_output=True)
         assert ended.returncode == 0, ended.stderr
@@ -361,7 +362,7 @@ def test_a_full_disk_ends_the_tool_with_one_line(tmp_path, render_format):
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); "
         f"from {TOOL} import console_entry_point as run; run()"
     )
-    arguments = (f"--input={tmp_path / 'in'}", f"--output_dir={tmp_path}")
+    arguments = (f"--input={tmp_path / 'in'}", f"--output_dir={tmp_path}", "--overwrite")
     ended = subprocess.run(
         [sys.executable, "-c", command, *arguments, f"--render={render_format}"],
         check=False, capture_output=True, text=True,
