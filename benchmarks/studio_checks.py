@@ -20,13 +20,12 @@ import tempfile
 import numpy as np
 
 import bundles
-from perf_rnn.configs import default_configs
 from perf_rnn.models import load_model
 from perf_rnn.studio import model_file
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
-from engine_cases import BUNDLES, NAMES, Case  # noqa: E402
+from engine_cases import NAMES, Case, small_cases  # noqa: E402
 
 ENGINE = ROOT / "perf_rnn" / "studio" / "web" / "engine"
 DRIVER = ROOT / "tests" / "perf_rnn" / "studio" / "drive_engine.mjs"
@@ -47,17 +46,17 @@ def main() -> None:
     arguments = parser.parse_args()
     midi_file = arguments.asap / PERFORMANCE
     counts = (arguments.read, arguments.drawn)
-    cases = [
-        Case(name, load_model(BUNDLES / f"{name}.mag", key), number, midi_file, *counts)
-        for number, name in enumerate(NAMES)
-        for key in [name if name in default_configs else None]
-    ]
+    cases = small_cases(midi_file, *counts)
     cases += [
         Case(
             f"shipped {name}", load_model(bundles.shipped_bundle_path(name)), n, midi_file, *counts
         )
         for n, name in enumerate(SHIPPED)
     ]
+    guided = load_model(bundles.shipped_bundle_path(SHIPPED[-1]))
+    cases.append(
+        Case(f"shipped {SHIPPED[-1]}, guidance 2", guided, len(SHIPPED), midi_file, *counts, 2.0)
+    )
     result = {"engine and Python": {}, "weights": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)

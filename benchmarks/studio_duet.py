@@ -42,6 +42,7 @@ SETTINGS = {
     "min_p": None,
     "pitch_min_p": DEFAULT_OPTIONS.pitch_min_p,
     "loudness": 0.0,
+    "guidance": 1.0,
     "notes_per_second": None,
     "pitch_class_histogram": None,
     "pause": 1.0,

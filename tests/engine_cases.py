@@ -10,18 +10,26 @@ from numpy.typing import NDArray
 from perf_rnn.configs import default_configs
 from perf_rnn.events.controls import scale_histogram
 from perf_rnn.generation.control_schedule import ControlSchedule
-from perf_rnn.generation.cpu.step_network import StepNetwork
+from perf_rnn.generation.guidance import GuidedNetwork
 from perf_rnn.generation.openings import Opening, from_notes, silence
 from perf_rnn.generation.options import SamplingOptions
 from perf_rnn.generation.sampler import Sampler
-from perf_rnn.models import Model
+from perf_rnn.models import Model, load_model
 from perf_rnn.notes.music_files import read_midi_file
 from perf_rnn.notes.transforms import apply_sustain
 
 TESTDATA = pathlib.Path(__file__).parent / "testdata"
 BUNDLES = TESTDATA / "magenta_bundles"
 # One of each config, and networks with attention and residual connections.
-NAMES = (*default_configs, "attention", "residual", "attention_residual")
+_NETWORKS = (*default_configs, "attention", "residual", "attention_residual")
+_OPTIONAL = "optional_multiconditioned_performance_with_dynamics"
+# A name for each small case, its network and guidance.
+_SMALL = (
+    *((name, name, 1.0) for name in _NETWORKS),
+    ("guidance", _OPTIONAL, 2.0),
+    ("guidance_of_density", _OPTIONAL, 1.5),
+)
+NAMES = [name for name, _, _ in _SMALL]
 
 # Every limit in one of them, and controls where the model has such.
 _LIMITS = (
@@ -46,6 +54,7 @@ class Case:
     midi_file: pathlib.Path
     num_read: int
     num_drawn: int
+    guidance: float = 1.0
 
     @functools.cached_property
     def _real(self) -> Opening:
@@ -59,7 +68,7 @@ class Case:
 
     @property
     def _limits(self) -> SamplingOptions:
-        return _LIMITS[self.number % len(_LIMITS)]
+        return dataclasses.replace(_LIMITS[self.number % len(_LIMITS)], guidance=self.guidance)
 
     @property
     def _seed(self) -> tuple[int, int]:
@@ -90,7 +99,7 @@ class Case:
             "do": "logits",
             "model": f"{self.name}.model",
             "events": _lists(self._real.events),
-            "controls": self._controls[0].tolist(),
+            "controls": {"vector": self._controls[0].tolist(), "guidance": self.guidance},
             "expected": f"{self.name}.logits",
         }
         drawn = {
@@ -111,15 +120,32 @@ class Case:
     @functools.cached_property
     def logits(self) -> NDArray[np.float32]:
         """The logits after each real event, [events, classes]."""
-        network, controls = StepNetwork(self.model, 1), self._controls
+        network = GuidedNetwork(self.model, 1, self.guidance)
+        given = self._controls, self.guidance
         events = self._real.events
-        return np.concatenate([network.step(event[np.newaxis], controls) for event in events])
+        return np.concatenate([network.step(event[np.newaxis], *given)[1] for event in events])
 
     @functools.cached_property
     def drawn(self) -> list[list[int]]:
         """The events drawn."""
         sampler = Sampler(self.model, self._opening, [self._seed], self._limits, self._schedule)
         return _lists([sampler.step()[0] for _ in range(self.num_drawn)])
+
+
+def small_cases(midi_file: pathlib.Path, num_read: int, num_drawn: int) -> list[Case]:
+    """Cases of small networks, one for each of NAMES."""
+    return [
+        Case(
+            name,
+            load_model(BUNDLES / f"{network}.mag", network if network in default_configs else None),
+            number,
+            midi_file,
+            num_read,
+            num_drawn,
+            guidance,
+        )
+        for number, (name, network, guidance) in enumerate(_SMALL)
+    ]
 
 
 def _lists(events) -> list[list[int]]:

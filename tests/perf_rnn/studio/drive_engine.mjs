@@ -1,10 +1,14 @@
 // Runs the engine for the tests, in node and in a browser alike.
 
-const MODULES = ["controls", "events", "model", "network", "performance", "random", "sampler"];
+const MODULES = [
+  "controls", "events", "guided_network", "model", "network", "performance", "random", "sampler",
+];
 
 /** How far the logits after each of a job's events are from those expected, at most. */
-async function logits({ Model, Network }, { model, events, controls, expected }, read, wasm) {
-  const network = new Network(new Model(await read(model)), wasm);
+async function logits(engine, { model, events, controls, expected }, read, wasm) {
+  const file = new engine.Model(await read(model));
+  const plain = new engine.Network(file, wasm);
+  const network = new engine.GuidedNetwork(plain, file.header.controls);
   const wanted = new Float32Array(await read(expected));
   let place = 0;
   let worst = 0;
@@ -23,7 +27,7 @@ async function likelihood({ Model, Network }, { model, events, controls }, read,
   const network = new Network(new Model(await read(model)), wasm);
   let sum = 0;
   for (const [place, event] of events.slice(0, -1).entries()) {
-    network.read(event, controls);
+    network.read(event, controls.vector);
     const total = network.logits.reduce((total, logit) => total + Math.exp(logit), 0);
     sum += Math.log(total) - network.logits[events[place + 1][0]];
   }
@@ -34,7 +38,8 @@ async function likelihood({ Model, Network }, { model, events, controls }, read,
 async function drawn(engine, { seed, leadIn, opening, limits, asked, count, model }, read, wasm) {
   const file = new engine.Model(await read(model));
   const network = new engine.Network(file, wasm);
-  const controls = engine.controlVector(file.header.controls, asked);
+  const vector = engine.controlVector(file.header.controls, asked);
+  const controls = { vector, guidance: limits.guidance };
   const sampler = new engine.Sampler(file.header, network, seed, leadIn, opening, controls);
   return Array.from({ length: count }, () => {
     const event = sampler.draw(limits, controls);
@@ -79,16 +84,27 @@ async function performed(engine, { model, options, actions, seconds }, readFile,
   const { stream } = performance;
   const entries = stream.entries.map(({ event, step, isHeld }) => ({ event, step, isHeld }));
   const snapshots = stream.entries.filter(({ snapshot }) => snapshot).length;
-  // What the network remembers, and what it would after reading all that stands from the start.
-  const state = stream.sampler.snapshot().network;
-  network.reset();
-  const read = [file.header.events.start, ...entries.map(({ event }) => event)];
+  // How far what the network remembers is from what it would after reading all that stands.
+  const { told, free } = stream.sampler.snapshot().network;
   // The last event is read when the next one is drawn.
-  if (!stream.sampler._hasRead) read.pop();
-  for (const event of read) network.read(event, stream.controls);
-  const again = network.snapshot();
-  const difference = Math.max(...state.map((value, i) => Math.abs(value - again[i])));
-  return { notes: [...notes.values()], entries, snapshots, cancelled, late, difference };
+  const controls = stream.entries.map((entry) => entry.controls.vector);
+  if (stream.sampler._hasRead) controls.push(stream.controls(stream.step).vector);
+  const far = (state, vectors) => {
+    network.reset();
+    let event = file.header.events.start;
+    for (const [i, vector] of vectors.entries()) {
+      network.read(event, vector);
+      event = entries[i]?.event;
+    }
+    const again = network.snapshot();
+    return Math.max(...state.map((value, i) => Math.abs(value - again[i])));
+  };
+  const difference = far(told, controls);
+  const disabled = free && engine.disabledVector(file.header.controls);
+  const freeDifference = free && far(free, controls.map(() => disabled));
+  return {
+    notes: [...notes.values()], entries, snapshots, cancelled, late, difference, freeDifference,
+  };
 }
 
 const functions = { logits, likelihood, drawn, performed };

@@ -6,10 +6,8 @@ import shutil
 import subprocess
 
 import pytest
-from engine_cases import BUNDLES, NAMES, TESTDATA, Case
+from engine_cases import NAMES, TESTDATA, small_cases
 
-from perf_rnn.configs import default_configs
-from perf_rnn.models import load_model
 from perf_rnn.studio import model_file
 
 ENGINE = pathlib.Path(__file__).parents[3] / "perf_rnn" / "studio" / "web" / "engine"
@@ -19,11 +17,7 @@ DRIVER = "drive_engine.mjs"
 @pytest.fixture(scope="module")
 def cases():
     midi_file = min((TESTDATA / "asap").rglob("*.mid"))
-    return {
-        name: Case(name, load_model(BUNDLES / f"{name}.mag", key), number, midi_file, 300, 200)
-        for number, name in enumerate(NAMES)
-        for key in [name if name in default_configs else None]
-    }
+    return {case.name: case for case in small_cases(midi_file, 300, 200)}
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,17 @@ BUNDLES = pathlib.Path(__file__).parents[2] / "testdata" / "magenta_bundles"
 DYNAMICS = "performance_with_dynamics"
 NOTES = "performance_with_dynamics_and_note_encoding"
 DENSITY = "density_conditioned_performance_with_dynamics"
-MODELS = (DYNAMICS, NOTES, DENSITY)
+OPTIONAL = "optional_multiconditioned_performance_with_dynamics"
+MODELS = (DYNAMICS, NOTES, DENSITY, OPTIONAL)
+C_MAJOR = [1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1]
+ASKED = {"notes_per_second": 3.0, "pitch_class_histogram": C_MAJOR}
 SETTINGS = {
     "temperature": 1.0,
     "top_p": 1.0,
     "min_p": 0.0,
     "pitch_min_p": 0.05,
     "loudness": 0.0,
+    "guidance": 1.0,
     "notes_per_second": None,
     "pitch_class_histogram": None,
     "pause": 1.0,
@@ -62,6 +66,18 @@ JOBS = {
     "primer": play(primer=PRIMER),
     "primer, whole notes": play(NOTES, primer=PRIMER),
     "controls": play(DENSITY, notes_per_second=3.0),
+    "densities": play(DENSITY, notes_per_second=[3.0, 12.0], seconds=22),
+    "guidance": play(OPTIONAL, guidance=2.0, **ASKED),
+    "guidance later": play(
+        OPTIONAL,
+        actions=[act(at, "set", {**SETTINGS, **ASKED, "guidance": value})
+                 for at, value in ((3, 2.0), (5, 1.0), (7, 2.0))] + [act(11, "undo", 4)],
+        **ASKED,
+    ),
+    "guidance in a duet": play(
+        OPTIONAL, mode="duet", actions=[*press(KEYS), act(8, "undo", 4)], guidance=2.0, **ASKED,
+    ),
+    "guidance without controls": play(OPTIONAL, guidance=2.0),
     "same settings again": play(actions=[act(5, "set", SETTINGS)]),
     "other settings": play(actions=[act(5, "set", {**SETTINGS, "temperature": 0.5})]),
     "other controls": play(DENSITY, actions=[act(5, "set", {**SETTINGS, "notes_per_second": 3.0})]),
@@ -84,7 +100,7 @@ JOBS = {
     ),
     "loud": play(loudness=1.0),
     "soft": play(loudness=-1.0),
-    "c major": play(pitch_class_histogram=[1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1]),
+    "c major": play(pitch_class_histogram=C_MAJOR),
     "dense": play(notes_per_second=20.0),
     "sparse": play(notes_per_second=2.0),
 }  # fmt: skip
@@ -111,16 +127,20 @@ def ended(result, until=9.0):
 
 
 @pytest.mark.parametrize(
-    ("name", "model", "primer", "controls"),
+    ("name", "controls"),
     [
-        ("alone", DYNAMICS, None, {}),
-        ("alone, whole notes", NOTES, None, {}),
-        ("primer", DYNAMICS, PRIMER, {}),
-        ("primer, whole notes", NOTES, PRIMER, {}),
-        ("controls", DENSITY, None, {"notes_per_second": 3.0}),
+        ("alone", {}),
+        ("alone, whole notes", {}),
+        ("primer", {}),
+        ("primer, whole notes", {}),
+        ("controls", {"notes_per_second": 3.0}),
+        ("densities", {"notes_per_second": [3.0, 12.0]}),
+        ("guidance", {**ASKED, "guidance": 2.0}),
     ],
 )
-def test_a_seed_gives_the_piece_that_python_makes(results, name, model, primer, controls):
+def test_a_seed_gives_the_piece_that_python_makes(results, name, controls):
+    model, primer = JOBS[name]["model"].removesuffix(".model"), JOBS[name]["options"]["primer"]
+    until = JOBS[name]["seconds"] - 3.0
     sequence = None
     if primer:
         sequence = music_pb2.NoteSequence(total_time=2.0)
@@ -135,9 +155,9 @@ def test_a_seed_gives_the_piece_that_python_makes(results, name, model, primer, 
         **controls,
     )
     expected = [(n.start_time, n.end_time, n.pitch, n.velocity) for n in piece.notes]
-    expected = sorted(note for note in expected if note[1] < 9.0)
+    expected = sorted(note for note in expected if note[1] < until)
     assert len(expected) > 3
-    np.testing.assert_allclose(ended(results[name]), expected, atol=1e-6)
+    np.testing.assert_allclose(ended(results[name], until), expected, atol=1e-6)
 
 
 def test_settings_hold_for_what_has_not_begun(results):
@@ -166,8 +186,17 @@ FORGETS = ("long", "primer", "primer, whole notes")  # Not all that was read is 
 @pytest.mark.parametrize("name", [name for name in JOBS if name not in FORGETS])
 def test_the_network_has_read_what_stands(results, name):
     """However often the stream went back: as if just these events had ever been read."""
-    # Controls that were changed are not those of all events.
-    assert results[name]["difference"] < (1.0 if name == "other controls" else 1e-5)
+    assert results[name]["difference"] < 1e-5
+
+
+@pytest.mark.parametrize("name", ["guidance", "guidance later", "guidance in a duet"])
+def test_the_state_without_controls_has_read_what_stands(results, name):
+    """However often guidance was turned on and off: as if it were never told the controls."""
+    assert results[name]["freeDifference"] < 1e-5
+
+
+def test_guidance_costs_nothing_without_controls(results):
+    assert results["guidance without controls"]["freeDifference"] is None
 
 
 @pytest.mark.parametrize("name", [name for name, job in JOBS.items() if NOTES not in job["model"]])

@@ -19,6 +19,7 @@ SETTINGS = {
     "min_p": 0,
     "pitch_min_p": 0.05,
     "loudness": 0,
+    "guidance": 1,
     "notes_per_second": None,
     "pitch_class_histogram": None,
     "pause": 1,

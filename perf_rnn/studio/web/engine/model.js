@@ -34,7 +34,7 @@ const FLOAT16_VALUES = Float32Array.from({ length: 1 << 16 }, (_, bits) => {
  * @property {number} fine_shifts
  * @property {number} fine_durations
  * @typedef {{optional: boolean, signals: {name: string, size: number}[], default: number[]}}
- *   Controls
+ *   Conditioning
  * @typedef {object} Header
  * @property {string} name
  * @property {string} config
@@ -44,7 +44,7 @@ const FLOAT16_VALUES = Float32Array.from({ length: 1 << 16 }, (_, bits) => {
  * @property {number} steps_per_second
  * @property {number[]} head_sizes
  * @property {Events} events
- * @property {Controls} controls
+ * @property {Conditioning} controls
  * @property {Layer[]} layers
  * @property {Product} output
  */

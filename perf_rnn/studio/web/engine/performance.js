@@ -8,15 +8,17 @@
  */
 
 import { eventsOf } from "./events.js";
+import { NetworkPart } from "./network_part.js";
 import { NoteList } from "./note_list.js";
 import { Sampler } from "./sampler.js";
+import { Schedule } from "./schedule.js";
 import { SharedStream } from "./shared_stream.js";
-import { Steering, trueControls } from "./steering.js";
+import { biases, trueControls } from "./steering.js";
 
 /** @typedef {import("./events.js").Event} Event */
 /** @typedef {import("./model.js").Header} Header */
 /** @typedef {import("./network.js").Network} Network */
-/** @typedef {import("./steering.js").Settings} Settings */
+/** @typedef {import("./schedule.js").Settings} Settings */
 /** @typedef {import("./stream.js").Entry} Entry */
 /** @typedef {"alone" | "response" | "duet" | "tap"} Mode */
 /** @typedef {[start: number, end: number, pitch: number, velocity: number]} PrimerNote */
@@ -27,13 +29,6 @@ const SECONDS_AHEAD = 1.5;
 const SECONDS_AHEAD_IN_DUET = 0.5;
 // Notes that start sooner than this cannot be withdrawn any more.
 const LEAD_SECONDS = 0.05;
-// Over which notes a second are counted.
-const RATE_SECONDS = 3;
-// In a duet the network strikes at most so many notes a second, if no density is asked for.
-const MAX_DUET_DENSITY = 10;
-// After so long without a note of its own it leaves none to the person.
-const MAX_DUET_SILENCE_SECONDS = 2;
-const MAX_TAP_NOTES = 5;
 const RESPONSE_SECONDS = { shortest: 3, longest: 20 };
 
 export class Performance {
@@ -52,17 +47,18 @@ export class Performance {
     this._send = send;
     this._events = eventsOf(header);
     this._stepsPerSecond = header.steps_per_second;
-    this._ahead = this._steps(SECONDS_AHEAD);
-    this._steering = new Steering(header, this._events, settings);
     this._mode = checkedMode(mode, header);
 
     network.reset();
     const opening = primer?.length ? this._encode(primer) : [];
     const leadIn = opening.length ? [] : [this._events.start];
-    const { controls } = this._steering;
+    const schedule = new Schedule(header, this._events, settings, 0);
+    const { controls } = schedule.at(0);
     const sampler = new Sampler(header, network, [seed, 0], leadIn, opening, controls);
+    const controlsAt = (/** @type {number} */ step) => this._network.schedule.at(step).controls;
     this._notes = new NoteList(send, this._stepsPerSecond);
-    this._stream = new SharedStream(sampler, 0, controls, this._notes);
+    this._stream = new SharedStream(sampler, 0, controlsAt, this._notes);
+    this._network = new NetworkPart(this._stream, this._notes, schedule, this._stepsPerSecond);
 
     /** Whether the settings changed since events were drawn. */
     this._isStale = false;
@@ -107,10 +103,14 @@ export class Performance {
     this._notes.flush(Math.max(this._stream.step, step));
   }
 
-  /** Changes the settings, for all that has not begun. @param {Settings} settings */
-  set(settings) {
-    this._steering = new Steering(this._header, this._events, settings);
-    this._stream.controls = this._steering.controls;
+  /** Changes the settings, for all that has not begun. @param {Settings} settings
+   * @param {number} now */
+  set(settings, now) {
+    const before = this._network.schedule;
+    // A list of densities that is asked for already goes on.
+    const isKnown = String(settings.notes_per_second) === String(before.densities);
+    const begin = isKnown ? before.begin : this._steps(now);
+    this._network.schedule = new Schedule(this._header, this._events, settings, begin);
     this._isStale = true;
   }
 
@@ -219,105 +219,11 @@ export class Performance {
   _next() {
     const { wholeNotes } = this._events;
     if (!wholeNotes) this._stream.releaseDue(this._oneHotRules().held);
-    const event = this._draw();
+    const event = this._network.draw();
     const step = this._stream.step + (wholeNotes ? this._events.steps(event) : 0);
     if (this._responseEnd !== null && step >= this._responseEnd) return this._endResponse();
-    if (this._mode === "duet" && this._isLeftOut(event)) return this._waitInstead(event);
-    this._read(event);
-  }
-
-  /** @returns {Event} */
-  _draw() {
-    const { limits } = this._steering;
-    return this._stream.draw(limits, (logits) => this._adjust(logits));
-  }
-
-  /** @param {(index: number) => boolean} allows @returns {Event | null} See Sampler.drawAgain. */
-  _drawAgain(allows) {
-    const { limits } = this._steering;
-    const { sampler } = this._stream;
-    return sampler.drawAgain(limits, (logits) => this._adjust(logits), allows);
-  }
-
-  /** @param {Float64Array} logits */
-  _adjust(logits) {
-    const { step } = this._stream;
-    const steps = Math.min(Math.max(step, this._stepsPerSecond), RATE_SECONDS * this._stepsPerSecond);
-    const count = this._notes.count(step - steps, step + 1);
-    this._steering.adjust(logits, (count / steps) * this._stepsPerSecond);
-  }
-
-  /** Reads an event, and plays what it means. @param {Event} event */
-  _read(event) {
-    const entry = this._stream.read(event);
-    if (this._events.wholeNotes) {
-      const events = /** @type {import("./events.js").NoteEvents} */ (this._events);
-      const { start, end, pitch, velocity } = events.note(event, entry.after);
-      this._notes.start(start, pitch, velocity);
-      this._notes.end(end, pitch);
-      return;
-    }
-    const { kindOf, valueOf } = this._oneHot();
-    const [index] = event;
-    if (kindOf[index] === "note_on") {
-      const velocity = this._events.velocity(this._oneHotRules().bin);
-      this._notes.start(entry.step, valueOf[index], velocity);
-    } else if (kindOf[index] === "note_off") {
-      this._notes.end(entry.step, valueOf[index]);
-    }
-  }
-
-  /** Whether a drawn note is in the person's register, or one too many. @param {Event} event */
-  _isLeftOut([index]) {
-    const { kindOf, valueOf } = this._oneHot();
-    if (kindOf[index] !== "note_on") return false;
-    const { split, notes_per_second } = this._steering.settings;
-    if (split !== null && valueOf[index] >= split) return true;
-    const { step } = this._stream;
-    const lately = this._notes.count(step - this._stepsPerSecond, step + 1);
-    return lately >= Math.max(notes_per_second ?? 0, MAX_DUET_DENSITY);
-  }
-
-  /** Waits instead of a drawn note: a person may play it. @param {Event} event */
-  _waitInstead(event) {
-    const { kindOf, valueOf } = this._oneHot();
-    const { entries, sampler } = this._stream;
-    const rules = this._oneHotRules();
-    if (this._isSilentForLong()) return this._readOwn(event);
-    // A velocity was for this note.
-    if (rules.last === "velocity") this._stream.back(entries.length - 1, false);
-    // A wait becomes longer by one that could have been drawn in its place. A network has never
-    // read a short shift and then another, so what it predicts after one is no wait.
-    let before = 0;
-    if (rules.last === "short_shift") {
-      before = valueOf[entries[entries.length - 1].event[0]];
-      this._stream.back(entries.length - 1, false);
-    }
-    this._draw();
-    const longest = rules.deadline() - sampler.clock - before;
-    const wait = this._drawAgain((index) => kindOf[index] === "shift" && valueOf[index] <= longest);
-    const steps = before + (wait ? valueOf[wait[0]] : 0);
-    for (const shift of this._oneHot().wait(steps)) this._read(shift);
-    if (wait) return;
-    // The rules allow no longer silence.
-    if (before) this._draw();
-    this._readOwn(event);
-  }
-
-  /** Whether the network has played nothing for long, as where one voice alone is expected. */
-  _isSilentForLong() {
-    const { step } = this._stream;
-    return !this._notes.count(step - this._steps(MAX_DUET_SILENCE_SECONDS), step + 1);
-  }
-
-  /** Reads an event drawn in place of a note in the person's register. @param {Event} event */
-  _readOwn(event) {
-    const { kindOf, valueOf } = this._oneHot();
-    const { split } = this._steering.settings;
-    const own = this._drawAgain(
-      (index) => kindOf[index] !== "note_on" || split === null || valueOf[index] < split,
-    );
-    this._read(own ?? event);
+    if (this._mode === "duet") this._network.readInDuet(event);
+    else this._network.read(event);
   }
 
   // What a person plays.
@@ -376,7 +282,7 @@ export class Performance {
   _respondIfDue(now) {
     if (this._responseEnd !== null || !this._phrase.length || this._keys.size) return;
     const end = Math.max(...this._phrase.map(([, end]) => end));
-    if (now < end + this._steps(this._steering.settings.pause)) return;
+    if (now < end + this._steps(this._network.schedule.at(now).settings.pause)) return;
     const { shortest, longest } = RESPONSE_SECONDS;
     const length = end - this._phrase[0][0];
     const steps = Math.min(Math.max(length, this._steps(shortest)), this._steps(longest));
@@ -405,8 +311,8 @@ export class Performance {
     }
     const { kindOf } = this._oneHot();
     const allowed = ["note_off", "shift"];
-    const own = this._drawAgain((index) => allowed.includes(kindOf[index]));
-    if (own) this._read(own);
+    const own = this._network.drawAgain((index) => allowed.includes(kindOf[index]));
+    if (own) this._network.read(own);
     else this._stream.release(this._notes.sounding());
   }
 
@@ -418,30 +324,8 @@ export class Performance {
     const sounding = this._tapped.get(key);
     if (sounding) this._stream.release(sounding);
     this._tapped.delete(key);
-    if (velocity) this._tapped.set(key, this._playTap(velocity));
+    if (velocity) this._tapped.set(key, this._network.playTap(velocity));
     this._notes.flush(this._stream.step);
-  }
-
-  /** @param {number} velocity @returns {number[]} The pitches that the network plays. */
-  _playTap(velocity) {
-    const { kindOf, valueOf, velocities } = this._oneHot();
-    const bin = this._events.bin(velocity);
-    const isNote = (/** @type {number} */ index) => kindOf[index] === "note_on";
-    const pitches = [];
-    while (pitches.length < MAX_TAP_NOTES) {
-      this._draw();
-      const allowed = pitches.length ? ["note_on", "shift"] : ["note_on"];
-      if (!pitches.length && bin !== this._oneHotRules().bin) {
-        this._stream.read([velocities[bin - 1]]);
-        this._draw();
-      }
-      const event = this._drawAgain((index) => allowed.includes(kindOf[index]));
-      if (!event || !isNote(event[0])) break;
-      this._stream.read(event);
-      this._notes.start(this._stream.step, valueOf[event[0]], velocity);
-      pitches.push(valueOf[event[0]]);
-    }
-    return pitches;
   }
 }
 
@@ -466,6 +350,8 @@ export function infoOf(header, isWasm) {
     name,
     description,
     controls: trueControls(header),
+    biases: biases(header),
+    hasGuidance: header.controls.optional,
     modes: modesOf(header),
     kernels: isWasm ? "wasm" : "javascript",
   };

@@ -2,15 +2,18 @@
 /** A performance drawn event by event from the network, as perf_rnn/generation/sampler.py does. */
 
 import { eventsOf } from "./events.js";
+import { GuidedNetwork } from "./guided_network.js";
 import { Random } from "./random.js";
 import { LegalEvents, LegalNotes } from "./rules.js";
 import { draw, largest, leaveOutImprobable } from "./sampling.js";
 
+/** @typedef {import("./controls.js").Controls} Controls */
 /** @typedef {import("./events.js").Event} Event */
 /** @typedef {import("./model.js").Header} Header */
+/** @typedef {import("./guided_network.js").State} State */
 /** @typedef {import("./network.js").Network} Network */
 /** @typedef {import("./sampling.js").Limits} Limits */
-/** @typedef {{network: Float32Array, rules: object, clock: number, last: Event, random: bigint}}
+/** @typedef {{network: State, rules: object, clock: number, last: Event, random: bigint}}
  *   Snapshot */
 
 export class Sampler {
@@ -20,11 +23,11 @@ export class Sampler {
    * @param {number[]} seed As Random has it.
    * @param {Event[]} leadIn What the network reads first, which is no part of the piece.
    * @param {Event[]} opening The piece's first events. There is at least one event in all.
-   * @param {number[]} controls While these are read.
+   * @param {Controls} controls While these are read.
    */
   constructor(header, network, seed, leadIn, opening, controls) {
     this.events = eventsOf(header);
-    this._network = network;
+    this._network = new GuidedNetwork(network, header.controls);
     this._headSizes = header.head_sizes;
     this.random = new Random(seed);
     this._logits = new Float64Array(network.logits.length);
@@ -35,7 +38,7 @@ export class Sampler {
     this.clock = 0;
     for (const event of opening) this.clock += this.events.steps(event);
     const read = [...leadIn, ...opening];
-    for (const event of read.slice(0, -1)) network.read(event, controls);
+    for (const event of read.slice(0, -1)) this._network.read(event, controls);
     // The network reads an event when the next one comes, so that controls set until then hold.
     this._last = read[read.length - 1];
     this._hasRead = false; // The network the last event.
@@ -45,7 +48,7 @@ export class Sampler {
    * Draws the next event, which `read` takes.
    *
    * @param {Limits} limits
-   * @param {number[]} controls Of the event drawn.
+   * @param {Controls} controls Of the event drawn.
    * @param {(logits: Float64Array) => void} [adjust] Changes the logits before the rules do.
    * @returns {Event}
    */
@@ -87,7 +90,7 @@ export class Sampler {
    * Takes the next event, drawn or not.
    *
    * @param {Event} event
-   * @param {number[]} controls Of this event.
+   * @param {Controls} controls Of this event.
    * @param {boolean} [isHeld] Whether it is a key of a person that is pressed or released.
    */
   read(event, controls, isHeld) {
@@ -96,6 +99,21 @@ export class Sampler {
     this.clock += this.events.steps(event);
     this._last = event;
     this._hasRead = false;
+  }
+
+  /** @param {Controls} controls Of the next event. @returns {boolean} Whether guidance begins with it. */
+  beginsGuidance({ guidance }) {
+    return guidance !== 1 && !this._network.isGuided && !this._hasRead;
+  }
+
+  /**
+   * Lets guidance begin with a state that has read the last events with conditioning disabled.
+   *
+   * @param {Snapshot} snapshot Before these events.
+   * @param {Event[]} events All that were read since.
+   */
+  beginGuidance({ network, last }, events) {
+    this._network.beginGuidance(network, [last, ...events].slice(0, -1));
   }
 
   /** @returns {Snapshot} All that the next events depend on; not to be taken after `draw`. */
@@ -119,7 +137,7 @@ export class Sampler {
     this.random.restore(random);
   }
 
-  /** @param {number[]} controls */
+  /** @param {Controls} controls */
   _predict(controls) {
     if (!this._hasRead) this._network.read(this._last, controls);
     this._hasRead = true;

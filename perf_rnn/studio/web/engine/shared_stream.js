@@ -14,7 +14,7 @@ export class SharedStream extends Stream {
   /**
    * @param {Sampler} sampler
    * @param {number} step The step of the performance that it is at.
-   * @param {number[]} controls Of the events that are read; may be replaced.
+   * @param {import("./stream.js").ControlsAt} controls May be replaced.
    * @param {NoteList} notes Those of the network.
    */
   constructor(sampler, step, controls, notes) {

@@ -15,6 +15,8 @@ import { controlVector } from "./controls.js";
  * @property {number | null} min_p
  * @property {number} pitch_min_p
  * @property {number} loudness From -1 to 1; 0: as drawn.
+ * @property {number} guidance How closely a network with optional conditioning follows its controls;
+ *   1: as trained.
  * @property {number | null} notes_per_second
  * @property {number[] | null} pitch_class_histogram Weights from C on.
  * @property {number} pause Seconds of silence after which a response begins.
@@ -41,16 +43,18 @@ export class Steering {
       min_p,
       pitch_min_p,
     };
-    this.controls = controlVector(header.controls, settings);
-    const own = trueControls(header);
+    const vector = controlVector(header.controls, settings);
+    // Disabled conditioning is the same with and without guidance.
+    const canBeGuided = header.controls.optional && !vector[0];
+    this.controls = { vector, guidance: canBeGuided ? settings.guidance : 1 };
+    const biased = biases(header);
     /** Added to the logits of new notes' pitches, or null. */
     this._pitchBias =
-      pitch_class_histogram && !own.includes("pitch_class_histogram")
+      pitch_class_histogram && biased.includes("pitch_class_histogram")
         ? pitchBias(pitch_class_histogram)
         : null;
     this._loudness = loudness;
-    this._density =
-      own.includes("notes_per_second") || events.wholeNotes ? null : notes_per_second;
+    this._density = biased.includes("notes_per_second") ? notes_per_second : null;
   }
 
   /**
@@ -83,6 +87,13 @@ export class Steering {
 /** @param {Header} header @returns {string[]} The settings that are controls of the network. */
 export function trueControls({ controls }) {
   return controls.signals.map(({ name }) => name);
+}
+
+/** @param {Header} header @returns {string[]} Those that change its logits instead. */
+export function biases(header) {
+  // Of whole notes, time is in each event.
+  const can = header.events.whole_notes ? [] : ["notes_per_second"];
+  return [...can, "pitch_class_histogram"].filter((name) => !trueControls(header).includes(name));
 }
 
 /** @param {number[]} weights */

@@ -64,7 +64,7 @@ const handlers = {
     send({ type: "playing" });
     playing = new Performance(header, network, message, send);
   },
-  set: ({ settings }) => playing?.set(settings),
+  set: ({ settings }) => playing?.set(settings, now()),
   mode: ({ mode }) => playing?.setMode(mode, now()),
   key: ({ time, pitch, velocity }) => playing?.key(time, pitch, velocity, now()),
   pedal: ({ time, down }) => playing?.pedal(time, down, now()),
