@@ -3,7 +3,8 @@
     python benchmarks/studio_speed.py [--peers=FOLDER] [--events=1000] [--rounds=3]
 
 Events per second, and per second of processor time of the page's process, of the shipped
-performance_with_dynamics: WebAssembly and plain JavaScript; and, with a folder in which
+performance_with_dynamics: WebAssembly and plain JavaScript; WebAssembly with the shipped network
+that has optional conditioning, at guidance 1 and 2; and, with a folder in which
 `npm install onnxruntime-web @tensorflow/tfjs-core @tensorflow/tfjs-backend-wasm` was run, and the
 Python package onnx, onnxruntime-web and TensorFlow.js (wasm), one thread each. They take turns, and
 each reads the same real events. Prints the medians and writes all rounds to `studio_speed.json`.
@@ -41,9 +42,22 @@ const wasm = %s ? await WebAssembly.compile(await bytes('/step.wasm')) : null;
 const network = new Network(new Model(await bytes('/model.bin')), wasm);
 const step = (event) => { network.read([event], []); return network.logits; };
 """
+GUIDANCE_SCRIPT = """
+const {Model} = await import('/model.js');
+const {Network} = await import('/network.js');
+const {GuidedNetwork} = await import('/guided_network.js');
+const file = new Model(await bytes('/conditioned.bin'));
+const wasm = await WebAssembly.compile(await bytes('/step.wasm'));
+const network = new GuidedNetwork(new Network(file, wasm), file.header.controls);
+const controls = {vector: file.header.controls.default, guidance: %d};
+const step = (event) => { network.read([event], controls); return network.logits; };
+"""
+PEERS = ("onnxruntime-web", "TensorFlow.js")
 SCRIPTS = {
     "WebAssembly": ENGINE_SCRIPT % "true",
     "JavaScript": ENGINE_SCRIPT % "false",
+    "guidance 1": GUIDANCE_SCRIPT % 1,
+    "guidance 2": GUIDANCE_SCRIPT % 2,
     "onnxruntime-web": """
 const ort = await import('/node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs');
 ort.env.wasm.wasmPaths = '/node_modules/onnxruntime-web/dist/';
@@ -117,13 +131,15 @@ def main() -> None:
     model = load_model("performance_with_dynamics")
     midi_file = min((ROOT / "tests" / "testdata" / "asap").rglob("*.mid"))
     events = from_notes(apply_sustain(read_midi_file(midi_file)), model.config).events
-    names = [name for name in SCRIPTS if arguments.peers or name in ("WebAssembly", "JavaScript")]
+    names = [name for name in SCRIPTS if arguments.peers or name not in PEERS]
     rounds: dict[str, list[dict]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as path:
         folder = pathlib.Path(path)
         for file in ENGINE.iterdir():
             shutil.copy(file, folder)
         (folder / "model.bin").write_bytes(model_file.encode_model(model, "float32"))
+        conditioned = load_model("optional_multiconditioned_performance_with_dynamics")
+        (folder / "conditioned.bin").write_bytes(model_file.encode_model(conditioned, "float32"))
         if arguments.peers:
             (folder / "node_modules").symlink_to((arguments.peers / "node_modules").resolve())
             (folder / "model.onnx").write_bytes(to_onnx(model))

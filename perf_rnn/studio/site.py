@@ -9,12 +9,15 @@ import html
 import os
 import pathlib
 import string
+import urllib.parse
 from collections.abc import Mapping
 
 import perf_rnn
 from bundles.atomic_files import atomic_path, make_directory
 from bundles.errors import PerfRnnError
 from bundles.regular_files import read_regular
+from perf_rnn.events.controls import scale_histogram
+from perf_rnn.generation.presets import PRESETS
 from perf_rnn.models import Model
 from perf_rnn.studio.model_file import encode_model, model_facts
 
@@ -90,7 +93,10 @@ def make_site(
         name.as_posix(): path.read_bytes() for path, name in sorted(files) if name.suffix in _TYPES
     }
     page = string.Template(data[PAGE].decode()).substitute(
-        policy=POLICY, title=html.escape(title), description=html.escape(description)
+        policy=POLICY,
+        title=html.escape(title),
+        description=html.escape(description),
+        moods=_moods(),
     )
     data[PAGE] = page.encode()
     if soundfont is not None:
@@ -104,6 +110,22 @@ def make_site(
         f"Licence: {facts['licence'] or 'not known'}\n"
     ).encode()
     return {path: File(data, _TYPES[os.path.splitext(path)[1]]) for path, data in data.items()}
+
+
+def _moods() -> str:
+    """The presets as options of a choice; their values are settings as in the page's address."""
+    options = []
+    for name, preset in PRESETS.items():
+        asked = preset["notes_per_second"]
+        densities = asked if isinstance(asked, list) else [asked]
+        histogram = scale_histogram(preset["pitch_class_histogram"])
+        settings = {
+            "notes_per_second": "-".join(f"{density:g}" for density in densities),
+            "pitch_class_histogram": "".join(f"{weight:g}" for weight in histogram),
+        }
+        value = html.escape(urllib.parse.urlencode(settings))
+        options.append(f'<option value="{value}">{name}</option>')
+    return "".join(options)
 
 
 def _read_soundfont(path: str | os.PathLike[str]) -> bytes:

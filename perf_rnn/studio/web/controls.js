@@ -26,14 +26,15 @@ export function createKnobs(onChange) {
     return {knob, element, slider, output, label};
   });
   return {
-    /** Shows the settings, and of the knobs those that matter in a mode. */
-    show(settings, mode) {
+    /** Shows the settings, and of the knobs those that the network has and that matter in a mode. */
+    show(settings, mode, info) {
       for (const {knob, element, slider, output} of shown) {
         const value = settings[knob.name];
         slider.value = String(knob.position ? knob.position(value) : value);
         output.textContent = knob.show(value);
         slider.setAttribute("aria-valuetext", output.textContent);
-        element.hidden = Boolean(knob.modes && !knob.modes.includes(mode));
+        const isIn = knob.isIn?.(info) ?? true, matters = knob.modes?.includes(mode) ?? true;
+        element.hidden = !isIn || !matters;
       }
     },
     /** Moves the knob of a name to a share of its way. */
@@ -92,14 +93,14 @@ export function createPitchClasses(onChange) {
       buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(chosen[i] === 1)));
       if (!classes) return (scale.value = "");
       // The root that is chosen already goes first: several roots can have the same pitch classes.
-      const roots = [Number(root.value), ...Array(12).keys()];
-      for (const from of roots) {
-        const name = Object.keys(SCALES).find((each) => equals(scaleOn(from, each), classes));
-        if (!name) continue;
-        [root.value, scale.value] = [String(from), name];
-        return;
-      }
-      scale.value = "own";
+      const names = Object.keys(SCALES), roots = [...Array(12).keys()];
+      const places = [
+        ...names.map((name) => [Number(root.value), name]),
+        ...names.flatMap((name) => roots.map((from) => [from, name])),
+      ];
+      const found = places.find(([from, name]) => equals(scaleOn(from, name), classes));
+      if (found) [root.value, scale.value] = [String(found[0]), found[1]];
+      else scale.value = "own";
     },
   };
 }

@@ -12,11 +12,15 @@
  * @property {[number, number]} [range] of its values, low to high if not given.
  * @property {string[]} ends what low and high mean.
  * @property {string[]} [modes] where it matters; everywhere if not given.
+ * @property {(info: any) => boolean} [isIn] whether a network has it; info is null until it is known.
+ * @property {boolean} [list] whether its value may be a list, which holds one by one over time.
  * @property {boolean} [fine] whether it is one of the finer settings.
  * @property {(position: number) => number | null} [value] of a position, which it is if not given.
- * @property {(value: number | null) => number} [position] of a value.
- * @property {(value: number | null) => string} show
+ * @property {(value: any) => number} [position] of a value.
+ * @property {(value: any) => string} show
  */
+
+const MOST_VALUES = 16;  // Of a list.
 
 const percent = (value) => `${Math.round(100 * value)} %`;
 const NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
@@ -36,10 +40,16 @@ export const KNOBS = [
   {
     // The slider is logarithmic; its lowest position asks for nothing.
     name: "notes_per_second", label: "Density", low: -0.25, high: 5, step: 0.25, initial: null,
-    range: [1, 32], ends: ["as it likes", "dense"],
+    range: [1, 32], ends: ["as it likes", "dense"], list: true,
+    isIn: (info) => !info || canAskFor("notes_per_second", info),
     value: (position) => (position < 0 ? null : Math.round(10 * 2 ** position) / 10),
-    position: (value) => (value === null ? -0.25 : Math.log2(value)),
-    show: (value) => (value === null ? "as it likes" : `${value} notes/s`),
+    position: (value) => (value === null ? -0.25 : Math.log2([value].flat()[0])),
+    show: (value) => (value === null ? "as it likes" : `${[value].flat().join(", ")} notes/s`),
+  },
+  {
+    name: "guidance", label: "Guidance", low: 1, high: 4, step: 0.25, initial: 1, range: [0, 10],
+    ends: ["as trained", "strict"], isIn: (info) => Boolean(info?.hasGuidance),
+    show: (value) => (value === 1 ? "as trained" : String(value)),
   },
   {
     name: "pause", label: "Pause before it answers", low: 0.6, high: 2, step: 0.1, initial: 1,
@@ -65,6 +75,10 @@ export const KNOBS = [
     fine: true, ends: ["all pitches", "few"], show: percent,
   },
 ];
+
+/** Whether a network plays what is asked for: by a control of its own, or because it is made more
+ * probable. */
+export const canAskFor = (name, {controls, biases}) => [...controls, ...biases].includes(name);
 
 export const MODES = ["alone", "response", "duet", "tap"];
 
@@ -101,7 +115,9 @@ export function toQuery({settings, mode, seed}) {
   if (mode !== "alone") query.set("mode", mode);
   if (seed !== null) query.set("seed", String(seed));
   for (const {name, initial} of KNOBS) {
-    if (settings[name] !== initial) query.set(name, String(Number(settings[name].toFixed(3))));
+    if (settings[name] === initial) continue;
+    const values = [settings[name]].flat().map((value) => Number(value.toFixed(3)));
+    query.set(name, values.join("-"));
   }
   const histogram = settings.pitch_class_histogram;
   if (histogram) query.set("pitch_class_histogram", histogram.map(Math.round).join(""));
@@ -125,8 +141,14 @@ export function fromQuery(text) {
     const value = Number(written);
     return written.trim() && value >= low && value <= high ? value : undefined;
   };
-  for (const {name, range, low, high, initial} of KNOBS) {
-    settings[name] = read(name, number(...(range ?? [low, high]))) ?? initial;
+  const listOf = (convert) => (written) => {
+    const values = written.split("-").map(convert);
+    if (values.includes(undefined) || values.length > MOST_VALUES) return undefined;
+    return values.length === 1 ? values[0] : values;
+  };
+  for (const {name, range, low, high, list, initial} of KNOBS) {
+    const convert = number(...(range ?? [low, high]));
+    settings[name] = read(name, list ? listOf(convert) : convert) ?? initial;
   }
   settings.pitch_class_histogram =
     read("pitch_class_histogram", (written) =>

@@ -6,11 +6,12 @@ import {createKeyboard, HIGHEST, LOWEST} from "./keyboard.js";
 import {playByLetters} from "./letters.js";
 import {readMidi, sustained} from "./midi_file.js";
 import {createMidiPanel} from "./midi_panel.js";
+import {createMoods} from "./moods.js";
 import {createMySettings} from "./my_settings.js";
 import {midiOfTake, wavOfTake} from "./recording.js";
 import {createRoll} from "./roll.js";
 import {createSession} from "./session.js";
-import {fromQuery, toQuery} from "./settings.js";
+import {canAskFor, fromQuery, toQuery} from "./settings.js";
 
 const HINTS = {
   alone: "The network plays by itself. Your keys sound, but it does not listen.",
@@ -44,6 +45,7 @@ let info = null;
 const roll = createRoll(find("roll"));
 const session = createSession(roll, showSound, tellProblem);
 const knobs = createKnobs((name, value) => change({...state.settings, [name]: value}));
+const moods = createMoods((settings) => change({...state.settings, ...settings}));
 const classes = createPitchClasses((value) => change({...state.settings, pitch_class_histogram: value}));
 const piano = createKeyboard(find("piano"), LOWEST, HIGHEST, onKey);
 let hands = null, handsLow = 60;
@@ -61,7 +63,8 @@ function change(settings) {
   }, 100);
 }
 function showSettings() {
-  knobs.show(state.settings, state.mode);
+  knobs.show(state.settings, state.mode, info);
+  moods.show(state.settings);
   classes.show(state.settings.pitch_class_histogram);
   find("seed").value = state.seed ?? "";
   find("hint").textContent = HINTS[state.mode];
@@ -282,12 +285,16 @@ function showInfo() {
   setMode(state.mode);
   const kinds = [["notes_per_second", "density"], ["pitch_class_histogram", "pitch classes"]];
   const trained = kinds.filter(([name]) => info.controls.includes(name)).map(([, text]) => text);
-  const biased = kinds.filter(([name]) => !info.controls.includes(name)).map(([, text]) => text);
+  const biased = kinds.filter(([name]) => info.biases.includes(name)).map(([, text]) => text);
   const lines = [];
   if (trained.length) lines.push(`This network was trained to follow ${trained.join(" and ")}.`);
+  if (info.hasGuidance) lines.push("With guidance it follows them more closely.");
   if (biased.length) {
     const subject = trained.length ? "It" : "This network";
     lines.push(`${subject} was not trained to follow ${biased.join(" and ")}: what fits is made more probable.`);
+  }
+  if (!canAskFor("notes_per_second", info)) {
+    lines.push("It cannot be asked for a density: of a mood it plays the scale.");
   }
   find("control-kind").textContent = lines.join(" ");
   find("model").textContent = [info.name, info.description].filter(Boolean).join(" · ");

@@ -7,9 +7,12 @@ import json
 import pathlib
 import threading
 
+import numpy as np
 import pytest
 
 from perf_rnn import models
+from perf_rnn.events.controls import scale_histogram
+from perf_rnn.generation.presets import PRESETS
 from perf_rnn.notes.midi import parse_midi
 from perf_rnn.studio import site
 from perf_rnn.studio.server import Server
@@ -105,8 +108,9 @@ def test_it_plays_pauses_and_goes_on(studio):
 
 SETTINGS = {
     "mode": "response", "seed": "12", "temperature": "0.9", "loudness": "-0.5",
-    "notes_per_second": "8", "pause": "1.5", "split": "60", "top_p": "0.95", "min_p": "0.02",
-    "pitch_min_p": "0", "pitch_class_histogram": "101011010101",
+    "notes_per_second": "2-4.5-16", "guidance": "2", "pause": "1.5", "split": "60",
+    "top_p": "0.95", "min_p": "0.02", "pitch_min_p": "0",
+    "pitch_class_histogram": "101011010101",
 }  # fmt: skip
 
 
@@ -117,7 +121,7 @@ def test_the_address_holds_the_settings(studio):
     assert browser.run("location.search") == query
     shown = browser.run("[...document.querySelectorAll('.knob .value')].map((v) => v.textContent)")
     assert shown == [
-        "0.90", "-50 %", "8 notes/s", "1.5 s", "from C4 up", "95 %", "2 %", "0 %",
+        "0.90", "-50 %", "2, 4.5, 16 notes/s", "2", "1.5 s", "from C4 up", "95 %", "2 %", "0 %",
     ]  # fmt: skip
     assert browser.run("document.getElementById('scale').value") == "major"
     assert browser.run("document.querySelector('[name=mode]:checked').value") == "response"
@@ -136,12 +140,59 @@ def test_the_address_holds_the_settings(studio):
 
 def test_what_an_address_holds_wrongly_is_named(studio):
     wrong = "temperature=wild&top_p=2&mode=solo&pitch_class_histogram=111&seed=-1"
-    wrong += "&notes_per_second=0"
+    wrong += "&notes_per_second=4-0&guidance=-1"
     browser = studio(f"?{wrong}&loudness=0.5", ready="Not understood in the link: ")
     said = browser.run(STATUS).removeprefix("Not understood in the link: ").rstrip(".")
     assert sorted(said.split(", ")) == sorted(wrong.split("&"))
     browser.run("document.getElementById('copy').click()")
     assert browser.run("location.search") == "?loudness=0.5"
+
+
+def test_moods_are_the_presets(studio):
+    browser = studio("?temperature=0.9")
+    browser.run("document.getElementById('mood').focus()")
+    for name, preset in PRESETS.items():
+        browser.press("ArrowDown", 40)
+        assert browser.run("document.getElementById('mood').selectedOptions[0].text") == name
+        browser.run("document.getElementById('copy').click()")
+        query = browser.run("Object.fromEntries(new URLSearchParams(location.search))")
+        densities = [float(each) for each in query["notes_per_second"].split("-")]
+        assert densities == list(np.atleast_1d(preset["notes_per_second"]))
+        classes = tuple(map(float, query["pitch_class_histogram"]))
+        assert classes == scale_histogram(preset["pitch_class_histogram"])
+        assert query["temperature"] == "0.9"
+    # The link shows the mood again; other settings are none.
+    studio(browser.run("location.search"))
+    assert browser.run("document.getElementById('mood').selectedOptions[0].text") == name
+    browser.run("document.getElementById('notes_per_second').oninput()")
+    assert browser.run("document.getElementById('mood').value") == "own"
+
+
+NO_DENSITY = "It cannot be asked for a density: of a mood it plays the scale."
+
+
+@pytest.mark.parametrize(
+    ("bundle", "knobs", "line"),
+    [
+        ("performance_with_dynamics", {"notes_per_second"}, "what fits is made more probable."),
+        ("performance_with_dynamics_and_note_encoding", set(), NO_DENSITY),
+        (
+            "optional_multiconditioned_performance_with_dynamics",
+            {"notes_per_second", "guidance"},
+            "With guidance it follows them more closely.",
+        ),
+    ],
+)
+def test_it_offers_what_the_network_has(studio, bundle, knobs, line):
+    files = site.make_site(models.load_model(BUNDLES / f"{bundle}.mag"))
+    with running(Server(files, 0)) as server:
+        browser = studio("?guidance=2&notes_per_second=2-16&seed=1", server.url)
+        shown = "[...document.querySelectorAll('.knob:not([hidden]) input')].map(({id}) => id)"
+        assert {"notes_per_second", "guidance"} & set(browser.run(shown)) == knobs
+        assert browser.run("document.getElementById('control-kind').textContent").endswith(line)
+        if "guidance" in knobs:
+            browser.run("document.getElementById('play').click()")
+            browser.until("document.querySelector('#piano .key.network')")
 
 
 def test_by_keyboard_alone(studio):
