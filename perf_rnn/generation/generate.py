@@ -154,8 +154,9 @@ def length_in_steps(
       PerfRnnError: both are given, or one is out of range; or one is given with an infill.
     """
     if primer and primer.rest is not None:
-        if seconds is not None or num_steps is not None:
-            raise PerfRnnError("infill is as long as it says; leave out seconds and num_steps")
+        for name, value in (("seconds", seconds), ("num_steps", num_steps)):
+            if value is not None:
+                raise PerfRnnError(f"infill is as long as it says; leave out {name}={value}")
         return math.floor((primer.rest_begin - primer.begin) * STEPS_PER_SECOND + 1e-6)
     if num_steps is not None:
         if seconds is not None:
@@ -329,7 +330,7 @@ def generate_pieces(
         made = play([(options.seed, i) for i in numbers])
     else:
         if options.ending != "cut":
-            raise PerfRnnError("infill ends where it says; leave out ending")
+            raise PerfRnnError(f"infill ends where it says; leave out ending={options.ending}")
         following = infills.following_events(primer.rest, primer.rest_begin, model.config)
         drawn = (play([(options.seed, i, k) for k in range(infills.CANDIDATES)]) for i in numbers)
         made = [infills.choose(model, candidates, following, schedule) for candidates in drawn]

@@ -102,9 +102,10 @@ def from_arguments(
         raise PerfRnnError(f"primer_from {primer_from!r} is neither start nor end")
     given = primer if melody is None else from_melody(melody)
     if given is None:
-        for name, value in (("max_primer_seconds", max_seconds), ("infill", infill)):
-            if value is not None:
-                raise PerfRnnError(f"{name} is given, but no primer")
+        if max_seconds is not None:
+            raise PerfRnnError("max_primer_seconds is given, but no primer")
+        if infill is not None:
+            raise PerfRnnError("infill is given, but no recording in which it lies, as the primer")
         return None
     if infill is not None:
         return around_gap(given, infill, INFILL_SECONDS if max_seconds is None else max_seconds)
@@ -119,9 +120,9 @@ def from_any(primer: Any, max_seconds: float = math.inf, primer_from: str = "sta
       max_seconds, primer_from: as `from_arguments` takes them.
 
     Raises:
-      ValueError: it is none of these; the path is a directory; the file is not MIDI; the sequence
-        is quantised by its tempo; there are no notes other than drums; or none starts in the
-        seconds that are taken.
+      ValueError: it is none of these; there is no such file, or it is not MIDI; the sequence is
+        quantised by its tempo; there are no notes other than drums; or none starts in the seconds
+        that are taken.
       OSError: the file cannot be read.
     """
     recording, name = _read(primer)
@@ -157,7 +158,9 @@ def around_gap(primer: Any, gap: Any, max_seconds: float) -> Primer:
         gap = parse_literal(gap) if isinstance(gap, str) else gap
     is_pair = isinstance(gap, list | tuple) and len(gap) == 2 and all(map(is_number, gap))
     if not is_pair or not 0 < gap[0] < gap[1] < math.inf:
-        raise PerfRnnError(f"infill {gap!r} is not a begin and an end in seconds, such as [40,48]")
+        raise PerfRnnError(
+            f"infill {gap!r} is not a begin above 0 and an end after it in seconds, such as [40,48]"
+        )
     begin, end = map(float, gap)
     rest = recording.take(
         notes=recording.start_time >= end,
@@ -168,7 +171,10 @@ def around_gap(primer: Any, gap: Any, max_seconds: float) -> Primer:
     if earlier.is_drum.all():
         raise PerfRnnError(f"{name}: no note starts before {begin:g} s, where the infill begins")
     if rest.is_drum.all():
-        raise PerfRnnError(f"{name}: no note starts after {end:g} s, where the infill ends")
+        raise PerfRnnError(
+            f"{name}: no note starts after {end:g} s, where the infill ends; it has to lead into "
+            "something"
+        )
     before = from_any(earlier, max_seconds, "end")
     rest = concatenate(rest, _pedal_at(recording, end))
     return dataclasses.replace(before, rest=rest, rest_begin=end)
@@ -178,6 +184,8 @@ def _read(primer: Any) -> tuple[NoteArrays, str]:
     """Returns the recording that is given, and what messages call it."""
     name = "the primer"
     if isinstance(primer, str | os.PathLike):
+        if not os.path.exists(primer):
+            raise PerfRnnError(f"{primer}: there is no such file; a primer is a MIDI file")
         if os.path.isdir(primer):
             raise PerfRnnError(f"{primer}: is a directory; a primer is one MIDI file")
         recording, name = read_midi_file(primer), str(primer)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles.errors import PerfRnnError
-from perf_rnn.notes.arrays import STANDARD_TICKS_PER_QUARTER, NoteArrays
+from perf_rnn.notes.arrays import STANDARD_TICKS_PER_QUARTER, NoteArrays, as_arrays
 from perf_rnn.notes.midi_tracks import NAME, TEXT
 
 DEFAULT_QPM = 120.0
@@ -53,16 +53,17 @@ def at_tempo(notes: NoteArrays, qpm: float = DEFAULT_QPM) -> NoteArrays:
     )
 
 
-def to_midi(notes: NoteArrays, text: str = "") -> bytes:
+def to_midi(music: Any, text: str = "") -> bytes:
     """Returns a MIDI file of format 1: a track with tempos and signatures, one per instrument.
 
     Args:
-      notes: in seconds.
+      music: NoteArrays or a NoteSequence, in seconds.
       text: of a text event at the beginning, in ASCII; see `midi_facts`.
 
     Raises:
       PerfRnnError: MIDI cannot hold a value, such as a pitch above 127 or a time below 0.
     """
+    notes = as_arrays(music)
     resolution = notes.ticks_per_quarter or STANDARD_TICKS_PER_QUARTER
     _check("ticks_per_quarter", resolution, 1, 2**15 - 1)
     clock = _Clock(notes, resolution)

@@ -1,5 +1,6 @@
-"""Rendering: WAV, piano rolls, notebooks, and pages of pieces."""
+"""Rendering: MIDI files, WAV, piano rolls, notebooks, and pages of pieces."""
 
+from perf_rnn.notes.midi_writer import to_midi
 from perf_rnn.rendering.audio import to_wav
 from perf_rnn.rendering.files import FORMATS, Renderer, parse_formats
 from perf_rnn.rendering.page import write_page
@@ -13,6 +14,7 @@ __all__ = [
     "find_midi_files",
     "parse_formats",
     "read_piece",
+    "to_midi",
     "to_png",
     "to_wav",
     "write_page",

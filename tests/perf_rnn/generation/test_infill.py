@@ -104,15 +104,21 @@ def test_skipped_events_with_a_lead_in():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"infill": [40, 30]}, r"infill \[40, 30\] is not a begin and an end in seconds, such as"),
-        ({"infill": "40"}, r"infill 40 is not a begin and an end"),
-        ({"infill": "[40,"}, r"infill '\[40,' is not a begin and an end"),
+        ({"infill": [40, 30]}, r"infill \[40, 30\] is not a begin above 0 and an end after it"),
+        ({"infill": "40"}, r"infill 40 is not a begin"),
+        ({"infill": "[40,"}, r"infill '\[40,' is not a begin"),
         ({"infill": [0, 30]}, r"infill \[0, 30\] is not"),
         ({"infill": [40, 500]}, "no note starts after 500 s, where the infill ends"),
         ({"infill": [0.001, 48]}, "no note starts before 0.001 s, where the infill begins"),
-        ({"infill": [40, 48], "seconds": 9}, "infill is as long as it says; leave out seconds"),
-        ({"infill": [40, 48], "ending": "rest"}, "infill ends where it says; leave out ending"),
-        ({"infill": [40, 48], "primer": None}, "infill is given, but no primer"),
+        ({"infill": [40, 48], "seconds": 9}, "infill is as long as it says; leave out seconds=9"),
+        (
+            {"infill": [40, 48], "ending": "rest"},
+            "infill ends where it says; leave out ending=rest",
+        ),
+        (
+            {"infill": [40, 48], "primer": None},
+            "infill is given, but no recording in which it lies, as the primer",
+        ),
     ],
 )
 def test_bad_arguments(fugue, arguments, message):

@@ -3,6 +3,7 @@ import pytest
 from note_seq import midi_io
 from note_seq.protobuf import music_pb2
 
+from bundles.errors import PerfRnnError
 from perf_rnn.generation import primers
 from perf_rnn.notes.arrays import NoteArrays, as_arrays
 
@@ -96,6 +97,8 @@ def test_not_midi(tmp_path):
     (tmp_path / "a.mid").write_bytes(b"<html>")
     with pytest.raises(ValueError, match=r"a\.mid: not a MIDI file \(no MThd header\)"):
         primers.from_any(str(tmp_path / "a.mid"))
+    with pytest.raises(PerfRnnError, match=r"b\.mid: there is no such file; a primer is a MIDI"):
+        primers.from_any(str(tmp_path / "b.mid"))
 
 
 def make_sequence(*notes):

@@ -36,7 +36,7 @@ def notes_of(**changed) -> NoteArrays:
 @pytest.mark.parametrize("config", ["performance_with_dynamics", "performance"])
 def test_generated_pieces_are_written_as_note_seq_writes_them(config):
     for piece in perf_rnn.generate(config, seconds=20, num_outputs=2, seed=3, primer=[60, 64]):
-        assert to_midi(from_note_sequence(piece)) == note_seq_midi(piece)
+        assert to_midi(piece) == note_seq_midi(piece)
 
 
 def test_recorded_pieces_are_written_as_note_seq_writes_them(asap_dir):

@@ -337,7 +337,7 @@ def test_control_flags_change_what_is_played(play):
         (["--beam_size=0"], "flag --beam_size=0"),
         (["--primer_pitches=sixty"], "--primer_pitches 'sixty' is not a list of integers"),
         (["--primer_melody=[60,500]"], "--primer_melody: 500 is outside -2 to 127"),
-        (["--primer_midi=/nowhere/a.mid"], "/nowhere/a.mid: No such file or directory"),
+        (["--primer_midi=/nowhere/a.mid"], "/nowhere/a.mid: there is no such file; a primer is"),
         (
             ["--primer_pitches=[60]", "--num_steps=40"],
             "(--max_primer_seconds=0.2) or ask for a longer piece (--seconds=1)",
@@ -367,7 +367,7 @@ def test_control_flags_change_what_is_played(play):
         (["--seed=-1"], "flag --seed=-1"),
         (["--nothing=1"], "Unknown command line flag 'nothing'"),
         (["seconds=20"], "'seconds=20' is no file; for the flag write --seconds=20"),
-        (["stray"], "stray: No such file or directory"),
+        (["stray"], "stray: there is no such file; a primer is a MIDI file"),
         (["a.mid", "b.mid"], "unexpected argument 'b.mid': --primer_midi is one file"),
         (["--log=LOUD"], "--log=LOUD is not one of DEBUG, INFO"),
         (
