@@ -1,8 +1,8 @@
-"""Measures the studio's duet: a person's right hand is given, the network plays below it.
+"""Measures the studio's duet: a player's right hand is given, the network plays below it.
 
     python benchmarks/studio_duet.py ASAP [--maestro=MAESTRO] [--pieces=20] [--seeds=3]
 
-Of pieces that are held out, the notes from middle C on are the keys of the person; the network has
+Of pieces that are held out, the notes from middle C on are the keys of the player; the network has
 the register below. Needs node. Prints, and writes to `studio_duet.json`, medians over all duets:
 
 - notes a second of the network, of the human hand below middle C, and of the model alone;
@@ -83,11 +83,11 @@ def main() -> None:
                 "longest silence": np.diff(sorted([0.0, *(time for time, _ in own)])).max(),
                 "illegal": illegal(model, result["entries"]),
                 "late": result["late"],
-                "in the person's register": sum(pitch >= SPLIT for _, pitch in own),
+                "in the player's register": sum(pitch >= SPLIT for _, pitch in own),
             }
         )
     result = {name: float(np.nanmedian([row[name] for row in rows])) for name in rows[0]}
-    for name in ("illegal", "late", "in the person's register"):
+    for name in ("illegal", "late", "in the player's register"):
         result[name] = int(sum(row[name] for row in rows))
     result["alone"] = float(np.median([len(each["notes"]) / SECONDS for each in alone]))
     result["duets"] = len(rows)

@@ -12,6 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import TypeVar
+
+Server = TypeVar("Server", bound=http.server.HTTPServer)
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FAULTS = {
@@ -165,10 +168,21 @@ class _Files(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
+def answering(server: Server) -> Iterator[Server]:
+    """Lets a web server answer, in a thread, and closes it at the end."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
 def served(directory: pathlib.Path) -> Iterator[str]:
     """Serves a folder on a free port; gives its URL."""
     handler = functools.partial(_Files, directory=str(directory))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()

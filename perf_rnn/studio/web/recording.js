@@ -1,5 +1,5 @@
 // @ts-check
-/** Records all notes and pedals of both players, and makes MIDI and WAV files of them. */
+/** Records all notes and pedals of both parts, and makes MIDI and WAV files of them. */
 
 import {writeMidi} from "./midi_file.js";
 import {createPiano} from "./sound/piano.js";

@@ -61,7 +61,7 @@ export function createSession(roll, onSound, onProblem) {
   let context = null;
   /** @type {any} */
   let volume = null;
-  /** Makes the sound, or wakes it; browsers allow it once a person has touched the page. */
+  /** Makes the sound, or wakes it; browsers allow it once the player has touched the page. */
   function wakeSound() {
     if (context) return context.resume();
     const made = (context = new AudioContext({latencyHint: "interactive"}));

@@ -1,4 +1,4 @@
-"""Performances of the engine: the piece of a seed, and what a person plays in it."""
+"""Performances of the engine: the piece of a seed, and what the player plays in it."""
 
 import pathlib
 
@@ -222,7 +222,7 @@ def test_all_events_are_legal(results, name):
 
 
 def held_in(result):
-    """(step, pitch) of the notes of the person that the network has read."""
+    """(step, pitch) of the notes of the player that the network has read."""
     codec = load_model(BUNDLES / f"{DYNAMICS}.mag").config.codec
     events = [(e["step"], codec.event(e["event"][0])) for e in result["entries"] if e["isHeld"]]
     return [(step, event.value) for step, event in events if event.type == EventType.NOTE_ON]

@@ -17,7 +17,7 @@ def run(page, script: str):
 
 
 def test_a_recorded_midi_equals_what_was_heard(studio_scripts):
-    """Of both players, with what was withdrawn, prolonged, and what is yet to come left out."""
+    """Of both parts, with what was withdrawn, prolonged, and what is yet to come left out."""
     text = run(
         studio_scripts,
         """const {createTransport} = await import("/transport.js");

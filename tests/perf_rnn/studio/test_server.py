@@ -4,10 +4,10 @@ import contextlib
 import http.client
 import pathlib
 import socket
-import threading
 import urllib.request
 
 import pytest
+from browser import answering
 
 from bundles.errors import PerfRnnError
 from perf_rnn import models
@@ -22,21 +22,9 @@ FILES = {
 }
 
 
-@contextlib.contextmanager
-def serving(files, port=0):
-    with Server(files, port) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.fixture(scope="module")
 def server():
-    with serving(FILES) as started:
+    with answering(Server(FILES, 0)) as started:
         yield started
 
 

@@ -1,14 +1,11 @@
 """The studio's page in a real browser, with a small network that plays for real."""
 
-import contextlib
-import functools
-import http.server
 import json
 import pathlib
-import threading
 
 import numpy as np
 import pytest
+from browser import answering, served
 
 from perf_rnn import models
 from perf_rnn.events.controls import scale_histogram
@@ -27,18 +24,6 @@ SECONDS = f"Number({CLOCK}.slice(2))"
 LABEL = "document.getElementById('play').getAttribute('aria-label')"
 
 
-@contextlib.contextmanager
-def running(server):
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def files():
     model = models.load_model(BUNDLES / "performance_with_dynamics.mag")
@@ -47,7 +32,7 @@ def files():
 
 @pytest.fixture(scope="module")
 def server(files):
-    with running(Server(files, 0)) as started:
+    with answering(Server(files, 0)) as started:
         yield started
 
 
@@ -185,7 +170,7 @@ NO_DENSITY = "It cannot be asked for a density: of a mood it plays the scale."
 )
 def test_it_offers_what_the_network_has(studio, bundle, knobs, line):
     files = site.make_site(models.load_model(BUNDLES / f"{bundle}.mag"))
-    with running(Server(files, 0)) as server:
+    with answering(Server(files, 0)) as server:
         browser = studio("?guidance=2&notes_per_second=2-16&seed=1", server.url)
         shown = "[...document.querySelectorAll('.knob:not([hidden]) input')].map(({id}) => id)"
         assert {"notes_per_second", "guidance"} & set(browser.run(shown)) == knobs
@@ -382,7 +367,7 @@ def test_the_first_keys_are_recorded(studio, browser, tmp_path):
 
 
 def test_a_network_that_is_missing_is_told(studio, files):
-    with running(Server({k: v for k, v in files.items() if k != "model.bin"}, 0)) as server:
+    with answering(Server({k: v for k, v in files.items() if k != "model.bin"}, 0)) as server:
         browser = studio(url=server.url, ready="")
         browser.until(f"{PROBLEM}.startsWith('The network cannot be played: ')")
         assert browser.run("document.getElementById('play').disabled")
@@ -392,13 +377,7 @@ def test_a_network_that_is_missing_is_told(studio, files):
 
 def test_the_folder_plays_on_any_server_under_any_prefix(studio, files, tmp_path):
     site.write_site(tmp_path / "some" / "where", files)
-    handler = functools.partial(QuietHandler, directory=tmp_path)
-    with running(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
-        browser = studio(url=f"http://127.0.0.1:{server.server_port}/some/where/")
+    with served(tmp_path) as url:
+        browser = studio(url=f"{url}/some/where/")
         browser.run("document.getElementById('play').click()")
         browser.until("document.querySelector('#piano .key.network')")
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format, *args):
-        pass

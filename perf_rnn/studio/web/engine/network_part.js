@@ -12,7 +12,7 @@
 const RATE_SECONDS = 3;
 // In a duet the network strikes at most so many notes a second, if no density is asked for.
 const MAX_DUET_DENSITY = 10;
-// After so long without a note of its own it leaves none to the person.
+// After so long without a note of its own it leaves none to the player.
 const MAX_DUET_SILENCE_SECONDS = 2;
 const MAX_TAP_NOTES = 5;
 
@@ -76,7 +76,7 @@ export class NetworkPart {
     }
   }
 
-  /** Reads a drawn event as `read`, unless in a duet it is left to the person. @param {Event} event */
+  /** Reads a drawn event as `read`, unless in a duet it is left to the player. @param {Event} event */
   readInDuet(event) {
     if (this._isLeftOut(event)) this._waitInstead(event);
     else this.read(event);
@@ -119,7 +119,7 @@ export class NetworkPart {
 
   // In a duet.
 
-  /** Whether a drawn note is in the person's register, or one too many. @param {Event} event */
+  /** Whether a drawn note is in the player's register, or one too many. @param {Event} event */
   _isLeftOut([index]) {
     const { kindOf, valueOf } = this._oneHot;
     if (kindOf[index] !== "note_on") return false;
@@ -130,7 +130,7 @@ export class NetworkPart {
     return lately >= Math.max(notes_per_second ?? 0, MAX_DUET_DENSITY);
   }
 
-  /** Waits instead of a drawn note: a person may play it. @param {Event} event */
+  /** Waits instead of a drawn note: the player may play it. @param {Event} event */
   _waitInstead(event) {
     const { kindOf, valueOf } = this._oneHot;
     const { entries, sampler } = this._stream;
@@ -162,7 +162,7 @@ export class NetworkPart {
     return !this._notes.count(step - MAX_DUET_SILENCE_SECONDS * this._stepsPerSecond, step + 1);
   }
 
-  /** Reads an event drawn in place of a note in the person's register. @param {Event} event */
+  /** Reads an event drawn in place of a note in the player's register. @param {Event} event */
   _readOwn(event) {
     const { kindOf, valueOf } = this._oneHot;
     const { split } = this._steering.settings;

@@ -1,8 +1,8 @@
 // @ts-check
-/** A performance without end: the network alone, or with a person who plays.
+/** A performance without end: the network alone, or with a player.
  *
  * Times that come in are seconds of the performance, which begins at 0; inside they are steps. The
- * network's stream of events runs ahead of the time that sounds. What a person plays is put into the
+ * network's stream of events runs ahead of the time that sounds. What the player plays is put into the
  * stream where it happened, as if it were drawn: the stream goes back, and what has not begun to
  * sound is drawn anew.
  */
@@ -23,7 +23,7 @@ import { biases, trueControls } from "./steering.js";
 /** @typedef {"alone" | "response" | "duet" | "tap"} Mode */
 /** @typedef {[start: number, end: number, pitch: number, velocity: number]} PrimerNote */
 
-// How far ahead of the time that sounds events are drawn, in seconds. What a person plays withdraws
+// How far ahead of the time that sounds events are drawn, in seconds. What the player plays withdraws
 // what was drawn, so there it is less.
 const SECONDS_AHEAD = 1.5;
 const SECONDS_AHEAD_IN_DUET = 0.5;
@@ -62,14 +62,14 @@ export class Performance {
 
     /** Whether the settings changed since events were drawn. */
     this._isStale = false;
-    /** The keys that a person holds, or that the pedal holds. @type {Set<number>} */
+    /** The keys that the player holds, or that the pedal holds. @type {Set<number>} */
     this._keys = new Set();
     /** Keys released while the pedal is down. @type {Set<number>} */
     this._pedalled = new Set();
     this._pedalIsDown = false;
     /** The pitches that the network plays for each key tapped. @type {Map<number, number[]>} */
     this._tapped = new Map();
-    /** What a person has played since the last response: [start, end, pitch, velocity] in steps.
+    /** What the player has played since the last response: [start, end, pitch, velocity] in steps.
      * @type {PrimerNote[]} */
     this._phrase = [];
     /** @type {number | null} When the response ends; null: there is none. */
@@ -129,7 +129,7 @@ export class Performance {
   }
 
   /**
-   * Takes a key of the person: in a duet and before a response it is played already, a tap the network
+   * Takes a key of the player: in a duet and before a response it is played already, a tap the network
    * plays.
    *
    * @param {number} time
@@ -170,7 +170,7 @@ export class Performance {
     if (!this._isPlaying()) this._stream.release(this._notes.sounding());
   }
 
-  /** Forgets what a person plays, and the response to it. */
+  /** Forgets what the player plays, and the response to it. */
   _forgetPlayer() {
     this._keys.clear();
     this._pedalled.clear();
@@ -226,7 +226,7 @@ export class Performance {
     else this._network.read(event);
   }
 
-  // What a person plays.
+  // What the player plays.
 
   /** Puts a key that is struck or released into the stream.
    *
@@ -246,7 +246,7 @@ export class Performance {
       if (velocity) this._stream.strike(pitch, velocity, true);
       else if (this._oneHotRules().held.includes(pitch)) this._stream.releaseKey(pitch);
     });
-    // What a person plays does not cut short the wait that the network had planned.
+    // What the player plays does not cut short the wait that the network had planned.
     if (this._isPlaying()) this._stream.catchUp(planned);
     this._notes.flush(this._stream.step);
   }
@@ -278,7 +278,7 @@ export class Performance {
     }
   }
 
-  /** Begins to respond once a person has stopped playing for long enough. @param {number} now */
+  /** Begins to respond once the player has stopped playing for long enough. @param {number} now */
   _respondIfDue(now) {
     if (this._responseEnd !== null || !this._phrase.length || this._keys.size) return;
     const end = Math.max(...this._phrase.map(([, end]) => end));
@@ -316,7 +316,7 @@ export class Performance {
     else this._stream.release(this._notes.sounding());
   }
 
-  // Tapping: a person gives rhythm and loudness, the network the pitches.
+  // Tapping: the player gives rhythm and loudness, the network the pitches.
 
   /** @param {number} step @param {number} now @param {number} key @param {number} velocity */
   _tap(step, now, key, velocity) {
@@ -331,7 +331,7 @@ export class Performance {
 
 /** @param {Header} header @returns {Mode[]} The modes that a model can play in. */
 export function modesOf(header) {
-  // What a person plays can be put into a stream only where events are not whole notes.
+  // What the player plays can be put into a stream only where events are not whole notes.
   return header.events.whole_notes ? ["alone", "response"] : ["alone", "response", "duet", "tap"];
 }
 

@@ -25,7 +25,7 @@ export class LegalEvents {
     this.released = 0; // When the last note was released.
     this.struck = 0; // Notes since time last moved on.
     this.bin = 0; // Velocity; 0: none was given.
-    /** The pitches whose keys a person holds: only that person releases them. @type {number[]} */
+    /** The pitches whose keys the player holds: only the player releases them. @type {number[]} */
     this.held = [];
     let clock = 0;
     for (const event of primer) {
@@ -86,7 +86,7 @@ export class LegalEvents {
    *
    * @param {Event} event
    * @param {number} clock The steps before it.
-   * @param {boolean} [isHeld] Whether it is a key of a person that is pressed or released.
+   * @param {boolean} [isHeld] Whether it is a key of the player that is pressed or released.
    */
   update([index], clock, isHeld) {
     const kind = this._events.kindOf[index];

@@ -91,7 +91,7 @@ export class Sampler {
    *
    * @param {Event} event
    * @param {Controls} controls Of this event.
-   * @param {boolean} [isHeld] Whether it is a key of a person that is pressed or released.
+   * @param {boolean} [isHeld] Whether it is a key of the player that is pressed or released.
    */
   read(event, controls, isHeld) {
     this._predict(controls);

@@ -1,5 +1,5 @@
 // @ts-check
-/** A stream that the network shares with a person: what the person plays is put into it as if it were
+/** A stream that the network shares with a player: what the player plays is put into it as if it were
  * drawn. Reading an event here plays nothing; notes that come to an end are ended in the list.
  */
 
@@ -116,7 +116,7 @@ export class SharedStream extends Stream {
     this.read([noteOns[pitch]], isHeld);
   }
 
-  /** Reads that a person's key is released. @param {number} pitch */
+  /** Reads that the player's key is released. @param {number} pitch */
   releaseKey(pitch) {
     const [onset] = this._rules.onsets[pitch];
     if (onset >= this.sampler.clock) this.catchUp(this.step + 1);

@@ -25,7 +25,7 @@ const GUIDANCE_EVENTS = 100;
  * @property {number} after When the next event was read, if no time was skipped.
  * @property {number} offset See Stream.
  * @property {Controls} controls
- * @property {boolean} isHeld Whether it is a key of a person that is pressed or released.
+ * @property {boolean} isHeld Whether it is a key of the player that is pressed or released.
  * @property {Snapshot | null} snapshot Before it was drawn.
  * @typedef {(step: number) => Controls} ControlsAt Of an event at a step of the performance.
  */
@@ -71,7 +71,7 @@ export class Stream {
    * Reads an event, drawn or not.
    *
    * @param {Event} event
-   * @param {boolean} [isHeld] Whether it is a key of a person that is pressed or released.
+   * @param {boolean} [isHeld] Whether it is a key of the player that is pressed or released.
    * @returns {Entry}
    */
   read(event, isHeld = false) {
