@@ -40,7 +40,7 @@ const {Model} = await import('/model.js');
 const {Network} = await import('/network.js');
 const wasm = %s ? await WebAssembly.compile(await bytes('/step.wasm')) : null;
 const network = new Network(new Model(await bytes('/model.bin')), wasm);
-const step = (event) => { network.read([event], []); return network.logits; };
+const step = (event) => { network.read([event], [[]]); return network.logits[0]; };
 """
 GUIDANCE_SCRIPT = """
 const {Model} = await import('/model.js');

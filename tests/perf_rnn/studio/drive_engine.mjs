@@ -27,9 +27,10 @@ async function likelihood({ Model, Network }, { model, events, controls }, read,
   const network = new Network(new Model(await read(model)), wasm);
   let sum = 0;
   for (const [place, event] of events.slice(0, -1).entries()) {
-    network.read(event, controls.vector);
-    const total = network.logits.reduce((total, logit) => total + Math.exp(logit), 0);
-    sum += Math.log(total) - network.logits[events[place + 1][0]];
+    network.read(event, [controls.vector]);
+    const [logits] = network.logits;
+    const total = logits.reduce((total, logit) => total + Math.exp(logit), 0);
+    sum += Math.log(total) - logits[events[place + 1][0]];
   }
   return sum / (events.length - 1);
 }
@@ -93,10 +94,10 @@ async function performed(engine, { model, options, actions, seconds }, readFile,
     network.reset();
     let event = file.header.events.start;
     for (const [i, vector] of vectors.entries()) {
-      network.read(event, vector);
+      network.read(event, [vector]);
       event = entries[i]?.event;
     }
-    const again = network.snapshot();
+    const again = network.snapshot(0);
     return Math.max(...state.map((value, i) => Math.abs(value - again[i])));
   };
   const difference = far(told, controls);

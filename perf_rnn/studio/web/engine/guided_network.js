@@ -12,71 +12,67 @@ import { disabledVector } from "./controls.js";
  *   the controls, and with conditioning disabled; without guidance there is no second state.
  */
 
+// Rows of the network.
+const TOLD = 0;
+const FREE = 1;
+
 export class GuidedNetwork {
   /** @param {Network} network @param {import("./model.js").Conditioning} conditioning */
   constructor(network, conditioning) {
     this._network = network;
     this._disabled = disabledVector(conditioning);
-    /** @type {Float32Array | null} */
-    this._free = null;
+    /** Whether there is the second state. */
+    this.isGuided = false;
     /** The logits of all heads for the event after the last one read. */
-    this.logits = network.logits.slice();
-  }
-
-  /** Whether the last event was read with guidance. */
-  get isGuided() {
-    return this._free !== null;
+    this.logits = network.logits[TOLD].slice();
   }
 
   /**
-   * Reads the next event: once, or with guidance a second time with conditioning disabled.
+   * Reads the next event.
    *
    * @param {Event} event
    * @param {Controls} controls Those of the event after this one.
    */
   read(event, { vector, guidance }) {
     const network = this._network;
-    if (guidance === 1) {
-      this._free = null;
-      network.read(event, vector);
-      this.logits.set(network.logits);
-      return;
-    }
-    const told = network.snapshot();
-    network.restore(this._free ?? told);
-    network.read(event, this._disabled);
-    this._free = network.snapshot();
-    this.logits.set(network.logits);
-    network.restore(told);
-    network.read(event, vector);
-    for (const [i, free] of this.logits.entries()) {
+    const isGuided = guidance !== 1;
+    if (isGuided && !this.isGuided) network.restore(FREE, network.snapshot(TOLD));
+    this.isGuided = isGuided;
+    network.read(event, isGuided ? [vector, this._disabled] : [vector]);
+    this.logits.set(network.logits[TOLD]);
+    if (!isGuided) return;
+    for (const [i, free] of network.logits[FREE].entries()) {
       // Rounded as float32, as in Python.
-      this.logits[i] = free + Math.fround(guidance * Math.fround(network.logits[i] - free));
+      this.logits[i] = free + Math.fround(guidance * Math.fround(this.logits[i] - free));
     }
   }
 
   /**
-   * Lets the state with conditioning disabled be that of events read after an earlier state.
+   * Lets the second state be that of events read after an earlier state.
    *
    * @param {State} state
    * @param {Event[]} events
    */
   beginGuidance({ told, free }, events) {
-    const now = this._network.snapshot();
-    this._network.restore(free ?? told);
-    for (const event of events) this._network.read(event, this._disabled);
-    this._free = this._network.snapshot();
-    this._network.restore(now);
+    const network = this._network;
+    const now = network.snapshot(TOLD);
+    network.restore(TOLD, free ?? told);
+    for (const event of events) network.read(event, [this._disabled]);
+    network.restore(FREE, network.snapshot(TOLD));
+    network.restore(TOLD, now);
+    this.isGuided = true;
   }
 
   /** @returns {State} For `restore`. */
   snapshot() {
-    return { told: this._network.snapshot(), free: this._free };
+    const network = this._network;
+    return { told: network.snapshot(TOLD), free: this.isGuided ? network.snapshot(FREE) : null };
   }
 
   /** @param {State} state */
   restore({ told, free }) {
-    this._network.restore(told);
-    this._free = free;
+    this._network.restore(TOLD, told);
+    if (free) this._network.restore(FREE, free);
+    this.isGuided = free !== null;
   }
 }

@@ -12,6 +12,9 @@ export const TILE = 32;
  * @typedef {object} Kernels
  * @property {(y: number, x: number, kernel: number, inputs: number, outputs: number) => void}
  *   multiply y += x @ kernel, where outputs is a multiple of TILE.
+ * @property {(y: number, x: number, kernel: number, inputs: number, outputs: number,
+ *   stride: number) => void}
+ *   multiply_two The same for two rows, the second of which is `stride` floats after the first.
  * @property {(hidden: number, cell: number, gates: number, units: number) => void}
  *   update The LSTM's new state for its gates: input, forget, candidate, output.
  * @property {(context: number, weights: number, memory: number, features: number, query: number,
@@ -25,7 +28,8 @@ export const TILE = 32;
  * @returns {Kernels}
  */
 export function javascriptKernels(floats) {
-  return {
+  /** @type {Kernels} */
+  const kernels = {
     multiply(y, x, kernel, inputs, outputs) {
       const [from, end] = [x / 4, x / 4 + inputs];
       for (let column = 0; column < outputs; column += 8) {
@@ -54,6 +58,11 @@ export function javascriptKernels(floats) {
         floats[to + 6] += g;
         floats[to + 7] += h;
       }
+    },
+
+    multiply_two(y, x, kernel, inputs, outputs, stride) {
+      kernels.multiply(y, x, kernel, inputs, outputs);
+      kernels.multiply(y + 4 * stride, x + 4 * stride, kernel, inputs, outputs);
     },
 
     update(hidden, cell, gates, units) {
@@ -94,6 +103,7 @@ export function javascriptKernels(floats) {
       }
     },
   };
+  return kernels;
 }
 
 /** @param {number} x */

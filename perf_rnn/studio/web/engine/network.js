@@ -1,5 +1,7 @@
 // @ts-check
-/** The network, one event at a time, with the state it carries. */
+/** The network, one event at a time, with the states it carries: in one row, or in two that read the
+ * same events with controls of their own. Their products are computed together, since what takes the
+ * time is to load the weights. */
 
 import { TILE, javascriptKernels } from "./kernels.js";
 
@@ -12,6 +14,7 @@ import { TILE, javascriptKernels } from "./kernels.js";
 const PAGE_BYTES = 1 << 16;
 // WebAssembly's own data and stack are below.
 const FIRST_BYTE = 2 * PAGE_BYTES;
+const ROWS = 2;
 
 export class Network {
   /**
@@ -22,16 +25,20 @@ export class Network {
     const { header } = model;
     this._model = model;
     this._size = FIRST_BYTE;
+    this._rowSize = 0;
     /** @type {(() => void)[]} */
     this._fills = [];
     this._headSizes = header.head_sizes;
-    this._controlsSize = header.controls.default.length;
-    // The state comes first, in one piece.
+    // What a row has of its own has places within it. The state comes first, in one piece.
     const states = header.layers.map((layer) => this._placeState(layer));
-    this._stateEnd = this._size;
-    this._controls = this._take(this._controlsSize);
+    this._stateSize = this._rowSize;
+    this._controls = this._takeInRow(header.controls.default.length);
     this._layers = header.layers.map((layer, n) => this._placeLayer(layer, states[n]));
     this._output = this._placeProduct(header.output);
+    /** Where the rows begin, of which `read` uses one or two. */
+    this._rows = Array.from({ length: ROWS }, (_, n) => this._size + n * this._rowSize);
+    this._size += ROWS * this._rowSize;
+    this._used = this._rows;
     /** The event that is read. @type {ArrayLike<number>} */
     this._event = [];
 
@@ -46,43 +53,54 @@ export class Network {
     }
     for (const fill of this._fills) fill();
     const classes = this._headSizes.reduce((sum, size) => sum + size, 0);
-    /** The logits of all heads for the event after the last one read. */
-    this.logits = this._view(this._output.y, classes);
+    /** Of each row the logits of all heads for the event after the last one read. */
+    this.logits = this._rows.map((row) => this._view(row + this._output.y, classes));
   }
 
   /**
    * Reads the next event, and computes the logits of the one after it.
    *
    * @param {ArrayLike<number>} event One class of each head.
-   * @param {ArrayLike<number>} controls Those of the event after this one.
+   * @param {ArrayLike<number>[]} controls Of the event after this one, for each row that reads it:
+   *   the first, or both.
    */
   read(event, controls) {
     this._event = event;
-    this._floats.set(controls, this._controls / 4);
+    this._used = this._rows.slice(0, controls.length);
+    for (const [n, row] of this._used.entries()) {
+      this._floats.set(controls[n], (row + this._controls) / 4);
+    }
     let x = this._controls;
     for (const layer of this._layers) x = this._step(layer, x);
     this._multiply(this._output, [x]);
   }
 
-  /** @returns {Float32Array} All that the network remembers, for `restore`. */
-  snapshot() {
-    return this._floats.slice(FIRST_BYTE / 4, this._stateEnd / 4);
+  /** @param {number} n A row. @returns {Float32Array} All that it remembers, for `restore`. */
+  snapshot(n) {
+    return this._view(this._rows[n], this._stateSize / 4).slice();
   }
 
-  /** @param {Float32Array} snapshot */
-  restore(snapshot) {
-    this._floats.set(snapshot, FIRST_BYTE / 4);
+  /** @param {number} n A row. @param {Float32Array} snapshot */
+  restore(n, snapshot) {
+    this._floats.set(snapshot, this._rows[n] / 4);
   }
 
   /** Forgets everything. */
   reset() {
-    this._floats.fill(0, FIRST_BYTE / 4, this._stateEnd / 4);
+    for (const row of this._rows) this._view(row, this._stateSize / 4).fill(0);
   }
 
   /** @param {number} count Floats. @returns {number} Their place in bytes. */
   _take(count) {
     const place = this._size;
     this._size += 16 * Math.ceil(count / 4);
+    return place;
+  }
+
+  /** @param {number} count Floats. @returns {number} Their place in a row, in bytes. */
+  _takeInRow(count) {
+    const place = this._rowSize;
+    this._rowSize += 16 * Math.ceil(count / 4);
     return place;
   }
 
@@ -96,12 +114,12 @@ export class Network {
     const width = padded(units);
     const length = attention?.length ?? 0;
     return {
-      hidden: this._take(units),
-      cell: this._take(units),
-      context: this._take(units),
-      memory: this._take(length * width),
-      features: this._take(length * width),
-      oldest: this._take(1), // Which of the outputs remembered is the oldest.
+      hidden: this._takeInRow(units),
+      cell: this._takeInRow(units),
+      context: this._takeInRow(units),
+      memory: this._takeInRow(length * width),
+      features: this._takeInRow(length * width),
+      oldest: this._takeInRow(1), // Which of the outputs remembered is the oldest.
     };
   }
 
@@ -113,7 +131,7 @@ export class Network {
       projection: projection && this._placeProduct(projection),
       attention: attention && this._placeAttention(attention, units),
       gates: this._placeProduct(gates),
-      sum: residual ? this._take(units) : null,
+      sum: residual ? this._takeInRow(units) : null,
     };
   }
 
@@ -128,7 +146,7 @@ export class Network {
       memory: this._placeProduct(memory),
       score: scorePlace,
       output: this._placeProduct(output),
-      weights: this._take(length),
+      weights: this._takeInRow(length),
     };
   }
 
@@ -154,7 +172,7 @@ export class Network {
       kernels: kernels.map((place) => this._placeKernel(place, width)),
       bias: bias ? placeRows(bias) : null,
       table: table ? placeRows(table) : null,
-      y: this._take(width),
+      y: this._takeInRow(width),
     };
   }
 
@@ -179,43 +197,51 @@ export class Network {
 
   /**
    * @param {ReturnType<Network["_placeProduct"]>} product
-   * @param {number[]} inputs Places of the vectors, one for each kernel.
-   * @returns {number} Where the result is.
+   * @param {number[]} inputs Places in a row of the vectors, one for each kernel.
+   * @returns {number} Where in a row the result is.
    */
   _multiply({ width, kernels, bias, table, y }, inputs) {
-    const sum = this._view(y, width);
+    const [row, other] = this._used;
+    const sum = this._view(row + y, width);
     if (bias !== null) {
       sum.set(this._view(bias, width));
     } else {
       sum.fill(0);
       let first = 0; // The first class of the head.
       for (let head = 0; head < this._headSizes.length; head++) {
-        const row = first + this._event[head];
-        const values = this._view(/** @type {number} */ (table) + 4 * row * width, width);
+        const index = first + this._event[head];
+        const values = this._view(/** @type {number} */ (table) + 4 * index * width, width);
         for (let i = 0; i < width; i++) sum[i] += values[i];
         first += this._headSizes[head];
       }
     }
-    for (let n = 0; n < kernels.length; n++) {
-      this._kernels.multiply(y, inputs[n], kernels[n].start, kernels[n].inputs, width);
+    if (other) this._view(other + y, width).set(sum);
+    for (const [n, { start, inputs: count }] of kernels.entries()) {
+      const x = row + inputs[n];
+      if (other) this._kernels.multiply_two(row + y, x, start, count, width, this._rowSize / 4);
+      else this._kernels.multiply(row + y, x, start, count, width);
     }
     return y;
   }
 
   /**
    * @param {ReturnType<Network["_placeLayer"]>} layer
-   * @param {number} x Place of its input.
-   * @returns {number} Place of its output.
+   * @param {number} x Place of its input in a row.
+   * @returns {number} Place of its output in a row.
    */
   _step({ units, state, projection, attention, gates, sum }, x) {
     if (projection) x = this._multiply(projection, [x]);
     const input = attention ? this._multiply(attention.input, [x, state.context]) : x;
     const { hidden, cell } = state;
-    this._kernels.update(hidden, cell, this._multiply(gates, [input, hidden]), units);
+    const ofGates = this._multiply(gates, [input, hidden]);
+    for (const row of this._used) {
+      this._kernels.update(row + hidden, row + cell, row + ofGates, units);
+    }
     const y = attention ? this._attend(attention, state, units) : hidden;
     if (sum === null) return y;
-    for (let i = 0; i < units; i++) {
-      this._floats[sum / 4 + i] = this._floats[x / 4 + i] + this._floats[y / 4 + i];
+    for (const row of this._used) {
+      const [total, a, b] = [sum, x, y].map((place) => this._view(row + place, units));
+      for (let i = 0; i < units; i++) total[i] = a[i] + b[i];
     }
     return sum;
   }
@@ -224,22 +250,28 @@ export class Network {
    * @param {ReturnType<Network["_placeAttention"]>} attention
    * @param {ReturnType<Network["_placeState"]>} state
    * @param {number} units
-   * @returns {number} Place of the layer's output.
+   * @returns {number} Place of the layer's output in a row.
    */
   _attend({ length, query, memory, score, output, weights }, state, units) {
     const width = padded(units);
     const { hidden, cell, context, features } = state;
     const asked = this._multiply(query, [cell, hidden]);
-    this._kernels.attend(
-      context, weights, state.memory, features, asked, score, length, width,
-    );
+    for (const row of this._used) {
+      this._kernels.attend(
+        row + context, row + weights, row + state.memory, row + features, row + asked, score,
+        length, width,
+      );
+    }
     const y = this._multiply(output, [hidden, context]);
     // It takes the place of the oldest; what the score needs of it is computed once.
-    const oldest = this._floats[state.oldest / 4];
     const feature = this._multiply(memory, [y]);
-    this._floats.set(this._view(y, width), state.memory / 4 + oldest * width);
-    this._floats.set(this._view(feature, width), features / 4 + oldest * width);
-    this._floats[state.oldest / 4] = (oldest + 1) % length;
+    for (const row of this._used) {
+      const oldest = this._view(row + state.oldest, 1);
+      const place = row + 4 * oldest[0] * width;
+      this._view(place + state.memory, width).set(this._view(row + y, width));
+      this._view(place + features, width).set(this._view(row + feature, width));
+      oldest[0] = (oldest[0] + 1) % length;
+    }
     return y;
   }
 }

@@ -30,7 +30,7 @@ export class Sampler {
     this._network = new GuidedNetwork(network, header.controls);
     this._headSizes = header.head_sizes;
     this.random = new Random(seed);
-    this._logits = new Float64Array(network.logits.length);
+    this._logits = new Float64Array(this._network.logits.length);
     this.rules = this.events.wholeNotes
       ? new LegalNotes(/** @type {any} */ (this.events), opening)
       : new LegalEvents(/** @type {any} */ (this.events), opening);

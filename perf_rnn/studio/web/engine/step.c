@@ -65,6 +65,31 @@ void multiply(float* y, const float* x, const float* kernel, int inputs, int out
   }
 }
 
+EXPORT(multiply_two)
+void multiply_two(float* y, const float* x, const float* kernel, int inputs, int outputs,
+                  int stride) {
+  for (int column = 0; column < outputs; column += TILE) {
+    Four first[TILE / 4], second[TILE / 4];
+    for (int i = 0; i < TILE / 4; i++) {
+      first[i] = wasm_v128_load(y + column + 4 * i);
+      second[i] = wasm_v128_load(y + stride + column + 4 * i);
+    }
+    for (int row = 0; row < inputs; row++, kernel += TILE) {
+      Four value = wasm_v128_load32_splat(x + row);
+      Four other = wasm_v128_load32_splat(x + stride + row);
+      for (int i = 0; i < TILE / 4; i++) {
+        Four weights = wasm_v128_load(kernel + 4 * i);
+        first[i] = multiply_add(weights, value, first[i]);
+        second[i] = multiply_add(weights, other, second[i]);
+      }
+    }
+    for (int i = 0; i < TILE / 4; i++) {
+      wasm_v128_store(y + column + 4 * i, first[i]);
+      wasm_v128_store(y + stride + column + 4 * i, second[i]);
+    }
+  }
+}
+
 EXPORT(update)
 void update(float* hidden, float* cell, const float* gates, int units) {
   for (int unit = 0; unit < units; unit += 4) {
