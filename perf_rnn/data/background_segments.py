@@ -20,7 +20,7 @@ class BackgroundSegments:
     """
 
     def __init__(self, make: Callable[[int], EventSequence], first: int):
-        """Starts the processes, which end with this one.
+        """Starts the processes, which end with `close`, or with this process.
 
         Args:
           make: a picklable function that returns the segment of a number.
@@ -65,6 +65,13 @@ class BackgroundSegments:
         self._next += 1
         segment: EventSequence = received
         return segment
+
+    def close(self) -> None:
+        """Ends the processes: each finds that its segments are read no longer."""
+        for connection in self._connections:
+            connection.close()
+        for process in self._processes:
+            process.join()
 
 
 def _send(

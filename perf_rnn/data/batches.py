@@ -104,8 +104,16 @@ class WindowBatches:
         self._playing = [self._nothing] * batch_size
 
     def make_segments_in_background(self) -> None:
-        """Lets other processes make the segments; their function must be picklable."""
+        """Lets other processes make the segments, until `close`.
+
+        The function that augments them must be picklable.
+        """
         self._segment = BackgroundSegments(self._segment, self._next)
+
+    def close(self) -> None:
+        """Ends the processes that make segments, if there are any; no batch can be read then."""
+        if isinstance(self._segment, BackgroundSegments):
+            self._segment.close()
 
     @property
     def position(self) -> np.ndarray:

@@ -111,6 +111,7 @@ def train_run(
         if not (best and best.is_final):
             trainer.train(schedule, after_checkpoint)
     finally:
+        trainer.batches.close()
         progress.say(f"{run.path}: at step {trainer.step}, checkpoints in {run.train_dir}")
     if best and best.is_final:
         logging.info(

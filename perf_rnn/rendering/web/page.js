@@ -3,6 +3,7 @@
 // The list of pieces: drawing, playing, sorting, downloads. Needs sound/piano.js.
 
 const LEFT = 30, BOTTOM = 18, TOP = 4;  // Margins of a roll in CSS pixels.
+const PEDAL = 12;  // The height of the pedal's strip, if there is one.
 const TICK_SECONDS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
 const LOOKAHEAD = 1.5;  // Seconds of notes handed to the piano at once; idle tabs wake each second.
 const AFTERGLOW = 1.2;  // Seconds for the last note to fade.
@@ -21,6 +22,11 @@ function showTime(seconds) {
 function showFact(value) {
   const isFraction = typeof value === "number" && !Number.isInteger(value);
   return String(isFraction ? Number(value.toPrecision(4)) : value);
+}
+
+/** Returns an NLL as all texts show it: with three decimals. */
+function showNll(value) {
+  return typeof value === "number" ? value.toFixed(3) : value;
 }
 
 /** Returns the bytes of base64 text. */
@@ -71,7 +77,7 @@ class Card {
     for (const [name, value] of Object.entries(piece.facts)) {
       const [entry, term, text] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
       term.textContent = name;
-      text.textContent = showFact(value);
+      text.textContent = name === "NLL" ? showNll(value) : showFact(value);
       if (name === "NLL") {
         entry.title = "How surprising the network finds this piece: lower is more ordinary";
       }
@@ -173,7 +179,7 @@ function drawRoll(context, width, height, piece, {notes, pedal}) {
   let low = pitches.reduce((a, b) => Math.min(a, b)) - 2;
   let high = pitches.reduce((a, b) => Math.max(a, b)) + 2;
   while (high - low < 29) { low--; high++; }
-  const bottom = height - BOTTOM - (pedal.length ? 8 : 0);
+  const bottom = height - BOTTOM - (pedal.length ? PEDAL : 0);
   const keyHeight = (bottom - TOP) / (high - low + 1);
   const x = (seconds) => LEFT + (seconds / piece.seconds) * (width - LEFT);
   const y = (pitch) => bottom - (pitch - low + 1) * keyHeight;
@@ -197,9 +203,13 @@ function drawRoll(context, width, height, piece, {notes, pedal}) {
     }
   }
   drawTimes(context, width, height, piece, x, color("quiet"));
+  if (pedal.length) {
+    context.textAlign = "left";
+    context.fillText("ped.", 4, bottom + PEDAL / 2);
+  }
   context.fillStyle = color("pedal");
   for (const [start, end] of pedal) {
-    context.fillRect(x(start), bottom + 3, Math.max(1, x(end) - x(start)), 4);
+    context.fillRect(x(start), bottom + PEDAL / 2 - 2, Math.max(1, x(end) - x(start)), 4);
   }
   const thick = Math.max(2, keyHeight - (keyHeight > 4 ? 1 : 0));
   for (const {start, end, pitch, velocity} of notes) {

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import pickle
 
@@ -37,13 +38,18 @@ def test_batches_are_those_of_one_process(tmp_path):
         for name, array in vars(expected).items():
             np.testing.assert_array_equal(getattr(batch, name), array, err_msg=name)
         np.testing.assert_array_equal(several.position, one.position)
+    several.close()
 
 
 def test_several_processes_take_turns(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    others = multiprocessing.active_children()
     segments = BackgroundSegments(make_numbered, 5)
-    assert len(segments._processes) == 3
     assert [int(segments(number).events[0]) for number in range(5, 12)] == list(range(5, 12))
+    processes = [each for each in multiprocessing.active_children() if each not in others]
+    assert len(processes) == 3
+    segments.close()
+    assert [process.exitcode for process in processes] == [0] * 3
 
 
 def make_numbered(number):
