@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 .PHONY: demo test docs
 
 demo: $(INSTALLED)
-	$(BIN)/performance_rnn_generate --output_dir=generated --num_outputs=3 --seconds=30 \
+	$(BIN)/perf_rnn play --output_dir=generated --num_outputs=3 --seconds=30 \
 	  --render=wav,png,html
 	@echo "Open generated/index.html in a browser to hear them."
 

@@ -16,7 +16,7 @@ mkdir "$new/$config"
 play() { # NAME STEPS FLAG...
   name=$1 steps=$2
   shift 2
-  performance_rnn_generate --config="$config" --output_dir="$new/played" --num_outputs=1 --num_steps="$steps" "$@"
+  perf_rnn play --config="$config" --output_dir="$new/played" --num_outputs=1 --num_steps="$steps" "$@"
   mv "$new"/played/*.mid "$new/$config/$name.mid"
 }
 
@@ -25,6 +25,6 @@ for temperature in 0.8 0.9 1.0 1.1 1.2 1.5 2.0; do
   play "temperature_$temperature" 3000 --seed=10 --temperature="$temperature"
 done
 play five_minutes 30000 --seed=0
-performance_rnn_render --input="$new/$config" --output_dir="$new/$config" --render=png
+perf_rnn render --input="$new/$config" --output_dir="$new/$config" --render=png
 rm -rf "${samples:?}/$config"
 mv "$new/$config" "$samples"

@@ -38,7 +38,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "split_csv",
     None,
-    "CSV with the columns split and midi_filename, such as performance_rnn_create_dataset writes: "
+    "CSV with the columns split and midi_filename, such as perf_rnn dataset writes: "
     "only its validation and test files are measured.",
 )
 flags.DEFINE_enum(

@@ -21,7 +21,7 @@ flags.DEFINE_string("pack_dir", None, "The directory: a new one, or with --minut
 flags.DEFINE_string("config", "performance_with_dynamics", "Config of the model.")
 flags.DEFINE_string("sequence_example_file", None, "TFRecord file, or a glob, to train on.")
 flags.DEFINE_string("eval_sequence_example_file", None, "TFRecord file, or a glob, to evaluate.")
-flags.DEFINE_string("hparams", "", "As for performance_rnn_train, without decay_steps.")
+flags.DEFINE_string("hparams", "", "As for perf_rnn train, without decay_steps.")
 flags.DEFINE_integer("window", 160, "Events that a row advances in one step.", lower_bound=1)
 flags.DEFINE_integer(
     "seed",
@@ -100,8 +100,7 @@ def _train() -> None:
     PackedTraining(pack_dir, output_dir, end - time.monotonic()).run()
     print(f"The results are in {output_dir}. Where perf_rnn is installed, this makes a bundle:")
     print(
-        f"  performance_rnn_generate --run_dir={output_dir} --save_generator_bundle "
-        "--bundle_file=trained.mag"
+        f"  perf_rnn play --run_dir={output_dir} --save_generator_bundle --bundle_file=trained.mag"
     )
 
 

@@ -32,7 +32,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "split_csv",
     None,
-    "CSV with the columns split and midi_filename, such as performance_rnn_create_dataset writes: "
+    "CSV with the columns split and midi_filename, such as perf_rnn dataset writes: "
     "of --reference only its validation and test files are read, of --training only train.",
 )
 flags.DEFINE_float(

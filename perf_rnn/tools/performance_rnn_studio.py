@@ -40,7 +40,7 @@ flags.DEFINE_enum(
     "weights",
     "float16",
     ["float32", "float16", "int8"],
-    "How the page stores the weights: float32 plays exactly what performance_rnn_generate plays, "
+    "How the page stores the weights: float32 plays exactly what perf_rnn play plays, "
     "float16 takes half of its bytes, int8 a quarter.",
 )
 flags.DEFINE_string(

@@ -285,7 +285,7 @@ def _train(run: RunDir, settings: RunSettings, segments: EventRecords) -> None:
 def _print_what_next(run_dir: str) -> None:
     name = os.path.basename(os.path.abspath(run_dir))
     played = os.path.join(run_dir, "best") if FLAGS.patience else run_dir
-    generate = f"performance_rnn_generate {shlex.quote(f'--run_dir={played}')}"
+    generate = f"perf_rnn play {shlex.quote(f'--run_dir={played}')}"
     directory, bundle_file = shlex.quote(f"generated_{name}"), shlex.quote(f"{name}.mag")
     print("To hear it, and to keep it as a bundle:")
     print(f"  {generate} --output_dir={directory} --render=wav,png,html")

@@ -57,7 +57,7 @@ flags.DEFINE_float(
 flags.DEFINE_integer(
     "num_training_steps", 0, "Train for no more steps than these; 0: no limit.", lower_bound=0
 )
-flags.DEFINE_string("hparams", "", "As for performance_rnn_train, such as 'batch_size=32'.")
+flags.DEFINE_string("hparams", "", "As for perf_rnn train, such as 'batch_size=32'.")
 flags.DEFINE_integer("window", 128, "Events that a row advances in one step.", lower_bound=1)
 flags.DEFINE_float("eval_ratio", 0.1, "Share of the files or folders that is held out, 0 to 1.")
 flags.DEFINE_enum(

@@ -130,9 +130,9 @@ def test_the_end_says_what_to_run_next(train, run_tool, tmp_path, monkeypatch):
     ended = train(*NEW, "--run_dir=my runs/one", "--num_training_steps=1")
     assert "tensorboard --logdir='my runs/one'" in ended.err
     commands = [shlex.split(line) for line in ended.out.splitlines() if line.startswith("  ")]
-    assert [words[0] for words in commands] == ["performance_rnn_generate"] * 2
+    assert [words[:2] for words in commands] == [["perf_rnn", "play"]] * 2
     small = ["--num_outputs=1", "--num_steps=200"]
-    for _, *arguments in commands:
+    for _, _, *arguments in commands:
         assert run_tool(GENERATE, *arguments, *small).status == 0
     assert read_bundle(tmp_path / "one.mag").extra["training_steps"] == 1
     made = {path.suffix for path in (tmp_path / "generated_one").iterdir()}
