@@ -1,7 +1,7 @@
 // @ts-check
 /** Sends the notes of the Worker and of the player to all that sound or show them, at exact times. */
 
-import {createClock} from "./clock.js";
+import {createClock, latencyOf} from "./clock.js";
 
 const NETWORK = 0, PLAYER = 1;
 const KEPT = 2;  // Seconds for which a note that has ended is remembered.
@@ -134,8 +134,7 @@ export function createTransport({context, clock = createClock(context)}) {
      */
     start(lead = 0.25, timeStamp = null) {
       this.stop();
-      const until =
-        timeStamp === null ? Math.max(lead, (context.outputLatency || 0) + 0.05) : -ago(timeStamp);
+      const until = timeStamp === null ? Math.max(lead, latencyOf(context) + 0.05) : -ago(timeStamp);
       begin = clock.now() + 1000 * until;
       isPlaying = true;
       return begin;
