@@ -16,7 +16,7 @@ import perf_rnn
 from bundles.atomic_files import atomic_path, make_directory
 from bundles.errors import PerfRnnError
 from bundles.regular_files import read_regular
-from perf_rnn.events.controls import scale_histogram
+from perf_rnn.events.controls import SCALES, scale_histogram
 from perf_rnn.generation.presets import PRESETS
 from perf_rnn.models import Model
 from perf_rnn.studio.model_file import encode_model, model_facts
@@ -97,6 +97,7 @@ def make_site(
         title=html.escape(title),
         description=html.escape(description),
         moods=_moods(),
+        scales=_scales(),
     )
     data[PAGE] = page.encode()
     if soundfont is not None:
@@ -114,18 +115,31 @@ def make_site(
 
 def _moods() -> str:
     """The presets as options of a choice; their values are settings as in the page's address."""
-    options = []
+    moods = {}
     for name, preset in PRESETS.items():
         asked = preset["notes_per_second"]
         densities = asked if isinstance(asked, list) else [asked]
-        histogram = scale_histogram(preset["pitch_class_histogram"])
         settings = {
             "notes_per_second": "-".join(f"{density:g}" for density in densities),
-            "pitch_class_histogram": "".join(f"{weight:g}" for weight in histogram),
+            "pitch_class_histogram": _pitch_classes(preset["pitch_class_histogram"]),
         }
-        value = html.escape(urllib.parse.urlencode(settings))
-        options.append(f'<option value="{value}">{name}</option>')
-    return "".join(options)
+        moods[name] = urllib.parse.urlencode(settings)
+    return _options(moods)
+
+
+def _scales() -> str:
+    """The scales on C as options of a choice."""
+    return _options({name.replace("_", " "): _pitch_classes(f"C {name}") for name in SCALES})
+
+
+def _pitch_classes(scale: str) -> str:
+    return "".join(f"{weight:g}" for weight in scale_histogram(scale))
+
+
+def _options(values: Mapping[str, str]) -> str:
+    return "".join(
+        f'<option value="{html.escape(value)}">{name}</option>' for name, value in values.items()
+    )
 
 
 def _read_soundfont(path: str | os.PathLike[str]) -> bytes:

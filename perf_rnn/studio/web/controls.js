@@ -2,7 +2,7 @@
 // The knobs and the octave of pitch classes.
 
 import {isBlack, keyPlaces} from "./keyboard.js";
-import {KNOBS, PITCH_CLASSES, SCALES} from "./settings.js";
+import {KNOBS, PITCH_CLASSES} from "./settings.js";
 
 const find = (id) => /** @type {any} */ (document.getElementById(id));
 
@@ -76,16 +76,13 @@ export function createPitchClasses(onChange) {
   find("classes").append(...buttons);
   const root = find("root"), scale = find("scale");
   root.append(...PITCH_CLASSES.map((name, i) => new Option(name, String(i))));
-  scale.append(...Object.keys(SCALES).map((name) => new Option(name)), new Option("my own", "own"));
-  const scaleOn = (from, name) => {
-    const classes = Array(12).fill(0);
-    for (const semitones of SCALES[name]) classes[(from + semitones) % 12] = 1;
-    return classes;
-  };
+  // The page comes with the scales, as the pitch classes of those on C.
+  const scales = [...scale.options].map(({value}) => value).filter((value) => /^[01]{12}$/.test(value));
+  const scaleOn = (from, value) => [...value].map((_, i) => Number(value[(i - from + 12) % 12]));
   const equals = (a, b) => a.every((value, i) => value === b[i]);
   root.onchange = scale.onchange = () => {
     if (!scale.value) onChange(null);
-    else if (scale.value in SCALES) onChange(scaleOn(Number(root.value), scale.value));
+    else if (scales.includes(scale.value)) onChange(scaleOn(Number(root.value), scale.value));
   };
   return {
     show(classes) {
@@ -93,12 +90,12 @@ export function createPitchClasses(onChange) {
       buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(chosen[i] === 1)));
       if (!classes) return (scale.value = "");
       // The root that is chosen already goes first: several roots can have the same pitch classes.
-      const names = Object.keys(SCALES), roots = [...Array(12).keys()];
+      const roots = [...Array(12).keys()];
       const places = [
-        ...names.map((name) => [Number(root.value), name]),
-        ...names.flatMap((name) => roots.map((from) => [from, name])),
+        ...scales.map((value) => [Number(root.value), value]),
+        ...scales.flatMap((value) => roots.map((from) => [from, value])),
       ];
-      const found = places.find(([from, name]) => equals(scaleOn(from, name), classes));
+      const found = places.find(([from, value]) => equals(scaleOn(from, value), classes));
       if (found) [root.value, scale.value] = [String(found[0]), found[1]];
       else scale.value = "own";
     },

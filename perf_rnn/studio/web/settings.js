@@ -82,22 +82,6 @@ export const canAskFor = (name, {controls, biases}) => [...controls, ...biases].
 
 export const MODES = ["alone", "response", "duet", "tap"];
 
-/** Semitones above the root, as `SCALES` of perf_rnn/events/controls.py. */
-export const SCALES = {
-  "major": [0, 2, 4, 5, 7, 9, 11],
-  "minor": [0, 2, 3, 5, 7, 8, 10],
-  "harmonic minor": [0, 2, 3, 5, 7, 8, 11],
-  "melodic minor": [0, 2, 3, 5, 7, 9, 11],
-  "dorian": [0, 2, 3, 5, 7, 9, 10],
-  "phrygian": [0, 1, 3, 5, 7, 8, 10],
-  "lydian": [0, 2, 4, 6, 7, 9, 11],
-  "mixolydian": [0, 2, 4, 5, 7, 9, 10],
-  "locrian": [0, 1, 3, 5, 6, 8, 10],
-  "pentatonic": [0, 2, 4, 7, 9],
-  "blues": [0, 3, 5, 6, 7, 10],
-  "whole tone": [0, 2, 4, 6, 8, 10],
-  "chromatic": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
-};
 export {NAMES as PITCH_CLASSES};
 
 /** @returns {Object<string, any>} the settings as they are at first. */

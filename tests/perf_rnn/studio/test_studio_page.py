@@ -108,7 +108,7 @@ def test_the_address_holds_the_settings(studio):
     assert shown == [
         "0.90", "-50 %", "2, 4.5, 16 notes/s", "2", "1.5 s", "from C4 up", "95 %", "2 %", "0 %",
     ]  # fmt: skip
-    assert browser.run("document.getElementById('scale').value") == "major"
+    assert browser.run("document.getElementById('scale').selectedOptions[0].text") == "major"
     assert browser.run("document.querySelector('[name=mode]:checked').value") == "response"
     # Back to what is asked for at first.
     browser.run("document.getElementById('notes_per_second').focus()")
@@ -146,6 +146,11 @@ def test_moods_are_the_presets(studio):
         classes = tuple(map(float, query["pitch_class_histogram"]))
         assert classes == scale_histogram(preset["pitch_class_histogram"])
         assert query["temperature"] == "0.9"
+        # The scale shown has the same pitch classes.
+        shown = browser.run(
+            "['root', 'scale'].map((id) => document.getElementById(id).selectedOptions[0].text)"
+        )
+        assert scale_histogram(" ".join(shown)) == classes
     # The link shows the mood again; other settings are none.
     studio(browser.run("location.search"))
     assert browser.run("document.getElementById('mood').selectedOptions[0].text") == name
