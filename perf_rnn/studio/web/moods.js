@@ -9,6 +9,7 @@ import {fromQuery, initialSettings, toQuery} from "./settings.js";
  */
 export function createMoods(onChoose) {
   const choice = /** @type {HTMLSelectElement} */ (document.getElementById("mood"));
+  /** @param {any} settings */
   const ofMood = ({notes_per_second, pitch_class_histogram}) => ({notes_per_second, pitch_class_histogram});
   choice.onchange = () => {
     if (choice.value !== "own") onChoose(ofMood(fromQuery(choice.value).settings));
