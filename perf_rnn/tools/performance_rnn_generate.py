@@ -343,7 +343,8 @@ def _generate(model: "Model") -> None:
     primer_seconds = primer.notes.total_time if primer else 0.0
     played_until = primer.end if primer and FLAGS.output == "joined" else 0.0
     if 0 < primer_seconds < steps / 100:
-        print(f"The primer takes {primer_seconds:.1f} of {steps / 100:.1f} s.")
+        played = steps / 100 - primer_seconds
+        print(f"The network reads {primer_seconds:.1f} s of the primer and plays {played:.1f} s.")
     with _new_files(output_dir, options.num_outputs) as paths:
         renderer = rendering.Renderer(output_dir, formats, FLAGS.soundfont)
         start = time.monotonic()

@@ -79,7 +79,8 @@ def _pack() -> None:
         for name in names
     ]
     print(f"Wrote {directory}: {sum(sizes) / 2**20:.1f} MiB")
-    print("On the other machine: run.sh --minutes=10 --output_dir=out")
+    name = os.path.basename(os.path.abspath(directory))
+    print(f"On the other machine: {name}/run.sh --minutes=10 --output_dir=out")
 
 
 def _train() -> None:
@@ -105,7 +106,7 @@ def _train() -> None:
 
 
 def main() -> None:
-    cli.check_given(pack_dir="the directory")
+    cli.check_given(pack_dir="the directory to make, or with --minutes a packed one")
     cli.check_not_empty("output_dir")
     if FLAGS.minutes is None:
         _pack()

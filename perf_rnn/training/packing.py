@@ -121,14 +121,19 @@ def write_pack(
         for name, records in zip(DATA, (training, evaluation), strict=True):
             _pack_files(records.paths, temporary / f"{name}.tfrecord.bz2")
         for package in (bundles, perf_rnn):
-            shutil.copytree(
-                Path(str(package.__file__)).parent,
-                temporary / "code" / package.__name__,
-                ignore=shutil.ignore_patterns("__pycache__", "*.mag", "samples", "web"),
-            )
+            _copy_code(Path(str(package.__file__)).parent, temporary / "code" / package.__name__)
         (temporary / "pack.json").write_text(json.dumps(values, indent=2))
         (temporary / "run.sh").write_text(_RUN_SH)
         (temporary / "run.sh").chmod(0o755)
+
+
+def _copy_code(package: Path, copy: Path) -> None:
+    """Copies a package's modules, and the descriptions of its protos."""
+    for source in package.rglob("*"):
+        if source.suffix in (".py", ".binpb"):
+            target = copy / source.relative_to(package)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
 
 
 def _rounded(weight: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -111,7 +111,7 @@ def main() -> None:
     )
     for path, count in written.items():
         size = sum(map(os.path.getsize, glob.glob(path)))
-        print(f"Wrote {path}: {count} examples, {size / 1e6:.1f} MB")
+        print(f"Wrote {path}: {count} examples, {size / 1e6:.2f} MB")
     print(f"Wrote {os.path.join(output_dir, performance_dataset.SPLIT_CSV)}")
 
 

@@ -70,8 +70,8 @@ def test_from_midi_to_examples(run_tool, asap_dir, tmp_path):
     training = EventRecords(str(directory / "training_performances.tfrecord"), config)
     evaluation = EventRecords(str(directory / "eval_performances.tfrecord"), config)
     assert (len(training), len(evaluation)) == (90, 9)
-    assert f"Wrote {directory}/training_performances.tfrecord: 90 examples, 0.2 MB" in run.out
-    assert f"Wrote {directory}/eval_performances.tfrecord: 9 examples, 0.0 MB" in run.out
+    assert f"Wrote {directory}/training_performances.tfrecord: 90 examples, 0.21 MB" in run.out
+    assert f"Wrote {directory}/eval_performances.tfrecord: 9 examples, 0.01 MB" in run.out
 
 
 def test_default_is_magentas_config_in_one_copy(run_tool, note_sequences, tmp_path):

@@ -114,9 +114,9 @@ def test_the_beginning_of_a_primer(generate, asap_dir):
     arguments = [f"--primer_midi={midi}", "--num_outputs=1", "--num_steps=1000"]
     ended = generate(*arguments)
     assert "the primer lasts 119.05 s, the piece only 10 s; take less of" in ended.error
-    assert "The primer takes" not in ended.out
+    assert "The network reads" not in ended.out
     ended = generate(*arguments, "--max_primer_seconds=4.5")
-    assert "The primer takes 4.5 of 10.0 s." in ended.out, ended.err
+    assert "The network reads 4.5 s of the primer and plays 5.5 s." in ended.out, ended.err
     assert ended.status == 0
 
 
@@ -127,7 +127,7 @@ def test_a_recording_is_continued(generate, asap_dir, tmp_path):
     for output, seconds in (("joined", 119.55 + 5), ("continuation", 5)):
         out = tmp_path / output
         ended = generate(*arguments, f"--output={output}", f"--output_dir={out}", "--render=html")
-        assert "The primer takes 10.0 of 15.0 s." in ended.out, ended.err
+        assert "The network reads 10.0 s of the primer and plays 5.0 s." in ended.out, ended.err
         found = float(re.search(r"notes in ([\d.]+) s", ended.out)[1])
         assert found == pytest.approx(seconds, abs=0.1)
         page = (out / "index.html").read_text(encoding="utf-8")

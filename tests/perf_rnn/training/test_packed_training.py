@@ -1,7 +1,9 @@
 """A training is packed, and trained on this machine's backend."""
 
+import errno
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -40,6 +42,18 @@ def pack(tmp_path_factory):
     data = [write_records(directory / f"{name}.tfrecord", 6) for name in ("a", "b")]
     write_pack(str(directory / "pack"), settings, *data)
     return directory / "pack", settings
+
+
+def test_a_full_disk_is_told_in_one_line(pack, tmp_path, monkeypatch):
+    def fail(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    _, settings = pack
+    records = write_records(tmp_path / "a.tfrecord", 6)
+    monkeypatch.setattr(pathlib.Path, "write_bytes", fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/pack'$"):
+        write_pack(str(tmp_path / "pack"), settings, records, records)
+    assert os.listdir(tmp_path) == ["a.tfrecord"]
 
 
 def test_it_trains_and_comes_back_in_parts(pack, tmp_path, monkeypatch, summaries):
