@@ -42,7 +42,7 @@ def look_up(table: Any, indices: Any) -> Any:
 
 
 def lstm_recurrence(
-    projected: Any, hidden: Any, cell: Any, recurrent_kernel: Any, dtype: str
+    projected: Any, bias: Any, hidden: Any, cell: Any, recurrent_kernel: Any, dtype: str
 ) -> tuple[Any, Any, Any]:
     """The sequential part of an LSTM; arguments and results as in `tensorflow_cpu`."""
     import jax
@@ -99,5 +99,6 @@ def lstm_recurrence(
         return forward(projected, hidden, cell, weights)[0]
 
     run.defvjp(forward, backward)
-    result: tuple[Any, Any, Any] = run(projected, hidden, cell, jnp.asarray(recurrent_kernel))
+    weights = jnp.asarray(recurrent_kernel)
+    result: tuple[Any, Any, Any] = run(projected + bias, hidden, cell, weights)
     return result

@@ -44,7 +44,8 @@ class LSTM(EventLayer):
             weights = self.lstm.cell
             inputs = keras.tree.map_structure(own.time_first, inputs)
             outputs, hidden, cell = own.lstm_recurrence(
-                self.times(inputs, weights.kernel) + weights.bias,
+                self.times(inputs, weights.kernel),
+                weights.bias,
                 hidden,
                 cell,
                 weights.recurrent_kernel,

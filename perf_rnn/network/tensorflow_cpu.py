@@ -38,12 +38,13 @@ def look_up(table: Any, indices: Any) -> Any:
 
 
 def lstm_recurrence(
-    projected: Any, hidden: Any, cell: Any, recurrent_kernel: Any, dtype: str
+    projected: Any, bias: Any, hidden: Any, cell: Any, recurrent_kernel: Any, dtype: str
 ) -> tuple[Any, Any, Any]:
     """The part of an LSTM that must go step by step.
 
     Args:
-      projected: float32 [time, batch, 4 * units], inputs times kernel, plus bias.
+      projected: float32 [time, batch, 4 * units], inputs times kernel.
+      bias: float32 [4 * units].
       hidden: float32 [batch, units].
       cell: float32 [batch, units].
       recurrent_kernel: float32 [units, 4 * units].
@@ -58,15 +59,17 @@ def lstm_recurrence(
         return tf.cast(tf.matmul(tf.cast(a, dtype), tf.cast(b, dtype), **transposes), tf.float32)
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow ships no types.
-    def run(projected: Any, hidden_0: Any, cell_0: Any, recurrent_kernel: Any) -> tuple[Any, Any]:
+    def run(
+        projected: Any, bias: Any, hidden_0: Any, cell_0: Any, recurrent_kernel: Any
+    ) -> tuple[Any, Any]:
         time = tf.shape(projected)[0]
         weights = tf.cast(recurrent_kernel, dtype)
 
-        def new_array() -> Any:
-            return tf.TensorArray(tf.float32, size=time)
+        def new_array(dtype: str = "float32") -> Any:
+            return tf.TensorArray(dtype, size=time)
 
         def step(t: Any, hidden: Any, cell: Any, *arrays: Any) -> tuple[Any, ...]:
-            gates = projected[t] + product(hidden, weights)
+            gates = projected[t] + bias + product(hidden, weights)
             i, f, g, o = tf.split(gates, 4, axis=1)
             i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
             cell = f * cell + i * g
@@ -92,42 +95,45 @@ def lstm_recurrence(
         def gradient(d_outputs: Any, d_hidden: Any, d_cell: Any) -> tuple[Any, ...]:
             previous_cells = tf.concat([cell_0[tf.newaxis], cells[:-1]], axis=0)
             previous_outputs = tf.concat([hidden_0[tf.newaxis], outputs[:-1]], axis=0)
+            # A product of few rows with a transposed matrix takes twice as long in float32.
+            transposed = tf.transpose(weights)
 
             def step_back(t: Any, d_hidden: Any, d_cell: Any, d_gates: Any) -> tuple[Any, ...]:
                 squashed, i, f, g, o = (values[t] for values in kept)
                 d_hidden += d_outputs[t]
                 d_cell += d_hidden * o * (1 - squashed * squashed)
-                d_gate = tf.concat(
-                    [
-                        d_cell * g * i * (1 - i),
-                        d_cell * previous_cells[t] * f * (1 - f),
-                        d_cell * i * (1 - g * g),
-                        d_hidden * squashed * o * (1 - o),
-                    ],
-                    axis=1,
+                d_gate = tf.cast(
+                    tf.concat(
+                        [
+                            d_cell * g * i * (1 - i),
+                            d_cell * previous_cells[t] * f * (1 - f),
+                            d_cell * i * (1 - g * g),
+                            d_hidden * squashed * o * (1 - o),
+                        ],
+                        axis=1,
+                    ),
+                    dtype,
                 )
-                d_hidden = product(d_gate, weights, transpose_b=True)
+                d_hidden = product(d_gate, transposed)
                 return t - 1, d_hidden, d_cell * f, d_gates.write(t, d_gate)
 
             _, d_hidden, d_cell, d_gates = tf.while_loop(
                 lambda t, *_: t >= 0,
                 step_back,
-                (time - 1, d_hidden, d_cell, new_array()),
+                (time - 1, d_hidden, d_cell, new_array(dtype)),
                 maximum_iterations=time,
                 parallel_iterations=1,
             )
             d_projected = d_gates.stack()
             units = hidden_0.shape[1]
-            d_weights = product(
-                tf.reshape(previous_outputs, [-1, units]),
-                tf.reshape(d_projected, [-1, 4 * units]),
-                transpose_a=True,
-            )
-            return d_projected, d_hidden, d_cell, d_weights
+            rows = tf.reshape(d_projected, [-1, 4 * units])
+            d_weights = product(tf.reshape(previous_outputs, [-1, units]), rows, transpose_a=True)
+            d_bias = product(tf.ones_like(rows[:, :1]), rows, transpose_a=True)
+            d_projected = tf.cast(d_projected, tf.float32)
+            return d_projected, d_bias[0], d_hidden, d_cell, d_weights
 
         return (outputs, hidden, cell), gradient
 
-    result: tuple[Any, Any, Any] = run(
-        projected, hidden, cell, tf.convert_to_tensor(recurrent_kernel)
-    )
+    bias, recurrent_kernel = map(tf.convert_to_tensor, (bias, recurrent_kernel))
+    result: tuple[Any, Any, Any] = run(projected, bias, hidden, cell, recurrent_kernel)
     return result
