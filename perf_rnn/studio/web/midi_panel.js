@@ -39,6 +39,7 @@ export function createMidiPanel(session, knobs, onKey, say) {
   }
 
   find("connect").onclick = async () => {
+    say("Asking the browser for MIDI.");  // Firefox takes its time where no device is.
     try {
       const ports = await openMidi({
         onKey, onControl, onMessage: say, onChange: showPorts,
@@ -52,6 +53,7 @@ export function createMidiPanel(session, knobs, onKey, say) {
       showPorts(ports);
       find("connect").hidden = true;
       find("connected").hidden = false;
+      say("MIDI is connected.");
     } catch (error) {
       say(error.message);
     }

@@ -25,7 +25,8 @@ export async function openMidi({onKey, onPedal, onControl, onChange, onMessage})
     throw new Error("This browser has no MIDI here; Chrome, Edge and Firefox have it on localhost and https.");
   }
   const access = await navigator.requestMIDIAccess().catch((error) => {
-    throw new Error(`The browser does not allow MIDI: ${error.message || error.name}`);
+    const reason = error.message || error.name;
+    throw new Error(`The browser does not allow MIDI (${reason}). Connect the keyboard first, and allow it when asked.`);
   });
   /** @type {string | null} */
   let listening = null;

@@ -211,7 +211,7 @@ def test_refusals_are_one_line(page):
     line = """prepare(async () => {
       throw new DOMException("Permission denied", "NotAllowedError");
     }).then(() => "", (error) => error.message)"""
-    assert page.run(line) == "The browser does not allow MIDI: Permission denied"
+    assert page.run(line).startswith("The browser does not allow MIDI (Permission denied). Connect")
     absent = """(async () => {
       const {openMidi} = await import("/midi_ports.js");
       navigator.requestMIDIAccess = undefined;
