@@ -157,12 +157,17 @@ class EventRecords(Sequence[EventSequence]):
 
         Raises:
           RecordError: no file matches, one is truncated or no TFRecord file, or all are empty.
+          OSError: a file cannot be read.
         """
         self._config = config
         path = os.path.expanduser(pattern)
         paths = [path] if os.path.exists(path) else sorted(glob.glob(path))
         if not paths:
             raise RecordError(f"{pattern}: no such file")
+        if os.path.isdir(path):
+            raise RecordError(
+                f"{pattern}: is a directory; give a TFRecord that perf_rnn dataset made"
+            )
         self._files = [RecordFile(path) for path in paths]
         self._ends = np.cumsum([len(file) for file in self._files])
         if not len(self):
@@ -260,7 +265,9 @@ def _example(data: bytes, name: str) -> Any:
     try:
         return SequenceExample.FromString(data)
     except message.DecodeError as error:
-        raise RecordError(f"{name}: not a SequenceExample") from error
+        raise RecordError(
+            f"{name}: not a SequenceExample, such as perf_rnn dataset makes"
+        ) from error
 
 
 def _flag(context: Any, feature: str, name: str) -> bool | None:

@@ -256,6 +256,8 @@ def test_other_files(tmp_path, content, message):
 def test_missing_file(tmp_path):
     with pytest.raises(RecordError, match="no such file"):
         EventRecords(str(tmp_path / "*.tfrecord"), CONFIG)
+    with pytest.raises(RecordError, match="is a directory; give a TFRecord that perf_rnn dataset"):
+        EventRecords(str(tmp_path), CONFIG)
 
 
 def with_flag(*values):
