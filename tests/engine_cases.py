@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perf_rnn.configs import default_configs
-from perf_rnn.events.controls import scale_histogram
+from perf_rnn.events.scales import scale_histogram
 from perf_rnn.generation.control_schedule import ControlSchedule
 from perf_rnn.generation.guidance import GuidedNetwork
 from perf_rnn.generation.openings import Opening, from_notes, silence

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from perf_rnn.configs import PerformanceRnnConfig
 from perf_rnn.data.examples import EventSequence
 from perf_rnn.events.codec import NUM_PITCHES, EventIndices
-from perf_rnn.events.controls import PITCH_CLASSES, SCALES
+from perf_rnn.events.scales import PITCH_CLASSES, SCALES
 
 MAX_PARTS = 4
 # How many of the parts are moved into one of these scales, which recordings hardly ever keep to.

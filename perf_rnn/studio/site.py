@@ -16,7 +16,7 @@ import perf_rnn
 from bundles.atomic_files import atomic_path, make_directory
 from bundles.errors import PerfRnnError
 from bundles.regular_files import read_regular
-from perf_rnn.events.controls import SCALES, scale_histogram
+from perf_rnn.events.scales import SCALES, scale_histogram
 from perf_rnn.generation.presets import PRESETS
 from perf_rnn.models import Model
 from perf_rnn.studio.model_file import encode_model, model_facts

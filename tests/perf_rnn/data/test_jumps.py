@@ -8,9 +8,9 @@ from perf_rnn.data import jumps
 from perf_rnn.data.augmentation import Augmentation
 from perf_rnn.data.examples import EventSequence
 from perf_rnn.data.jumps import MAX_PARTS, ControlJumps
-from perf_rnn.events.controls import SCALES
 from perf_rnn.events.note_events import NoteCodec
 from perf_rnn.events.one_hot import EventCodec
+from perf_rnn.events.scales import SCALES
 
 OPTIONAL = get_config("optional_multiconditioned_performance_with_dynamics")
 CODEC = EventCodec(num_velocity_bins=32)

@@ -8,7 +8,7 @@ import pytest
 from browser import answering, served
 
 from perf_rnn import models
-from perf_rnn.events.controls import scale_histogram
+from perf_rnn.events.scales import scale_histogram
 from perf_rnn.generation.presets import PRESETS
 from perf_rnn.notes.midi import parse_midi
 from perf_rnn.studio import site
