@@ -4,6 +4,7 @@
 import {isBlack, keyPlaces} from "./keyboard.js";
 import {KNOBS, PITCH_CLASSES} from "./settings.js";
 
+/** @param {string} id */
 const find = (id) => /** @type {any} */ (document.getElementById(id));
 
 /**
@@ -26,7 +27,12 @@ export function createKnobs(onChange) {
     return {knob, element, slider, output, label};
   });
   return {
-    /** Shows the settings, and of the knobs those that the network has and that matter in a mode. */
+    /**
+     * Shows the settings, and of the knobs those that the network has and that matter in a mode.
+     * @param {Object<string, any>} settings
+     * @param {string} mode
+     * @param {any} info see `Knob.isIn`
+     */
     show(settings, mode, info) {
       for (const {knob, element, slider, output} of shown) {
         const value = settings[knob.name];
@@ -37,14 +43,19 @@ export function createKnobs(onChange) {
         element.hidden = !isIn || !matters;
       }
     },
-    /** Moves the knob of a name to a share of its way. */
+    /**
+     * Moves the knob of a name to a share of its way.
+     * @param {string | undefined} name
+     * @param {number} share
+     */
     turn(name, share) {
-      const {slider, knob} = shown.find((each) => each.knob.name === name) ?? {};
-      if (!slider) return;
+      const found = shown.find((each) => each.knob.name === name);
+      if (!found) return;
+      const {slider, knob} = found;
       slider.value = String(knob.low + share * (knob.high - knob.low));
       slider.oninput();
     },
-    /** Shows which MIDI control turns each knob. */
+    /** Shows which MIDI control turns each knob. @param {Map<number, string>} controls */
     showControls(controls) {
       for (const {knob, label} of shown) {
         const numbers = [...controls].filter(([, name]) => name === knob.name).map(([number]) => number);
@@ -78,22 +89,26 @@ export function createPitchClasses(onChange) {
   root.append(...PITCH_CLASSES.map((name, i) => new Option(name, String(i))));
   // The page comes with the scales, as the pitch classes of those on C.
   const scales = [...scale.options].map(({value}) => value).filter((value) => /^[01]{12}$/.test(value));
+  /** @param {number} from @param {string} value */
   const scaleOn = (from, value) => [...value].map((_, i) => Number(value[(i - from + 12) % 12]));
+  /** @param {number[]} a @param {number[]} b */
   const equals = (a, b) => a.every((value, i) => value === b[i]);
   root.onchange = scale.onchange = () => {
     if (!scale.value) onChange(null);
     else if (scales.includes(scale.value)) onChange(scaleOn(Number(root.value), scale.value));
   };
   return {
+    /** @param {number[] | null} classes */
     show(classes) {
       chosen = classes ?? Array(12).fill(0);
       buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(chosen[i] === 1)));
       if (!classes) return (scale.value = "");
       // The root that is chosen already goes first: several roots can have the same pitch classes.
       const roots = [...Array(12).keys()];
+      /** @type {[number, string][]} */
       const places = [
-        ...scales.map((value) => [Number(root.value), value]),
-        ...scales.flatMap((value) => roots.map((from) => [from, value])),
+        ...scales.map((value) => /** @type {[number, string]} */ ([Number(root.value), value])),
+        ...scales.flatMap((value) => roots.map((from) => /** @type {[number, string]} */ ([from, value]))),
       ];
       const found = places.find(([from, value]) => equals(scaleOn(from, value), classes));
       if (found) [root.value, scale.value] = [String(found[0]), found[1]];

@@ -5,6 +5,7 @@ export const LOWEST = 21, HIGHEST = 108;  // A piano's keys.
 const BLACK_WIDTH = 0.6;  // Of a white key's.
 const SOFTEST = 36, LOUDEST = 112;  // Velocities at the far and the near end of a key.
 
+/** @param {number} pitch */
 export const isBlack = (pitch) => [1, 3, 6, 8, 10].includes(pitch % 12);
 
 /**
@@ -44,6 +45,7 @@ export function createKeyboard(element, low, high, onKey) {
   element.replaceChildren(...keys.values());
 
   const held = new Map();  // The pitch below each pointer.
+  /** @param {PointerEvent} event @param {boolean} isDown */
   const move = (event, isDown) => {
     const below = isDown && document.elementFromPoint(event.clientX, event.clientY);
     const key = below instanceof HTMLElement && element.contains(below) && below.dataset.pitch;

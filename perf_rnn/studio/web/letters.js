@@ -17,6 +17,7 @@ const TEXT_FIELDS = "input:not([type=range], [type=radio]), select, textarea";
 export function playByLetters(onKey, onLabels) {
   const held = new Map();  // The pitch of each letter that is down.
   let base = MIDDLE_C;
+  /** @param {string} code */
   const letterOf = (code) => (code === "Semicolon" ? ";" : code[3]);
   const label = () => onLabels(new Map(CODES.map((code, i) => [base + i, letterOf(code)])));
   label();
@@ -32,6 +33,7 @@ export function playByLetters(onKey, onLabels) {
     held.set(event.code, base + place);
     onKey(base + place, event.shiftKey ? LOUD_VELOCITY : VELOCITY, event.timeStamp);
   });
+  /** @param {string} code @param {number} timeStamp */
   const release = (code, timeStamp) => {
     const pitch = held.get(code);
     if (held.delete(code)) onKey(pitch, 0, timeStamp);

@@ -4,7 +4,11 @@
 import {openMidi} from "./midi_ports.js";
 import {recall, remember} from "./storage.js";
 
+/** @param {string} id */
 const find = (id) => /** @type {any} */ (document.getElementById(id));
+
+/** @param {{id: string, name: string}} port @returns {string[]} */
+const valueAndText = ({id, name}) => [id, name];
 
 /**
  * @param {any} session see session.js.
@@ -27,6 +31,7 @@ export function createMidiPanel(session, knobs, onKey, say) {
     if (isLearning()) say("Choose a knob on this page, then move the control that shall turn it.");
   };
 
+  /** @param {number} number @param {number} value from 0 to 127 */
   function onControl(number, value) {
     if (isLearning() && touched) {
       controls.set(number, touched);
@@ -46,22 +51,24 @@ export function createMidiPanel(session, knobs, onKey, say) {
         onPedal: (down, timeStamp) => session.pedal(down, timeStamp),
       });
       session.addMidi(ports.sink);
-      find("input").onchange = (event) => ports.listen(event.target.value || null);
-      find("output").onchange = (event) => ports.send(event.target.value || null);
-      find("audible").onchange = (event) => session.setAudible(event.target.checked);
+      find("input").onchange = () => ports.listen(find("input").value || null);
+      find("output").onchange = () => ports.send(find("output").value || null);
+      find("audible").onchange = () => session.setAudible(find("audible").checked);
       ports.listen("all");
       showPorts(ports);
       find("connect").hidden = true;
       find("connected").hidden = false;
       say("MIDI is connected.");
     } catch (error) {
-      say(error.message);
+      say(/** @type {Error} */ (error).message);
     }
   };
+  /** @param {any} ports see midi_ports.js. */
   function showPorts({inputs, outputs}) {
-    fill(find("input"), [["all", "all"], ...inputs.map(({id, name}) => [id, name]), ["", "none"]]);
-    fill(find("output"), [["", "none"], ...outputs.map(({id, name}) => [id, name])]);
+    fill(find("input"), [["all", "all"], ...inputs.map(valueAndText), ["", "none"]]);
+    fill(find("output"), [["", "none"], ...outputs.map(valueAndText)]);
   }
+  /** @param {HTMLSelectElement} select @param {string[][]} options value and text */
   function fill(select, options) {
     const before = select.value;
     select.replaceChildren(...options.map(([id, name]) => new Option(name, id)));

@@ -15,7 +15,7 @@ export function createMoods(onChoose) {
     if (choice.value !== "own") onChoose(ofMood(fromQuery(choice.value).settings));
   };
   return {
-    /** Shows which mood the settings are, if any. */
+    /** Shows which mood the settings are, if any. @param {Object<string, any>} settings */
     show(settings) {
       const query = toQuery({settings: {...initialSettings(), ...ofMood(settings)}, mode: "alone", seed: null});
       const isThere = [...choice.options].some(({value}) => value === query);

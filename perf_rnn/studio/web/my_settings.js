@@ -3,6 +3,7 @@
 
 import {recall, remember} from "./storage.js";
 
+/** @param {string} id */
 const find = (id) => /** @type {any} */ (document.getElementById(id));
 
 /**
@@ -20,6 +21,7 @@ export function createMySettings(query, onChoose, say) {
     }
     show();
   }
+  /** @param {string} text @param {string} label @param {() => void} onClick */
   function button(text, label, onClick) {
     const made = Object.assign(document.createElement("button"), {type: "button", textContent: text});
     made.setAttribute("aria-label", label);
@@ -45,6 +47,6 @@ export function createMySettings(query, onChoose, say) {
     say(`Saved as ${title}.`);
   }
   find("save-settings").onclick = save;
-  name.onkeydown = (event) => event.key === "Enter" && save();
+  name.onkeydown = (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && save();
   show();
 }

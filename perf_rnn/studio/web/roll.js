@@ -20,6 +20,7 @@ export function createRoll(canvas) {
 
   function readColors() {
     const style = getComputedStyle(document.documentElement);
+    /** @param {string} name */
     const color = (name) => style.getPropertyValue(`--${name}`).trim();
     const [network, player, lane, octave] = ["accent", "cursor", "black-key", "octave"].map(color);
     return {parts: [network, player], lane, octave};
@@ -47,7 +48,12 @@ export function createRoll(canvas) {
     }
   }
 
-  /** With reduced motion a page fills from the top, and is turned when it is full. */
+  /**
+   * Returns where a time lies. With reduced motion a page fills from the top, and is turned when it
+   * is full.
+   * @param {number} time
+   * @param {number} now
+   */
   const place = (time, now) => {
     if (!stillness.matches) return height - ((now - time) / SECONDS) * height;
     return ((time - Math.floor(now / SECONDS) * SECONDS) / SECONDS) * height;
@@ -83,7 +89,8 @@ export function createRoll(canvas) {
     return sounding;
   }
 
-  return {
+  /** @type {import("./transport.js").Sink} */
+  const sink = {
     noteOn(id, pitch, velocity, time, part) {
       if (notes.size >= MOST_NOTES) notes.delete(notes.keys().next().value);
       notes.set(id, {pitch, velocity, part, start: time, end: Infinity});
@@ -95,7 +102,6 @@ export function createRoll(canvas) {
     cancel(id) { notes.delete(id); },
     pedal() {},
     panic() {},
-    clear() { notes.clear(); },
     /** Takes the performance back to a time. */
     undo(time) {
       for (const [id, note] of notes) {
@@ -103,6 +109,6 @@ export function createRoll(canvas) {
         else if (note.part) note.end = Math.min(note.end, time);  // The network's are sent anew.
       }
     },
-    draw,
   };
+  return {...sink, draw, clear: () => notes.clear()};
 }

@@ -11,6 +11,7 @@ const PATIENCE = 3000;  // Milliseconds that a browser may take to open its soun
 
 const MODEL = "model.bin", WASM = "engine/step.wasm", SOUNDFONT = "sound/piano.sf3";
 
+/** @param {string} path */
 const urlOf = (path) => new URL(path, import.meta.url).href;
 
 /** @param {string} path @returns {Promise<ArrayBuffer>} */
@@ -39,6 +40,7 @@ export function createSession(roll, onSound, onProblem) {
   let unanswered = 0;  // How many times the Worker was told to play and has not answered yet.
 
   const opened = new Promise((resolve, reject) => {
+    /** @param {string} message */
     const fail = (message) => {
       reject(new Error(message));
       onProblem(message);
@@ -86,7 +88,13 @@ export function createSession(roll, onSound, onProblem) {
     get state() { return state; },
     position: () => transport.position(),
 
-    /** Begins a performance, once the network is loaded; at a key, if that begins it. */
+    /**
+     * Begins a performance, once the network is loaded; at a key, if that begins it.
+     * @param {number} seed
+     * @param {Object<string, any>} settings
+     * @param {number[][] | null} [primer] start, end, pitch and velocity of notes
+     * @param {number | null} [keyTimeStamp]
+     */
     async play(seed, settings, primer = null, keyTimeStamp = null) {
       wakeSound();
       await opened;
@@ -118,27 +126,35 @@ export function createSession(roll, onSound, onProblem) {
       worker.postMessage({type: "undo", time, now});
       return before - time;
     },
+    /** @param {Object<string, any>} settings */
     set: (settings) => worker.postMessage({type: "set", settings}),
+    /** @param {string} name */
     setMode(name) {
       mode = name;
       worker.postMessage({type: "mode", mode});
     },
-    /** The player's key; in "tap" the network chooses what it plays. */
+    /**
+     * The player's key; in "tap" the network chooses what it plays.
+     * @param {number} pitch
+     * @param {number} velocity 0: released
+     * @param {number} timeStamp
+     */
     key(pitch, velocity, timeStamp) {
       const time = transport.key(pitch, velocity, timeStamp, mode !== "tap");
       worker.postMessage({type: "key", time, pitch, velocity});
     },
+    /** @param {boolean} down @param {number} timeStamp */
     pedal(down, timeStamp) {
       if (state === "idle") return;
       worker.postMessage({type: "pedal", time: transport.pedal(down, timeStamp), down});
     },
     panic: () => transport?.panic(),
-    /** Sends the notes to a MIDI output too. */
+    /** Sends the notes to a MIDI output too. @param {import("./transport.js").Sink} sink */
     addMidi(sink) {
       wakeSound();
       transport.add(sink, "page");
     },
-    /** Whether the page itself sounds. */
+    /** Whether the page itself sounds. @param {boolean} isAudible */
     setAudible(isAudible) {
       volume.gain.value = isAudible ? 1 : 0;
     },

@@ -22,8 +22,10 @@
 
 const MOST_VALUES = 16;  // Of a list.
 
+/** @param {number} value */
 const percent = (value) => `${Math.round(100 * value)} %`;
 const NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
+/** @param {number} pitch */
 const pitchName = (pitch) => `${NAMES[pitch % 12]}${Math.floor(pitch / 12) - 1}`;
 
 /** @type {Knob[]} */
@@ -76,8 +78,12 @@ export const KNOBS = [
   },
 ];
 
-/** Whether a network plays what is asked for: by a control of its own, or because it is made more
- * probable. */
+/**
+ * Whether a network plays what is asked for: by a control of its own, or because it is made more
+ * probable.
+ * @param {string} name
+ * @param {{controls: string[], biases: string[]}} info
+ */
 export const canAskFor = (name, {controls, biases}) => [...controls, ...biases].includes(name);
 
 export const MODES = ["alone", "response", "duet", "tap"];
@@ -113,7 +119,14 @@ export function toQuery({settings, mode, seed}) {
  * @param {string} text
  */
 export function fromQuery(text) {
-  const query = new URLSearchParams(text), settings = initialSettings(), wrong = [];
+  const query = new URLSearchParams(text), settings = initialSettings();
+  /** @type {string[]} */
+  const wrong = [];
+  /**
+   * @template T
+   * @param {string} name
+   * @param {(written: string) => T | undefined} convert
+   */
   const read = (name, convert) => {
     const written = query.get(name);
     if (written === null) return undefined;
@@ -121,10 +134,12 @@ export function fromQuery(text) {
     if (value === undefined) wrong.push(`${name}=${written}`);
     return value;
   };
+  /** @param {number} low @param {number} high @returns {(written: string) => number | undefined} */
   const number = (low, high) => (written) => {
     const value = Number(written);
     return written.trim() && value >= low && value <= high ? value : undefined;
   };
+  /** @param {(written: string) => number | undefined} convert @returns {(written: string) => any} */
   const listOf = (convert) => (written) => {
     const values = written.split("-").map(convert);
     if (values.includes(undefined) || values.length > MOST_VALUES) return undefined;

@@ -7,6 +7,7 @@
  */
 export function recall(name) {
   try {
+    /** @type {[any, any][]} */
     const pairs = JSON.parse(localStorage.getItem(`perf_rnn.${name}`) ?? "[]");
     return new Map(pairs.filter(([, value]) => typeof value === "string"));
   } catch {  // Storage is forbidden, or holds something else.

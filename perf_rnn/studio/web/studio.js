@@ -13,12 +13,14 @@ import {createRoll} from "./roll.js";
 import {createSession} from "./session.js";
 import {canAskFor, fromQuery, toQuery} from "./settings.js";
 
+/** @type {Object<string, string>} */
 const HINTS = {
   alone: "The network plays by itself. Your keys sound, but it does not listen.",
   response: "Play something and pause: it answers.",
   duet: "Play along: it listens, and plays with you.",
   tap: "Tap any keys: you give the rhythm, the network gives the pitches.",
 };
+/** @type {Object<string, string>} */
 const INVITATIONS = {
   alone: "Press Play, or touch the keys.",
   response: "Play something on the keys.",
@@ -31,8 +33,11 @@ const WAV_MINUTES = 10;  // At most; 106 MB, all in memory.
 // Of a file, at its end: what the network reads before it goes on.
 const PRIMER_SECONDS = 30, MOST_PRIMER_NOTES = 2000;
 
+/** @param {string} id */
 const find = (id) => /** @type {any} */ (document.getElementById(id));
+/** @param {string} line */
 const say = (line) => (find("status").textContent = line);
+/** @param {string} line */
 function tellProblem(line) {
   Object.assign(find("problem"), {textContent: line, hidden: false});
   if (find("status").textContent.startsWith("Loading")) say("");
@@ -48,11 +53,12 @@ const knobs = createKnobs((name, value) => change({...state.settings, [name]: va
 const moods = createMoods((settings) => change({...state.settings, ...settings}));
 const classes = createPitchClasses((value) => change({...state.settings, pitch_class_histogram: value}));
 const piano = createKeyboard(find("piano"), LOWEST, HIGHEST, onKey);
-let hands = null, handsLow = 60;
+let handsLow = 60, hands = createHands();
 
 // Settings.
 
 let addressTimer = 0, settingsTimer = 0;
+/** @param {Object<string, any>} settings */
 function change(settings) {
   state.settings = settings;
   showSettings();
@@ -80,6 +86,7 @@ function writeAddress() {
 /** @type {HTMLInputElement[]} */
 const modeInputs = [...document.querySelectorAll("input[name=mode]")].map((each) => /** @type {any} */ (each));
 for (const input of modeInputs) input.onchange = () => setMode(input.value);
+/** @param {string} mode */
 function setMode(mode) {
   // A link or stored settings may ask for a mode that this network has not.
   state.mode = !info || info.modes.includes(mode) ? mode : "alone";
@@ -100,7 +107,11 @@ createMySettings(
 
 const newSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
 let continuesFile = false;
-/** Begins a performance: the one that the seed gives, after a primer. */
+/**
+ * Begins a performance: the one that the seed gives, after a primer.
+ * @param {number[][] | null} [primer] start, end, pitch and velocity of notes
+ * @param {number | null} [keyTimeStamp] of the key that begins it
+ */
 async function begin(primer = null, keyTimeStamp = null) {
   continuesFile = primer !== null;
   state.seed ??= newSeed();
@@ -135,6 +146,7 @@ function showFrame() {
   if (find("clock").textContent !== clock) find("clock").textContent = clock;
   if (playing) frame = requestAnimationFrame(showFrame);
 }
+/** @param {number} pitch @param {number} velocity 0: released @param {number} timeStamp */
 async function onKey(pitch, velocity, timeStamp) {
   if (velocity && session.state === "paused") toggle();
   if (session.state === "idle") {
@@ -150,9 +162,10 @@ find("new").onclick = () => {
   state.seed = newSeed();
   begin();
 };
-find("seed").onchange = ({target}) => {
-  if (!/^\d{1,15}$/.test(target.value)) return say("A seed is a whole number of at most 15 digits.");
-  state.seed = Number(target.value);
+find("seed").onchange = () => {
+  const written = find("seed").value;
+  if (!/^\d{1,15}$/.test(written)) return say("A seed is a whole number of at most 15 digits.");
+  state.seed = Number(written);
   begin();
 };
 find("undo").onclick = () => {
@@ -177,23 +190,24 @@ addEventListener("keydown", (event) => {
 
 // Keyboards.
 
-function showHands() {
-  hands?.release();
-  hands = createKeyboard(find("hands"), handsLow, handsLow + 23, onKey);
+function createHands() {
   find("lower").disabled = handsLow <= 24;
   find("higher").disabled = handsLow >= 84;
+  return createKeyboard(find("hands"), handsLow, handsLow + 23, onKey);
 }
+/** @param {number} semitones */
 const shiftHands = (semitones) => () => {
+  hands.release();
   handsLow += semitones;
-  showHands();
+  hands = createHands();
 };
 find("lower").onclick = shiftHands(-12);
 find("higher").onclick = shiftHands(12);
-showHands();
 playByLetters(onKey, (texts) => piano.label(texts));
 
 // Keeping.
 
+/** @param {string} name @param {() => Blob | Promise<Blob>} make @param {string} [part] */
 async function save(name, make, part = "") {
   try {
     const link = document.createElement("a");
@@ -203,14 +217,16 @@ async function save(name, make, part = "") {
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
     say(`Saved ${name}${part}.`);
   } catch (error) {
-    say(error.message);
+    say(/** @type {Error} */ (error).message);
   }
 }
+/** @param {string} ending */
 const fileName = (ending) => {
   const stamp = new Date().toISOString().slice(0, 19).replace("T", "_").replaceAll(":", "");
   return `${stamp}.${ending}`;
 };
 const taken = (seconds = Infinity) => session.recording.take(session.position(), seconds);
+/** @param {import("./recording.js").Take} take */
 const midiBlob = (take) => new Blob([/** @type {any} */ (midiOfTake(take))], {type: "audio/midi"});
 find("midi").onclick = () => save(fileName("mid"), () => midiBlob(taken()));
 find("wav").onclick = () => {
@@ -235,6 +251,7 @@ find("copy").onclick = async () => {
 
 // A MIDI file to continue.
 
+/** @param {File} file */
 async function continueFile(file) {
   try {
     const song = readMidi(new Uint8Array(await file.arrayBuffer()));
@@ -248,10 +265,10 @@ async function continueFile(file) {
     await begin(primer);
     say(`Continuing ${file.name}.`);
   } catch (error) {
-    say(`${file.name}: ${error.message}`);
+    say(`${file.name}: ${/** @type {Error} */ (error).message}`);
   }
 }
-find("file").onchange = ({target}) => target.files[0] && continueFile(target.files[0]);
+find("file").onchange = () => find("file").files[0] && continueFile(find("file").files[0]);
 addEventListener("dragover", (event) => {
   event.preventDefault();
   document.body.classList.add("dropping");
@@ -274,9 +291,10 @@ try {
   info = await session.opened;
   showInfo();
 } catch (error) {
-  tellProblem(`The network cannot be played: ${error.message}`);
+  tellProblem(`The network cannot be played: ${/** @type {Error} */ (error).message}`);
   find("play").disabled = find("new").disabled = true;
 }
+/** @param {{name: string, copyright: string}} font */
 function showSound({name, copyright}) {
   find("sound").textContent = `Piano: ${copyright || name}`;
 }
