@@ -1,3 +1,4 @@
+// @ts-check
 "use strict";
 
 // A piano that plays the samples of a SoundFont; until they are decoded, synthesised strings.
@@ -14,6 +15,23 @@ const LONGEST = 60;  // Seconds of a looped sample.
 const HIGHEST_DAMPER = 89;  // Strings above have none.
 const UNDAMPED_RELEASE = 6;  // Seconds for a fall by 100 dB.
 const STRUCK_RELEASE = 0.6;  // The same, of a string that is struck anew.
+
+/**
+ * @typedef {import("./soundfont.js").Zone} Zone
+ *
+ * @typedef {object} Voice A note that sounds, or will.
+ * @property {number} pitch
+ * @property {number} part
+ * @property {{source: AudioBufferSourceNode, damper: GainNode, end: number}[]} layers
+ * @property {number} release seconds for a fall by 100 dB
+ * @property {number} start
+ * @property {number} last when its samples end
+ * @property {number} end when it is silent
+ * @property {number} off when its key goes up
+ * @property {number} damped when its dampers fall
+ * @property {boolean} isCut
+ * @property {Voice | null} struckBy the next stroke of its string
+ */
 
 /**
  * Returns a piano; it is a sink, as the transport describes.
@@ -33,12 +51,16 @@ function createPiano(context, destination = context.destination) {
   level.connect(limiter).connect(new GainNode(context, {gain: HEADROOM})).connect(destination);
   const panners = new Map();
   const strings = synthesizedZones();
-  /** @type {import("./soundfont.js").Zone[]} */
+  /** @type {Zone[]} */
   let zones = [];
+  /** @type {Voice[]} */
   let voices = [];
-  const voiceOf = new Map();  // By the note's id.
-  const pedals = [];  // Of each part: [time, isDown] in order of time.
+  /** By the note's id. @type {Map<number | string, Voice>} */
+  const voiceOf = new Map();
+  /** Of each part: [time, isDown] in order of time. @type {[number, boolean][][]} */
+  const pedals = [];
 
+  /** @param {number} pan -1 (left) to 1 */
   function panner(pan) {
     const place = Math.round(10 * pan) / 10;
     if (!panners.has(place)) {
@@ -49,10 +71,15 @@ function createPiano(context, destination = context.destination) {
     return panners.get(place);
   }
 
-  /** Returns the zones that sound for a note, of those that are decoded. */
+  /**
+   * Returns the zones that sound for a note, of those that are decoded.
+   * @param {number} pitch
+   * @param {number} velocity
+   */
   function zonesFor(pitch, velocity) {
     const meant = zones.filter((zone) => isFor(zone, pitch, velocity)).slice(0, MOST_LAYERS);
     if (meant.length && meant.every((zone) => zone.buffer)) return meant;
+    /** @param {Zone} zone */
     const away = (zone) =>
       Math.abs(zone.rootKey - pitch) + (isFor(zone, zone.lowKey, velocity) ? 0 : 0.5);
     const near = zones.filter((zone) => zone.buffer && away(zone) < 13);
@@ -60,7 +87,14 @@ function createPiano(context, destination = context.destination) {
     return strings.filter((zone) => isFor(zone, pitch, velocity));
   }
 
-  /** Plays a zone; returns its source and the gain that damps it. */
+  /**
+   * Plays a zone; returns its source and the gain that damps it.
+   * @param {Zone & {buffer: AudioBuffer, begin: number, rate: number}} zone which is decoded
+   * @param {number} pitch
+   * @param {number} velocity
+   * @param {number} time
+   * @param {number} from how many seconds of the note have passed already
+   */
   function strike(zone, pitch, velocity, time, from) {
     const semitones = ((pitch - zone.rootKey) * zone.centsAKey) / 100;
     const rate = 2 ** (Math.min(72, Math.max(-72, semitones)) / 12);
@@ -87,6 +121,7 @@ function createPiano(context, destination = context.destination) {
     return {source, damper, end: time + Math.max(0, long)};
   }
 
+  /** @param {Zone} zone @param {number} start */
   function envelope(zone, start) {
     const node = new GainNode(context);
     if (zone.attack > 0.005) {
@@ -99,7 +134,10 @@ function createPiano(context, destination = context.destination) {
     return node;
   }
 
-  /** Returns when a voice is damped: the key is up, and the pedal of its part too. */
+  /**
+   * Returns when a voice is damped: the key is up, and the pedal of its part too.
+   * @param {Voice} voice
+   */
   function dampedAt({off, part}) {
     let isDown = false;
     for (const [time, down] of pedals[part] ?? []) {
@@ -110,7 +148,10 @@ function createPiano(context, destination = context.destination) {
     return isDown ? Infinity : off;
   }
 
-  /** Ends a voice where its key, its pedal and the next stroke of its string say. */
+  /**
+   * Ends a voice where its key, its pedal and the next stroke of its string say.
+   * @param {Voice} voice
+   */
   function damp(voice) {
     const released = dampedAt(voice), struck = voice.struckBy?.start ?? Infinity;
     const time = Math.min(released, struck);
@@ -125,7 +166,12 @@ function createPiano(context, destination = context.destination) {
     voice.end = Math.min(voice.last, time + fall);
   }
 
-  /** Fades a voice out, whatever its key and its pedal do. */
+  /**
+   * Fades a voice out, whatever its key and its pedal do.
+   * @param {Voice} voice
+   * @param {number} time
+   * @param {number} timeConstant in seconds
+   */
   function cut(voice, time, timeConstant) {
     voice.isCut = true;
     for (const {source, damper} of voice.layers) {
@@ -136,7 +182,7 @@ function createPiano(context, destination = context.destination) {
     voice.end = Math.min(voice.end, time + 8 * timeConstant);
   }
 
-  /** Ends the voices that a new one takes the place of. */
+  /** Ends the voices that a new one takes the place of. @param {Voice} voice */
   function makeRoom(voice) {
     const time = voice.start;
     const sounding = voices.filter((other) => other.start <= time && time < other.end);
@@ -147,6 +193,7 @@ function createPiano(context, destination = context.destination) {
     }
     const held = sounding.filter((other) => !other.isCut && other.struckBy !== voice);
     if (held.length < MOST_VOICES) return;
+    /** @param {Voice} other */
     const rank = (other) => other.start - (other.damped <= time ? 1000 : 0);
     cut(held.reduce((a, b) => (rank(b) < rank(a) ? b : a)), time, 0.015);
   }
@@ -180,11 +227,13 @@ function createPiano(context, destination = context.destination) {
     noteOn(id, pitch, velocity, when, part = 0, from = 0) {
       const time = Math.max(when, context.currentTime);
       const played = zonesFor(pitch, velocity);
-      const layers = played.map((zone) => strike(zone, pitch, velocity, time, from));
+      const layers = played.map((zone) =>
+        strike(/** @type {any} */ (zone), pitch, velocity, time, from));
       const last = layers.reduce((latest, {end}) => Math.max(latest, end), time);
       const release = pitch > HIGHEST_DAMPER
         ? UNDAMPED_RELEASE
         : Math.max(0.05, ...played.map((zone) => zone.release));
+      /** @type {Voice} */
       const voice = {
         pitch, part, layers, release, last, start: time, end: last, off: Infinity,
         damped: Infinity, isCut: false, struckBy: null,
@@ -203,7 +252,12 @@ function createPiano(context, destination = context.destination) {
       }
     },
 
-    /** Releases a key; a note whose key is released anew ends at the new time. */
+    /**
+     * Releases a key; a note whose key is released anew ends at the new time.
+     *
+     * @param {number | string} id
+     * @param {number} when
+     */
     noteOff(id, when) {
       const voice = voiceOf.get(id);
       if (!voice) return;
@@ -211,7 +265,7 @@ function createPiano(context, destination = context.destination) {
       damp(voice);
     },
 
-    /** Takes a note back: it does not begin, or ends at once. */
+    /** Takes a note back: it does not begin, or ends at once. @param {number | string} id */
     cancel(id) {
       const voice = voiceOf.get(id);
       if (!voice) return;
@@ -227,13 +281,21 @@ function createPiano(context, destination = context.destination) {
       }
     },
 
-    /** Presses or lifts the sustain pedal of a part. */
+    /**
+     * Presses or lifts the sustain pedal of a part.
+     *
+     * @param {boolean} down
+     * @param {number} when
+     * @param {number} part
+     */
     pedal(down, when, part = 0) {
       const now = context.currentTime, time = Math.max(when, now);
       const known = pedals[part] ?? [];
       const passed = known.filter((change) => change[0] < now).slice(-1);
       const coming = known.filter((change) => change[0] >= now && change[0] !== time);
-      pedals[part] = [...passed, ...coming, [time, down]].sort((a, b) => a[0] - b[0]);
+      pedals[part] = [...passed, ...coming];
+      pedals[part].push([time, down]);
+      pedals[part].sort((a, b) => a[0] - b[0]);
       for (const voice of voices) if (voice.part === part) damp(voice);
     },
 
@@ -246,11 +308,16 @@ function createPiano(context, destination = context.destination) {
   };
 }
 
+/** @param {Zone} zone */
 function isOneLayer(zone) {
   return zone.lowVelocity <= 1 && zone.highVelocity === 127;
 }
 
-/** Returns up to which frequency a note is heard: soft notes are darker. */
+/**
+ * Returns up to which frequency a note is heard: soft notes are darker.
+ * @param {number} pitch
+ * @param {number} force 0 to 1
+ */
 function brightness(pitch, force) {
   return 500 + 9000 * force ** 1.6 + 1.5 * 440 * 2 ** ((pitch - 69) / 12);
 }

@@ -1,3 +1,4 @@
+// @ts-check
 "use strict";
 
 // Reads SoundFonts: SF2 (the SoundFont 2.04 specification), and SF3, whose samples are compressed.
@@ -16,6 +17,7 @@ const ATTENUATION = 48, SEMITONES = 51, CENTS = 52, SAMPLE = 53, LOOPS = 54;
 const CENTS_A_KEY = 56, ROOT_KEY = 58;
 // Offsets in units of 32768 frames.
 const COARSE = new Map([[START, 4], [END, 12], [LOOP_START, 45], [LOOP_END, 50]]);
+/** @type {Object<number, number>} */
 const DEFAULTS = {[CENTS_A_KEY]: 100, [ROOT_KEY]: -1};
 for (const envelope of [ATTACK, HOLD, DECAY, RELEASE]) DEFAULTS[envelope] = -12000;
 
@@ -41,6 +43,19 @@ for (const envelope of [ATTACK, HOLD, DECAY, RELEASE]) DEFAULTS[envelope] = -120
  * @property {Int16Array | Uint8Array} [data] frames (Int16Array), or an Ogg or MP3 file
  * @property {AudioBuffer} [buffer] the decoded sample
  * @property {number} [begin] where it begins to sound, in seconds
+ */
+
+/**
+ * @typedef {object} Table Records, whose fields are read by the record's number and their offset.
+ * @property {number} count
+ * @property {(i: number, offset: number) => number} u8
+ * @property {(i: number, offset: number) => number} u16
+ * @property {(i: number, offset: number) => number} i16
+ * @property {(i: number, offset: number) => number} u32
+ * @property {(i: number) => string} text its name
+ *
+ * @typedef {Map<number, any>} Generators by number; of a range [lowest, highest].
+ * @typedef {Map<string, Int16Array | Uint8Array>} Samples by where they lie in the file.
  */
 
 /**
@@ -76,6 +91,7 @@ function readSoundfont(file) {
   const tables = findTables(view);
   const {phdr, pbag, pgen, inst, ibag, igen, shdr} = tables;
   const presets = Array.from({length: phdr.count - 1}, (_, i) => i);
+  /** @param {number} i */
   const order = (i) => phdr.u16(i, 22) * 128 + phdr.u16(i, 20);
   const preset = presets.reduce((a, b) => (order(b) < order(a) ? b : a));
   const zones = [], samples = new Map();
@@ -95,16 +111,23 @@ function readSoundfont(file) {
   return {name: tables.INAM || phdr.text(preset), copyright: tables.ICOP, zones};
 }
 
+/** @param {string} reason @returns {never} */
 function fail(reason) {
   throw new Error(`the soundfont cannot be used: ${reason}`);
 }
 
-/** Returns the tables of records and the texts, by name, and the bytes of the samples as `smpl`. */
+/**
+ * Returns the tables of records and the texts, by name, and the bytes of the samples as `smpl`.
+ * @param {DataView<ArrayBuffer>} view
+ */
 function findTables(view) {
   const size = view.byteLength;
+  /** @param {number} at */
   const tag = (at) => String.fromCharCode(...[0, 1, 2, 3].map((i) => view.getUint8(at + i)));
   if (size < 12 || tag(0) !== "RIFF" || tag(8) !== "sfbk") fail("it is not in the SF2 or SF3 format");
+  /** @type {Object<string, [number, number]>} */
   const found = {};
+  /** @param {number} at @param {number} end */
   const read = (at, end) => {
     while (at + 8 <= end) {
       const name = tag(at), length = view.getUint32(at + 4, true), begin = at + 8;
@@ -118,14 +141,17 @@ function findTables(view) {
   };
   read(12, size);
   const sizes = {phdr: 38, pbag: 4, pgen: 4, inst: 22, ibag: 4, igen: 4, shdr: 46};
+  /** @type {any} */
   const tables = {};
   for (const [name, recordSize] of Object.entries(sizes)) {
     const [begin, length] = found[name] ?? [0, 0];
     // The last record of each table only ends the one before it.
     if (length < (name.endsWith("gen") ? 1 : 2) * recordSize) fail(`it is damaged: no ${name}`);
     const count = Math.floor(length / recordSize);
+    /** @param {number} i @param {number} offset */
     const place = (i, offset) => begin + i * recordSize + offset;
-    tables[name] = {
+    /** @type {Table} */
+    const table = {
       count,
       u8: (i, offset) => view.getUint8(place(i, offset)),
       u16: (i, offset) => view.getUint16(place(i, offset), true),
@@ -136,6 +162,7 @@ function findTables(view) {
         return String.fromCharCode(...bytes).split("\0")[0].trim();
       },
     };
+    tables[name] = table;
   }
   for (const name of ["INAM", "ICOP"]) {
     const [begin, length] = found[name] ?? [0, 0];
@@ -150,6 +177,15 @@ function findTables(view) {
 /**
  * Yields the generators of each zone of a preset or an instrument, those of its global zone added;
  * `count` is called for each zone, also for those without `last`.
+ *
+ * @param {Table} owners
+ * @param {number} number of the preset or instrument
+ * @param {number} offset of its first zone's number
+ * @param {Table} bags
+ * @param {Table} generators
+ * @param {number} last generator, without which a zone is global
+ * @param {() => void} count
+ * @returns {Generator<Generators>}
  */
 function* zonesOf(owners, number, offset, bags, generators, last, count) {
   const [begin, end] = [owners.u16(number, offset), owners.u16(number + 1, offset)];
@@ -172,10 +208,21 @@ function* zonesOf(owners, number, offset, bags, generators, last, count) {
   }
 }
 
-/** Returns a zone; null if no note is in the ranges of both preset and instrument. */
+/**
+ * Returns a zone; null if no note is in the ranges of both preset and instrument.
+ * @param {Generators} outer of the preset
+ * @param {Generators} inner of the instrument
+ * @param {Table} headers of the samples
+ * @param {Uint8Array<ArrayBuffer>} pool
+ * @param {Samples} samples that are taken already
+ * @returns {Zone | null}
+ */
 function makeZone(outer, inner, headers, pool, samples) {
+  /** @param {number} kind */
   const sum = (kind) => (inner.get(kind) ?? DEFAULTS[kind] ?? 0) + (outer.get(kind) ?? 0);
+  /** @param {number} kind */
   const own = (kind) => inner.get(kind) ?? DEFAULTS[kind] ?? 0;
+  /** @param {number} kind */
   const range = (kind) => {
     const [a, b] = [outer, inner].map((zone) => zone.get(kind) ?? [0, 127]);
     return [Math.max(a[0], b[0]), Math.min(a[1], b[1])];
@@ -189,7 +236,8 @@ function makeZone(outer, inner, headers, pool, samples) {
   const type = headers.u16(number, 44);
   if (type & ROM) return null;
   if (rate < 8000 || rate > 96000) fail(`a sample has a rate of ${rate} Hz`);
-  const offset = (kind) => own(kind) + 32768 * own(COARSE.get(kind));
+  /** @param {number} kind */
+  const offset = (kind) => own(kind) + 32768 * own(Number(COARSE.get(kind)));
   const isCompressed = (type & COMPRESSED) !== 0;
   const first = isCompressed ? start : start + offset(START);
   const after = isCompressed ? end : end + offset(END);
@@ -204,6 +252,7 @@ function makeZone(outer, inner, headers, pool, samples) {
   const correction = new DataView(new ArrayBuffer(1));
   correction.setUint8(0, headers.u8(number, 41));
   const cents = 100 * sum(SEMITONES) + sum(CENTS) + correction.getInt8(0);
+  /** @param {number} kind @param {number} most */
   const seconds = (kind, most) => Math.min(most, 2 ** (sum(kind) / 1200));
   return {
     lowKey, highKey, lowVelocity, highVelocity, rate,
@@ -220,6 +269,13 @@ function makeZone(outer, inner, headers, pool, samples) {
   };
 }
 
+/**
+ * @param {Uint8Array<ArrayBuffer>} pool
+ * @param {number} first
+ * @param {number} after
+ * @param {boolean} isCompressed
+ * @param {Samples} samples that are taken already
+ */
 function takeSample(pool, first, after, isCompressed, samples) {
   const unit = isCompressed ? 1 : 2;
   if (first < 0 || after <= first || after * unit > pool.length) {
@@ -233,14 +289,20 @@ function takeSample(pool, first, after, isCompressed, samples) {
   return new Int16Array(pool.slice(2 * first, 2 * after).buffer);
 }
 
-/** Decodes all samples, those of common velocities and of far apart keys first. */
+/**
+ * Decodes all samples, those of common velocities and of far apart keys first.
+ * @param {Zone[]} zones
+ */
 async function decodeAll(zones) {
+  /** @type {Map<object | undefined, Promise<AudioBuffer>>} */
   const decoded = new Map();
+  /** @param {Zone} zone @param {number} i */
   const rank = (zone, i) => (isFor(zone, zone.lowKey, 64) ? 0 : 1000) + (i % 4);
-  const waiting = zones.map((zone, i) => [rank(zone, i), zone]).sort((a, b) => a[0] - b[0]);
+  const waiting = zones.map((zone, i) => ({zone, rank: rank(zone, i)}));
+  waiting.sort((a, b) => a.rank - b.rank);
   const work = async () => {
-    while (waiting.length) {
-      await decodeZone(waiting.shift()[1], decoded).catch(() => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      await decodeZone(next.zone, decoded).catch(() => {
         throw new Error("the soundfont cannot be used: this browser cannot decode its samples");
       });
     }
@@ -248,6 +310,7 @@ async function decodeAll(zones) {
   await Promise.all([work(), work(), work(), work()]);
 }
 
+/** @param {Zone} zone @param {number} pitch @param {number} velocity */
 function isFor(zone, pitch, velocity) {
   return zone.lowKey <= pitch && pitch <= zone.highKey
     && zone.lowVelocity <= velocity && velocity <= zone.highVelocity;
@@ -257,17 +320,18 @@ function isFor(zone, pitch, velocity) {
  * Decodes the sample of a zone into `buffer`, and finds where it begins to sound.
  *
  * @param {Zone} zone
- * @param {Map<object, Promise<AudioBuffer>>} decoded of samples that several zones share
+ * @param {Map<object | undefined, Promise<AudioBuffer>>} decoded of samples that zones share
  */
 async function decodeZone(zone, decoded) {
-  if (!decoded.has(zone.data)) decoded.set(zone.data, decodeSample(zone));
-  const buffer = await decoded.get(zone.data);
+  const decoding = decoded.get(zone.data) ?? decodeSample(zone);
+  decoded.set(zone.data, decoding);
+  const buffer = await decoding;
   // Browsers differ in whether they remove the silence that MP3 encoders put before the sound.
   zone.begin = zone.data instanceof Uint8Array && !zone.loop ? findBegin(buffer) : 0;
   zone.buffer = buffer;
 }
 
-/** @param {Zone} zone */
+/** @param {any} zone with data and rate */
 async function decodeSample({data, rate}) {
   if (data instanceof Uint8Array) {
     // A context of the sample's own rate, so that it isn't resampled and takes no more memory.
@@ -279,7 +343,7 @@ async function decodeSample({data, rate}) {
   return buffer;
 }
 
-/** Returns 2 ms before the first frame that is heard, in seconds. */
+/** Returns 2 ms before the first frame that is heard, in seconds. @param {AudioBuffer} buffer */
 function findBegin(buffer) {
   const frames = buffer.getChannelData(0).subarray(0, Math.ceil(buffer.sampleRate / 5));
   const peak = frames.reduce((a, b) => Math.max(a, Math.abs(b)), 0);

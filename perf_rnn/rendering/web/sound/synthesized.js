@@ -1,3 +1,4 @@
+// @ts-check
 "use strict";
 
 // A small piano without samples: strings are sums of decaying partials, computed when first needed.
@@ -16,6 +17,7 @@ function synthesizedZones() {
     attack: 0, hold: 0, decay: 0, sustain: 1,
     release: center < 48 ? 1.6 : 0.9,  // Low strings take longer to fall silent.
     loop: null, begin: 0,
+    /** @returns {AudioBuffer} */
     get buffer() {
       Object.defineProperty(this, "buffer", {value: stringBuffer(center)});
       return this.buffer;
@@ -23,6 +25,7 @@ function synthesizedZones() {
   }));
 }
 
+/** @param {number} pitch */
 function stringBuffer(pitch) {
   const samples = stringSamples(pitch);
   const buffer = new AudioBuffer({
@@ -32,6 +35,7 @@ function stringBuffer(pitch) {
   return buffer;
 }
 
+/** @param {number} pitch */
 function stringSamples(pitch) {
   const pitchHz = 440 * 2 ** ((pitch - 69) / 12);
   // Time constants: from seconds in the bass to a tenth in the treble.
@@ -53,6 +57,12 @@ function stringSamples(pitch) {
   return samples;
 }
 
+/**
+ * @param {Float32Array} samples
+ * @param {number} hertz
+ * @param {number} level
+ * @param {number} timeConstant in seconds
+ */
 function addPartial(samples, hertz, level, timeConstant) {
   const angle = (2 * Math.PI * hertz) / STRING_RATE;
   const decay = Math.exp(-1 / (timeConstant * STRING_RATE));
@@ -66,7 +76,11 @@ function addPartial(samples, hertz, level, timeConstant) {
   }
 }
 
-/** Adds the knock of the hammer, softens beginning and end, and sets the peak to 1. */
+/**
+ * Adds the knock of the hammer, softens beginning and end, and sets the peak to 1.
+ * @param {Float32Array} samples
+ * @param {number} pitch
+ */
 function finishString(samples, pitch) {
   const knock = Math.round(0.012 * STRING_RATE);
   let state = pitch + 1, low = 0;
