@@ -24,7 +24,10 @@ export function createClock(context) {
   let ahead = -Infinity, aheadBefore = -Infinity;
   let since = -Infinity;  // When the span began.
 
-  /** How far the sound's clock is ahead of the page's, in seconds; also after an interruption. */
+  /**
+   * How far the sound's clock is ahead of the page's, in seconds. When the sound was interrupted,
+   * this is right again after two spans.
+   */
   function measure() {
     const now = epochNow() / 1000, passed = now - since;
     if (passed > SPAN) {
