@@ -5,7 +5,7 @@ from perf_rnn.rendering.audio import to_wav
 from perf_rnn.rendering.files import FORMATS, Renderer, parse_formats
 from perf_rnn.rendering.page import write_page
 from perf_rnn.rendering.piano_roll import to_png
-from perf_rnn.rendering.piece import Piece, find_midi_files, read_piece
+from perf_rnn.rendering.piece import Piece, find_midi_files, read_piece, write_piece
 
 __all__ = [
     "FORMATS",
@@ -18,4 +18,5 @@ __all__ = [
     "to_png",
     "to_wav",
     "write_page",
+    "write_piece",
 ]

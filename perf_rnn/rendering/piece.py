@@ -6,10 +6,11 @@ import html
 import os
 from collections.abc import Mapping, Sequence
 
+from bundles.atomic_files import atomic_write
 from bundles.errors import PerfRnnError
 from perf_rnn.notes.arrays import NoteArrays, as_arrays
 from perf_rnn.notes.midi import MAX_BYTES
-from perf_rnn.notes.midi_facts import Fact, read_facts
+from perf_rnn.notes.midi_facts import Fact, facts_text, read_facts
 from perf_rnn.notes.midi_writer import to_midi
 from perf_rnn.notes.music_files import MusicFile, find_music_files
 from perf_rnn.rendering import audio, piano_roll
@@ -66,6 +67,27 @@ class Piece:
             f'<a download="{name}.mid" href="{midi}">MIDI</a><br>'
             f'<img style="max-width:100%" alt="piano roll of {name}" src="{png}"></figure>'
         )
+
+
+def write_piece(
+    path: str, notes: NoteArrays, facts: Mapping[str, Fact], primer_seconds: float = 0.0
+) -> Piece:
+    """Writes notes as a MIDI file that says how they were made, and returns them as a piece.
+
+    Args:
+      path: of the file; the piece is named as it is.
+      notes: of the piece, in seconds.
+      facts: how they were made.
+      primer_seconds: the length of the primer at their beginning.
+
+    Raises:
+      OSError: the file cannot be written.
+      PerfRnnError: MIDI cannot hold a value.
+    """
+    midi = to_midi(notes, facts_text(facts))
+    atomic_write(path, midi)
+    name = os.path.splitext(os.path.basename(path))[0]
+    return Piece(notes, name, facts, primer_seconds, midi, path)
 
 
 def find_midi_files(sources: str | Sequence[str], recursive: bool = False) -> dict[str, MusicFile]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 import perf_rnn
-from bundles.atomic_files import atomic_write, make_directory
+from bundles.atomic_files import make_directory
 from bundles.errors import PerfRnnError
 from perf_rnn.generation.presets import PRESETS
 from perf_rnn.tools import cli
@@ -331,8 +331,6 @@ def _generate(model: "Model") -> None:
 
     from perf_rnn import rendering
     from perf_rnn.generation import generate as generation
-    from perf_rnn.notes.midi_facts import facts_text
-    from perf_rnn.notes.midi_writer import to_midi
 
     options = _options(model)
     formats = rendering.parse_formats(FLAGS.render)
@@ -370,11 +368,7 @@ def _generate(model: "Model") -> None:
                 "flags": _flags_given(),
                 "perf_rnn": perf_rnn.__version__,
             }
-            name = os.path.splitext(os.path.basename(path))[0]
-            notes = _as_asked(piece)
-            midi = to_midi(notes, facts_text(facts))
-            atomic_write(path, midi)
-            shown.append(rendering.Piece(notes, name, facts, played_until, midi, path))
+            shown.append(rendering.write_piece(path, _as_asked(piece), facts, played_until))
     # All MIDI files, and the page of them, are there before the slow rendering, and before output
     # that may not be read.
     if "html" in formats:

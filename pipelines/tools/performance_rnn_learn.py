@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 
 import bundles
-from bundles.atomic_files import atomic_write, atomic_write_json
+from bundles.atomic_files import atomic_write_json
 from bundles.errors import PerfRnnError
 from bundles.regular_files import read_json
 from perf_rnn.models import DEFAULT_CONFIG
@@ -256,8 +256,7 @@ def _export(best: "BestNetwork", name: str, bundle_file: str, samples_dir: str) 
     from perf_rnn import rendering
     from perf_rnn.generation.generate import GenerationOptions, generate_pieces
     from perf_rnn.models import load_model
-    from perf_rnn.notes.midi_facts import facts_text
-    from perf_rnn.notes.midi_writer import at_tempo, to_midi
+    from perf_rnn.notes.midi_writer import at_tempo
 
     model = load_model(best.path)
     print(f"3 of 3: writing {bundle_file}, and {FLAGS.num_outputs} pieces")
@@ -276,10 +275,7 @@ def _export(best: "BestNetwork", name: str, bundle_file: str, samples_dir: str) 
             "NLL": round(piece.nll or 0.0, 3),
         }
         path = os.path.join(samples_dir, f"{name}_{number}.mid")
-        notes = at_tempo(piece.notes)
-        midi = to_midi(notes, facts_text(facts))
-        atomic_write(path, midi)
-        renderer.add(rendering.Piece(notes, f"{name}_{number}", facts, 0.0, midi, path))
+        renderer.add(rendering.write_piece(path, at_tempo(piece.notes), facts))
     renderer.finish()
 
 
