@@ -1,6 +1,33 @@
+// @ts-check
 "use strict";
 
-// The list of pieces: drawing, playing, sorting, downloads. Needs sound/piano.js.
+// The list of pieces: drawing, playing, sorting, downloads.
+
+import {createPiano} from "./sound/piano.js";
+import {openSoundfont} from "./sound/soundfont.js";
+
+/**
+ * @typedef {object} Entry A piece, as page.py writes it.
+ * @property {string} name
+ * @property {number} seconds
+ * @property {number} num_notes
+ * @property {number} primer
+ * @property {Object<string, number | string>} facts
+ * @property {string} notes
+ * @property {string} pedal
+ * @property {string} midi
+ * @property {string | null} wav
+ *
+ * @typedef {object} Note
+ * @property {number} start in seconds
+ * @property {number} end when the key goes up
+ * @property {number} release when the sound ends, later if the pedal is down
+ * @property {number} pitch
+ * @property {number} velocity
+ * @property {boolean} isDrum
+ *
+ * @typedef {{notes: Note[], pedal: number[][]}} Music notes in order of start; [begin, end] of the pedal.
+ */
 
 const LEFT = 30, BOTTOM = 18, TOP = 4;  // Margins of a roll in CSS pixels.
 const PEDAL = 12;  // The height of the pedal's strip, if there is one.
@@ -10,36 +37,41 @@ const AFTERGLOW = 1.2;  // Seconds for the last note to fade.
 const PLAY_ICON = "M8 5v14l11-7z", PAUSE_ICON = "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z";
 
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
+/** @param {number} pitch */
 const isBlack = (pitch) => [1, 3, 6, 8, 10].includes(pitch % 12);
+/** @param {number} value @param {number} low @param {number} high */
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
+/** @param {string} id @returns {any} */
+const element = (id) => document.getElementById(id);
+
+/** @param {number} seconds */
 function showTime(seconds) {
   const whole = Math.floor(seconds + 1e-6), rest = String(whole % 60).padStart(2, "0");
   const minutes = Math.floor(whole / 60), hours = Math.floor(minutes / 60);
   return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
+/** @param {number | string} value */
 function showFact(value) {
-  const isFraction = typeof value === "number" && !Number.isInteger(value);
-  return String(isFraction ? Number(value.toPrecision(4)) : value);
+  if (typeof value !== "number" || Number.isInteger(value)) return String(value);
+  return String(Number(value.toPrecision(4)));
 }
 
-/** Returns an NLL as all texts show it: with three decimals. */
+/** Returns an NLL as all texts show it: with three decimals. @param {number | string} value */
 function showNll(value) {
   return typeof value === "number" ? value.toFixed(3) : value;
 }
 
-/** Returns the bytes of base64 text. */
+/** Returns the bytes of base64 text. @param {string} text */
 function bytesOf(text) {
   return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }
 
 /**
  * Returns the notes and pedal of a piece, as page.py packs them.
- *
- * notes are {start, end, release, pitch, velocity, isDrum} in order of start, in seconds; `end` is
- * where the key goes up and `release` where the sound ends, later if the pedal is down. pedal is
- * [[begin, end], ...].
+ * @param {Entry} piece
+ * @returns {Music}
  */
 function unpackMusic(piece) {
   const bytes = bytesOf(piece.notes), count = bytes.length / 15;
@@ -56,13 +88,17 @@ function unpackMusic(piece) {
   return {notes, pedal};
 }
 
-/** A piece on the page; `piece` is an Entry of page.py. */
+/** A piece on the page. */
 class Card {
+  /** @param {Entry} piece */
   constructor(piece) {
     this.piece = piece;
     this.position = 0;
     this.isShown = false;
-    this.element = document.getElementById("piece").content.firstElementChild.cloneNode(true);
+    /** @type {Music | undefined} */
+    this.unpacked = undefined;
+    this.element = element("piece").content.firstElementChild.cloneNode(true);
+    /** @param {string} selector @returns {any} */
     const find = (selector) => this.element.querySelector(selector);
     this.playButton = find(".play");
     this.roll = find(".roll");
@@ -94,8 +130,8 @@ class Card {
     this.playButton.addEventListener("click", () => player.toggle(this));
     this.roll.setAttribute("aria-label", `Position in ${piece.name}`);
     this.roll.setAttribute("aria-valuemax", piece.seconds);
-    this.roll.addEventListener("click", (event) => this.seekTo(event));
-    this.roll.addEventListener("keydown", (event) => this.seekBy(event));
+    this.roll.addEventListener("click", (/** @type {MouseEvent} */ event) => this.seekTo(event));
+    this.roll.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.seekBy(event));
     this.showPlaying(false);
     this.moveTo(0);
   }
@@ -105,11 +141,13 @@ class Card {
     return (this.unpacked ??= unpackMusic(this.piece));
   }
 
+  /** @param {boolean} isPlaying */
   showPlaying(isPlaying) {
     this.playButton.setAttribute("aria-label", `${isPlaying ? "Pause" : "Play"} ${this.piece.name}`);
     this.playButton.querySelector("path").setAttribute("d", isPlaying ? PAUSE_ICON : PLAY_ICON);
   }
 
+  /** @param {number} seconds */
   moveTo(seconds) {
     this.position = clamp(seconds, 0, this.piece.seconds);
     const share = this.position / this.piece.seconds;
@@ -124,19 +162,23 @@ class Card {
     this.roll.setAttribute("aria-valuenow", this.position.toFixed(2));
   }
 
+  /** @param {MouseEvent} event */
   seekTo(event) {
     const box = this.roll.getBoundingClientRect();
     const share = (event.clientX - box.left - LEFT) / (box.width - LEFT);
     player.seek(this, share * this.piece.seconds);
   }
 
+  /** @param {KeyboardEvent} event */
   seekBy(event) {
     const step = event.shiftKey ? 10 : 2;
-    const target = {
+    /** @type {Object<string, number>} */
+    const targets = {
       ArrowRight: this.position + step, ArrowUp: this.position + step,
       ArrowLeft: this.position - step, ArrowDown: this.position - step,
       Home: 0, End: this.piece.seconds,
-    }[event.key];
+    };
+    const target = targets[event.key];
     if (target !== undefined) player.seek(this, target);
     else if (event.key === " " || event.key === "Enter") player.toggle(this);
     else return;
@@ -151,6 +193,7 @@ class Card {
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
 
+  /** @param {boolean} isShown */
   show(isShown) {
     this.isShown = isShown;
     if (isShown) return this.draw();
@@ -170,8 +213,16 @@ class Card {
   }
 }
 
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {number} width
+ * @param {number} height
+ * @param {Entry} piece
+ * @param {Music} music
+ */
 function drawRoll(context, width, height, piece, {notes, pedal}) {
   const style = getComputedStyle(document.documentElement);
+  /** @param {string} name */
   const color = (name) => style.getPropertyValue(`--${name}`).trim();
   const noteColors = color("velocities").split(", ");
   const primerColors = color("primer-velocities").split(", ");
@@ -181,7 +232,9 @@ function drawRoll(context, width, height, piece, {notes, pedal}) {
   while (high - low < 29) { low--; high++; }
   const bottom = height - BOTTOM - (pedal.length ? PEDAL : 0);
   const keyHeight = (bottom - TOP) / (high - low + 1);
+  /** @param {number} seconds */
   const x = (seconds) => LEFT + (seconds / piece.seconds) * (width - LEFT);
+  /** @param {number} pitch */
   const y = (pitch) => bottom - (pitch - low + 1) * keyHeight;
   if (piece.primer > 0) {
     context.fillStyle = color("primer");
@@ -225,6 +278,14 @@ function drawRoll(context, width, height, piece, {notes, pedal}) {
   }
 }
 
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {number} width
+ * @param {number} height
+ * @param {Entry} piece
+ * @param {(seconds: number) => number} x
+ * @param {string} color
+ */
 function drawTimes(context, width, height, piece, x, color) {
   const room = Math.max(2, Math.floor((width - LEFT) / 64));
   const step = TICK_SECONDS.find((each) => piece.seconds <= each * room) ?? piece.seconds;
@@ -240,8 +301,9 @@ function drawTimes(context, width, height, piece, x, color) {
 
 /** The piece's WAV file, beside the page. */
 class FileSound {
-  constructor(card, from) {
-    this.audio = new Audio(card.piece.wav);
+  /** @param {string} url @param {number} from in seconds */
+  constructor(url, from) {
+    this.audio = new Audio(url);
     this.audio.currentTime = from;
     this.isLost = false;
     this.audio.addEventListener("error", () => (this.isLost = true));
@@ -255,16 +317,25 @@ class FileSound {
 
 /** The page's own piano; `loaded` is settled when its samples are there, or cannot be. */
 const sampled = {
+  /** @type {AudioContext | undefined} */
+  made: undefined,
+  /** @type {ReturnType<typeof createPiano> | undefined} */
+  shared: undefined,
+  /** @type {Promise<any> | undefined} */
+  loading: undefined,
+
   get context() { return (this.made ??= new AudioContext()); },
   get piano() { return (this.shared ??= createPiano(this.context)); },
+  /** @returns {Promise<any>} */
   get loaded() {
-    const bytes = () => bytesOf(document.getElementById("soundfont").textContent).buffer;
+    const bytes = () => bytesOf(element("soundfont").textContent).buffer;
     return (this.loading ??= this.piano.use(openSoundfont(bytes())).catch(() => {}));
   },
 };
 
 /** The piece on the page's own piano. */
 class PianoSound {
+  /** @param {Card} card @param {number} from in seconds */
   constructor(card, from) {
     sampled.context.resume();
     this.seconds = card.piece.seconds;
@@ -273,6 +344,8 @@ class PianoSound {
     this.next = 0;
     this.startedAt = Infinity;
     this.isStopped = false;
+    this.isLost = false;
+    this.timer = 0;
     sampled.loaded.then(() => this.start());
   }
 
@@ -307,24 +380,29 @@ class PianoSound {
 
 /** Plays one piece at a time. */
 const player = {
+  /** @type {Card | null} */
   card: null,
+  /** @type {FileSound | PianoSound | null} */
   sound: null,
 
+  /** @param {Card} card */
   toggle(card) {
     if (this.card === card) this.pause();
     else this.play(card, card.position >= card.piece.seconds ? 0 : card.position);
   },
 
+  /** @param {Card} card @param {number} seconds */
   seek(card, seconds) {
     const target = clamp(seconds, 0, card.piece.seconds);
     if (this.card === card) this.play(card, target);
     else card.moveTo(target);
   },
 
+  /** @param {Card} card @param {number} from in seconds */
   play(card, from) {
     this.pause();
     this.card = card;
-    this.sound = card.piece.wav ? new FileSound(card, from) : new PianoSound(card, from);
+    this.sound = card.piece.wav ? new FileSound(card.piece.wav, from) : new PianoSound(card, from);
     card.showPlaying(true);
     this.follow();
   },
@@ -335,9 +413,10 @@ const player = {
     this.card = this.sound = null;
   },
 
+  /** @returns {void} */
   follow() {
     const {card, sound} = this;
-    if (!card) return;
+    if (!card || !sound) return;
     if (sound.isLost) {
       card.piece.wav = null;
       return this.play(card, card.position);
@@ -353,17 +432,18 @@ const player = {
 };
 
 function showPage() {
-  const pieces = JSON.parse(document.getElementById("data").textContent);
+  /** @type {Entry[]} */
+  const pieces = JSON.parse(element("data").textContent);
   const cards = pieces.map((piece) => new Card(piece));
-  const list = document.getElementById("pieces");
+  const list = element("pieces");
   const all = pieces.reduce((sum, piece) => sum + piece.seconds, 0);
-  document.getElementById("summary").textContent =
+  element("summary").textContent =
     `${pieces.length} ${pieces.length === 1 ? "piece" : "pieces"}, ${showTime(all)} in all`;
-  document.getElementById("grey").hidden = !pieces.some((piece) => piece.primer);
+  element("grey").hidden = !pieces.some((piece) => piece.primer);
   setUpSorting(cards, list);
   const byElement = new Map(cards.map((card) => [card.element, card]));
   const observer = new IntersectionObserver(
-    (entries) => entries.forEach((e) => byElement.get(e.target).show(e.isIntersecting)),
+    (entries) => entries.forEach((e) => byElement.get(e.target)?.show(e.isIntersecting)),
     {rootMargin: "50%"},
   );
   cards.forEach((card) => observer.observe(card.element));
@@ -374,24 +454,29 @@ function showPage() {
   addEventListener("afterprint", () => cards.forEach((card) => card.show(card.isShown)));
 }
 
+/** @param {Card[]} cards @param {HTMLElement} list */
 function setUpSorting(cards, list) {
-  const keys = new Map([
+  /** @type {[string, (piece: Entry) => any][]} */
+  const always = [
     ["name", (piece) => piece.name],
     ["length", (piece) => piece.seconds],
     ["number of notes", (piece) => piece.num_notes],
-  ]);
+  ];
+  const keys = new Map(always);
   for (const {piece} of cards) {
     for (const name of Object.keys(piece.facts)) {
       if (!keys.has(name)) keys.set(name, (other) => other.facts[name]);
     }
   }
-  const select = document.getElementById("sort"), button = document.getElementById("direction");
+  const select = element("sort"), button = element("direction");
   select.append(...[...keys.keys()].map((name) => new Option(name)));
   let sign = 1;
   const sort = () => {
-    const value = keys.get(select.value);
+    /** @type {(piece: Entry) => any} */
+    const value = keys.get(select.value) ?? (() => undefined);
     // What has no such fact comes last, whichever the direction.
-    const rank = ({piece}) => value(piece) === undefined;
+    /** @param {Card} card */
+    const rank = ({piece}) => Number(value(piece) === undefined);
     cards.sort((a, b) => rank(a) - rank(b) || sign * compare(value(a.piece), value(b.piece)));
     list.append(...cards.map((card) => card.element));
   };
@@ -405,6 +490,7 @@ function setUpSorting(cards, list) {
   sort();
 }
 
+/** @param {any} a @param {any} b */
 function compare(a, b) {
   if (typeof a === "number" && typeof b === "number") return a - b;
   return String(a).localeCompare(String(b), undefined, {numeric: true});
