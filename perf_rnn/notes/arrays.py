@@ -337,8 +337,19 @@ def parse_note_sequence(data: bytes, name: str) -> NoteArrays:
 
 
 def as_arrays(music: NoteArrays | music_pb2.NoteSequence) -> NoteArrays:
-    """Returns note arrays as they are, and reads a NoteSequence as `from_note_sequence` does."""
-    return music if isinstance(music, NoteArrays) else from_note_sequence(music)
+    """Returns note arrays as they are, and reads a NoteSequence as `from_note_sequence` does.
+
+    Raises:
+      PerfRnnError: it is neither, such as the list that `perf_rnn.generate` returns.
+    """
+    if isinstance(music, NoteArrays):
+        return music
+    if not hasattr(music, "quantization_info"):
+        raise PerfRnnError(
+            f"a {type(music).__name__} is no piece of music; give a NoteSequence or NoteArrays, "
+            "such as one of those that perf_rnn.generate returns"
+        )
+    return from_note_sequence(music)
 
 
 def to_note_sequence(arrays: NoteArrays) -> music_pb2.NoteSequence:

@@ -15,6 +15,7 @@ import pytest
 from note_seq import midi_io
 from note_seq.protobuf import music_pb2
 
+from bundles.errors import PerfRnnError
 from perf_rnn import rendering
 from perf_rnn.notes.arrays import from_note_sequence
 from perf_rnn.notes.transforms import apply_sustain
@@ -303,3 +304,9 @@ def test_a_piece_in_a_notebook():
     midi = midi_io.midi_to_note_sequence(base64.b64decode(data["audio/midi"]))
     assert [(n.start_time, n.end_time, n.pitch, n.velocity) for n in midi.notes] == [(0, 1, 60, 80)]
     assert not re.search(r"https?://", shown)
+
+
+@pytest.mark.parametrize("render", [rendering.to_midi, rendering.to_wav, rendering.to_png])
+def test_what_is_no_piece_is_refused(render):
+    with pytest.raises(PerfRnnError, match=r"a list is no piece of music; give a NoteSequence or"):
+        render([music_pb2.NoteSequence()])
