@@ -213,7 +213,7 @@ flags.DEFINE_bool(
     "save_generator_bundle", False, "Save the run of --run_dir as --bundle_file instead of playing."
 )
 flags.DEFINE_string("bundle_description", "", "A sentence to put into the saved bundle.")
-flags.DEFINE_bool("overwrite", False, cli.OVERWRITE)
+flags.DEFINE_bool("overwrite", False, "Replace a bundle that is there already.")
 flags.DEFINE_string(
     "hparams", "", "Not needed: a model has its own. Checked against its layers if given."
 )
