@@ -13,8 +13,14 @@ time:
 
 In one case the ratios of probabilities change: the probability of NOTE_OFFs of silent pitches is
 given to those of sounding pitches. The network predicts better that a note should end than which
-notes sound, and notes without an end accumulate: in pieces of a minute at temperature 1 by the
-first shipped bundle, this reduced the notes that sound at once from 9.3 to 6.1 (human: 3.8).
+notes sound, and notes without an end can accumulate: of 48 pieces of ten minutes by the shipped
+`performance`, one had 38 notes at once in the mean of a minute without this, none more than 14 with
+it.
+
+bundles/README.md has what each rule brings. Without the first, 1 % of the events strike a key that
+is down, and 0.3 % release one that is up. The rules of velocities and shifts cannot be heard; they
+make a piece equal to what its notes encode to. Without its limit, a forgotten note lasts for
+minutes, and silence up to 5 s. Without the last rule, a piece begins with 0.8 s of silence.
 """
 
 from __future__ import annotations
