@@ -165,7 +165,7 @@ def create_dataset(
             dropped = _dropped(stats)
             if not any(written.values()):
                 reasons = ", ".join(dropped) or "no file could be read"
-                raise PerfRnnError(f"no examples for {output_dir}: {reasons}")
+                raise PerfRnnError(f"{input_path}: no examples: {reasons}")
             summary = [
                 f"performances read: {len(performances)} "
                 f"({_duration(performance.seconds for performance in performances)})"

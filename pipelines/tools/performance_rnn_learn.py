@@ -16,7 +16,12 @@ import numpy as np
 from absl import flags
 
 import bundles
-from bundles.atomic_files import atomic_write_json
+from bundles.atomic_files import (
+    atomic_path,
+    atomic_write_json,
+    make_directory,
+    remove_temporaries,
+)
 from bundles.errors import PerfRnnError
 from bundles.regular_files import read_json
 from perf_rnn.models import DEFAULT_CONFIG
@@ -90,7 +95,6 @@ def main() -> None:
     if not 0 < FLAGS.eval_ratio < 1:
         raise PerfRnnError(f"--eval_ratio={FLAGS.eval_ratio} is not between 0 and 1")
     from perf_rnn.training.run_dir import RunDir
-    from pipelines import performance_dataset
 
     output_dir = os.path.expanduser(FLAGS.output_dir)
     run = RunDir(os.path.join(output_dir, "run"))
@@ -101,7 +105,7 @@ def main() -> None:
     bundle_file = os.path.join(output_dir, f"{name}.mag")
     page = os.path.join(output_dir, "samples", "index.html")
     if not os.path.exists(os.path.join(data_dir, MADE_FROM)):  # What is here is not of this tool.
-        cli.check_new("output_dir", bundle_file, *performance_dataset.files_in(data_dir))
+        cli.check_new("output_dir", bundle_file, data_dir)
     _make_dataset(os.path.expanduser(FLAGS.input), data_dir)
     finished = os.path.join(run.path, "finished.json")
     asked = {name: FLAGS[name].value for name in ("patience", "num_training_steps", "num_outputs")}
@@ -179,19 +183,24 @@ def _make_dataset(source: str, data_dir: str) -> None:
         partition_by = "folder" if len(folders) >= FEWEST_FOLDERS else "sequence"
     whole = {"folder": "whole folders", "sequence": "single files"}[partition_by]
     print(f"1 of 3: making the dataset of {len(files)} files; {whole} are held out")
-    counts = performance_dataset.create_dataset(
-        source,
-        data_dir,
-        config,
-        MIN_EVENTS,
-        None,
-        FLAGS.eval_ratio,
-        seed=FLAGS.seed,
-        partition_by=partition_by,
-    )
-    if not all(counts.values()):
-        raise PerfRnnError(too_few)
-    atomic_write_json(path, made_from)
+    output_dir = os.path.dirname(data_dir)
+    make_directory(output_dir)
+    remove_temporaries(output_dir)
+    # The directory appears when all is in it: after an interruption it is made anew.
+    with atomic_path(data_dir) as temporary:
+        counts = performance_dataset.create_dataset(
+            source,
+            str(temporary),
+            config,
+            MIN_EVENTS,
+            None,
+            FLAGS.eval_ratio,
+            seed=FLAGS.seed,
+            partition_by=partition_by,
+        )
+        if not all(counts.values()):
+            raise PerfRnnError(too_few)
+        atomic_write_json(temporary / MADE_FROM, made_from)
 
 
 def _digest(files: "list[MusicFile]") -> str:

@@ -106,12 +106,36 @@ def test_other_files_are_not_mixed_with_the_dataset(learn, asap_dir, tmp_path, m
     )
 
 
-def test_what_is_not_its_own_is_not_replaced(learn, asap_dir, tmp_path):
-    bundle_file = tmp_path / "mine" / "mine.mag"
-    bundle_file.parent.mkdir()
-    bundle_file.write_text("mine")
-    error = learn(asap_dir, *TINY).error
-    assert error == f"ERROR: {bundle_file}: is there already; give another --output_dir"
+def test_a_dataset_of_too_few_files_leaves_nothing(learn, asap_dir, tmp_path, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("perf_rnn.tools.cli.load_keras", interrupt)
+    source, mine = tmp_path / "midi", tmp_path / "mine"
+    source.mkdir()
+    first, second, _ = sorted(asap_dir.rglob("*.mid"))
+    for name in ("a.mid", "b.mid"):  # The same notes stay on one side.
+        shutil.copy(first, source / name)
+    assert learn(source, *TINY).error.startswith(f"ERROR: {source}: too few performances")
+    assert list(mine.iterdir()) == []
+    shutil.copy(second, source / "c.mid")
+    assert learn(source, *TINY).error == "ERROR: interrupted"
+    assert len(list((mine / "data").iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ("mine.mag", "mine.mag: is there already; give another --output_dir"),
+        ("data/split.csv", "data: is a directory that is not empty; remove it, or give another"),
+    ],
+)
+def test_what_is_not_its_own_is_not_replaced(learn, asap_dir, tmp_path, there, message):
+    path = tmp_path / "mine" / there
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    assert learn(asap_dir, *TINY).error.startswith(f"ERROR: {tmp_path / 'mine'}/{message}")
+    assert path.read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_convert_on_bad_input(run_tool, asap_dir, tmp_path, flags, message):
         (["--input={tmp}/examples"], "{tmp}/examples: record 0 is not a NoteSequence"),
         (
             ["--input={tmp}/silence"],
-            "no examples for {tmp}/old: performances without notes: 1",
+            "{tmp}/silence: no examples: performances without notes: 1",
         ),
         (["--output_dir={tmp}/text"], "{tmp}/text: is a file, not a directory"),
         (["--output_dir=/proc/none"], "/proc/none: No such file"),
@@ -155,7 +155,7 @@ def test_convert_on_bad_input(run_tool, asap_dir, tmp_path, flags, message):
         (["--split_csv={tmp}/old/split.csv"], "{tmp}/old/split.csv: would be overwritten; move it"),
         (
             ["--split_csv={tmp}/other.csv"],
-            "no examples for {tmp}/old: performances that the CSV does not use: 2",
+            ": no examples: performances that the CSV does not use: 2",
         ),
     ],
 )
