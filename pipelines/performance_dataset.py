@@ -73,12 +73,11 @@ class Performance(NamedTuple):
     seconds: float
 
 
-def files_in(output_dir: str) -> list[str]:
-    """Returns the files of a dataset that are in a directory, in any number of shards."""
-    names = [
-        SPLIT_CSV,
-        *(f"{side}{shard}.tfrecord" for side in partitions.SIDES for shard in ("", "-*-of-*")),
-    ]
+def files_in(output_dir: str, num_shards: int | None = None) -> list[str]:
+    """Returns the files of a dataset in a directory: of so many shards, or of any number."""
+    shards = ("", "-*-of-*") if num_shards is None else (_shards(num_shards),)
+    sides = [f"{side}{shard}.tfrecord" for side in partitions.SIDES for shard in shards]
+    names = [SPLIT_CSV, *sides]
     return [
         path for name in names for path in glob.glob(os.path.join(glob.escape(output_dir), name))
     ]
@@ -206,8 +205,13 @@ def create_dataset(
                 "--partition_by=folder), another --seed, or --split_csv.",
                 name,
             )
-    shard = "" if num_shards == 1 else f"-*-of-{num_shards:05}"
+    shard = _shards(num_shards)
     return {os.path.join(output_dir, f"{name}{shard}.tfrecord"): n for name, n in examples.items()}
+
+
+def _shards(num_shards: int) -> str:
+    """The part of the files' names that says which shard each is, as a glob."""
+    return "" if num_shards == 1 else f"-*-of-{num_shards:05}"
 
 
 def _runner(name: str) -> Callable[..., dict[str, int]]:

@@ -91,7 +91,8 @@ def main() -> None:
     from pipelines import performance_dataset
 
     output_dir = os.path.expanduser(FLAGS.output_dir)
-    cli.check_new("output_dir", *performance_dataset.files_in(output_dir))
+    earlier = performance_dataset.files_in(output_dir)
+    cli.check_new("output_dir", *earlier)
     written = performance_dataset.create_dataset(
         os.path.expanduser(FLAGS.input),
         output_dir,
@@ -109,6 +110,9 @@ def main() -> None:
         augmentation=FLAGS.augmentation == "on",
         example_format=FLAGS.example_format,
     )
+    # Shards of another number would be read beside these.
+    for path in set(earlier) - set(performance_dataset.files_in(output_dir, FLAGS.num_shards)):
+        os.remove(path)
     for path, count in written.items():
         size = sum(map(os.path.getsize, glob.glob(path)))
         print(f"Wrote {path}: {count} examples, {size / 1e6:.2f} MB")

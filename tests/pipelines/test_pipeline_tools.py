@@ -239,8 +239,11 @@ def test_odd_files_among_good_ones(run_tool, asap_dir, tmp_path, caplog):
         "dropped segments with several programs: 1",
     ]
     caplog.clear()
+    before = sorted(os.listdir(directory))
+    (directory / "training_performances-00001-of-00002.tfrecord").write_text("made earlier")
     run = run_tool(CREATE, root, f"--output_dir={directory}", "--overwrite", "--log=DEBUG")
     assert run.status == 0
+    assert sorted(os.listdir(directory)) == before
     assert "files that could not be read: 1 (corrupt.mid)" in caplog.messages
     # Magenta's counters, for a closer look.
     counted = [line for line in caplog.messages if line.endswith("_because_drums: 1")]
