@@ -19,7 +19,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -35,7 +34,7 @@ from perf_rnn.studio.site import PAGE, File, make_site
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
-from browser import served  # noqa: E402
+from browser import answering, served  # noqa: E402
 from engine_cases import TESTDATA, small_cases  # noqa: E402
 
 ENGINE = ROOT / "perf_rnn" / "studio" / "web" / "engine"
@@ -273,35 +272,33 @@ def try_studio(remote: Remote) -> dict:
     page = page.replace(script, f'<script src="hooks.js"></script>\n{script}', 1)
     files[PAGE] = File(page.encode(), files[PAGE].content_type)
     files["hooks.js"] = File(HOOKS.encode(), "text/javascript")
-    server = Server(files, 0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    remote.go(f"{server.url}{LINK}")
-    remote.until(f"{STATUS}.startsWith('Ready')")
-    remote.click("#copy")
-    remote.until("location.search")
-    result = {"a link restores": remote.run("location.search") == LINK}
-    remote.run("document.getElementById('ports').open = true")
-    remote.click("#connect")
-    remote.until(f"{STATUS}.includes('MIDI') && !{STATUS}.startsWith('Asking')")
-    result["MIDI"] = remote.run(STATUS)
-    result["errors"] = remote.run("errors")
-    remote.go(f"{server.url}?seed=5")
-    remote.until(f"{STATUS}.startsWith('Ready')")
-    remote.click("#play")
-    time.sleep(5)
-    result["peak"] = remote.run("livePeak()")
-    remote.run(
-        "void (window.stalls = setInterval(() => { const end = performance.now() + 1000;"
-        " while (performance.now() < end); }, 3000))"
-    )
-    time.sleep(10)
-    remote.run("clearInterval(stalls)")
-    result["struck"], result["late"] = remote.run("[strikes.all, strikes.late]")
-    remote.click("#wav")
-    remote.until(f"{STATUS}.startsWith('Saved')")
-    result["peak of the WAV file"] = remote.run("savedPeak()")
-    result["errors"] += remote.run("errors")
-    server.shutdown()
+    with answering(Server(files, 0)) as server:
+        remote.go(f"{server.url}{LINK}")
+        remote.until(f"{STATUS}.startsWith('Ready')")
+        remote.click("#copy")
+        remote.until("location.search")
+        result = {"a link restores": remote.run("location.search") == LINK}
+        remote.run("document.getElementById('ports').open = true")
+        remote.click("#connect")
+        remote.until(f"{STATUS}.includes('MIDI') && !{STATUS}.startsWith('Asking')")
+        result["MIDI"] = remote.run(STATUS)
+        result["errors"] = remote.run("errors")
+        remote.go(f"{server.url}?seed=5")
+        remote.until(f"{STATUS}.startsWith('Ready')")
+        remote.click("#play")
+        time.sleep(5)
+        result["peak"] = remote.run("livePeak()")
+        remote.run(
+            "void (window.stalls = setInterval(() => { const end = performance.now() + 1000;"
+            " while (performance.now() < end); }, 3000))"
+        )
+        time.sleep(10)
+        remote.run("clearInterval(stalls)")
+        result["struck"], result["late"] = remote.run("[strikes.all, strikes.late]")
+        remote.click("#wav")
+        remote.until(f"{STATUS}.startsWith('Saved')")
+        result["peak of the WAV file"] = remote.run("savedPeak()")
+        result["errors"] += remote.run("errors")
     return result
 
 

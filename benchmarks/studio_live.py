@@ -22,7 +22,6 @@ import shutil
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 
@@ -31,7 +30,7 @@ from perf_rnn.studio.server import Server
 from perf_rnn.studio.site import File, make_site
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))
-from browser import PROGRAMS, Browser
+from browser import PROGRAMS, Browser, answering
 
 WORKER = "engine/worker.js"
 # The Worker tells when it takes a key: all notes that it sends later were drawn with it.
@@ -110,9 +109,7 @@ def playing() -> Iterator[Browser]:
     files = make_site(load_model("performance_with_dynamics"))
     script = files[WORKER]
     files[WORKER] = File(script.data + TELL_KEYS.encode(), script.content_type)
-    server = Server(files, 0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory() as name:
+    with answering(Server(files, 0)) as server, tempfile.TemporaryDirectory() as name:
         browser = Browser(program, pathlib.Path(name))
         try:
             with browser.tab():
@@ -129,7 +126,6 @@ def playing() -> Iterator[Browser]:
                 assert not browser.faults(), browser.faults()
         finally:
             browser.close()
-            server.shutdown()
 
 
 def choose(browser: Browser, mode: str) -> None:
