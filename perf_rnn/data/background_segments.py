@@ -67,7 +67,7 @@ class BackgroundSegments:
         return segment
 
     def close(self) -> None:
-        """Ends the processes: each finds that its segments are read no longer."""
+        """Ends the processes, by closing what they send to, and waits for them."""
         for connection in self._connections:
             connection.close()
         for process in self._processes:

@@ -174,7 +174,7 @@ def check_given(**uses: str) -> None:
 def check_new(name: str, *paths: str) -> None:
     """Raises PerfRnnError if something would be replaced that is there already.
 
-    Files may be with --overwrite, a directory that is not empty never.
+    A file is replaced with --overwrite, a directory that is not empty never.
 
     Args:
       name: the flag that says where the output goes.

@@ -66,7 +66,7 @@ class SampleWriter:
     def write(self, network: Any, step: int) -> None:
         """Writes the sample of a Keras network that has been trained for `step` steps.
 
-        It is the first piece of `performance_rnn_generate --seed=0`, with the default controls.
+        It is the first piece of `perf_rnn play --seed=0`, with the default controls.
         """
         from perf_rnn.network.network import bundle_from_network
 

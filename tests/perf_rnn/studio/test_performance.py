@@ -262,7 +262,7 @@ def test_a_response_comes_after_a_pause(results, name):
     assert all(note["end"] is not None for note in notes)
 
 
-def test_a_response_ends_when_the_person_plays(results):
+def test_a_response_ends_when_the_player_plays(results):
     notes = results["interrupted"]["notes"]
     first = [note for note in notes if note["start"] < 5.1]
     assert first

@@ -36,7 +36,7 @@ export class Performance {
    * @param {Header} header Of the model.
    * @param {Network} network Of the model.
    * @param {object} options
-   * @param {number} options.seed The piece is the one of `performance_rnn_generate --seed`.
+   * @param {number} options.seed The piece is the one of `perf_rnn play --seed`.
    * @param {Settings} options.settings
    * @param {Mode} options.mode
    * @param {PrimerNote[] | null} options.primer What the network reads first.

@@ -8,8 +8,7 @@ import { Steering } from "./steering.js";
  *   {notes_per_second: number | number[] | null}} Settings With a density, or a list of them.
  */
 
-// What the command line plays in so many seconds for each value of the list. A network follows a
-// change within five to fifteen seconds.
+// How long each value of a list holds. A network follows a change within five to fifteen seconds.
 const SECONDS_PER_VALUE = 10;
 
 export class Schedule {
