@@ -30,7 +30,7 @@ from perf_rnn.events.codec import (
     stretch_steps,
 )
 from perf_rnn.events.note_reader import NoteMessage, NoteReader
-from perf_rnn.events.rules import MAX_NOTE_STEPS, EventRules
+from perf_rnn.events.rules import MAX_NOTE_STEPS, MAX_ONSETS, EventRules
 from perf_rnn.notes.arrays import NoteArrays
 
 if TYPE_CHECKING:
@@ -42,10 +42,6 @@ SHIFT_HEADS = (13, 77)
 DURATION_HEADS = (25, 40)
 MAX_NOTE_SHIFT_STEPS = SHIFT_HEADS[0] * SHIFT_HEADS[1] - 1
 MAX_DURATION_STEPS = DURATION_HEADS[0] * DURATION_HEADS[1]
-
-# So many notes start at the same time by the rules of legal events. In 150 performances of ASAP at
-# most 9 do.
-MAX_ONSETS = 16
 
 
 class NoteEventError(PerfRnnError):

@@ -6,6 +6,8 @@ time:
 - A NOTE_ON is of a pitch that is silent, a NOTE_OFF of one that sounds and was struck earlier.
 - A VELOCITY changes the bin and a NOTE_ON follows at once. None sounds before the first VELOCITY.
 - A shift comes after another only if that one was of full length.
+- At most `MAX_ONSETS` notes start at the same time. NOTE_OFFs need no limit, since each ends a
+  sounding note. So time moves on.
 - A note lasts at most `MAX_NOTE_STEPS`: no shift goes past its end, and then only the NOTE_OFFs of
   notes that have reached the limit are allowed.
 - Silence lasts at most `MAX_SILENCE_STEPS`: no shift goes past its end, and then a note must start.
@@ -19,7 +21,8 @@ it.
 
 bundles/README.md has what each rule brings. Without the first, 1 % of the events strike a key that
 is down, and 0.3 % release one that is up. The rules of velocities and shifts cannot be heard; they
-make a piece equal to what its notes encode to. Without its limit, a forgotten note lasts for
+make a piece equal to what its notes encode to. The limit of onsets is reached at temperature 2.0
+only, where up to 48 notes would start at once. Without its limit, a forgotten note lasts for
 minutes, and silence up to 5 s. Without the last rule, a piece begins with 0.8 s of silence.
 """
 
@@ -32,7 +35,7 @@ from numpy.typing import NDArray
 
 from perf_rnn.events.codec import NUM_PITCHES
 from perf_rnn.events.one_hot_classes import EventType
-from perf_rnn.events.rules import MAX_NOTE_STEPS, EventRules
+from perf_rnn.events.rules import MAX_NOTE_STEPS, MAX_ONSETS, EventRules
 
 if TYPE_CHECKING:
     from perf_rnn.events.one_hot import EventCodec
@@ -52,7 +55,8 @@ class LegalEvents(EventRules):
 
     The state of each row is `onsets` [B, 128, D], the steps at which the sounding notes of each
     pitch were struck, oldest first (only in a primer may there be several); `released`, the step of
-    the last NOTE_OFF; the velocity `bin`, 0 before the first; and the kind of the `last` event.
+    the last NOTE_OFF; `struck`, how many notes started since time last moved on; the velocity
+    `bin`, 0 before the first; and the kind of the `last` event.
     """
 
     def __init__(self, codec: EventCodec, primer: NDArray[np.int32], batch_size: int):
@@ -79,13 +83,14 @@ class LegalEvents(EventRules):
         deadline = np.where(sounds, oldest + MAX_NOTE_STEPS, state["released"] + MAX_SILENCE_STEPS)
         after_velocity = last == _VELOCITY
         no_shift = after_velocity | (last == _SHORT_SHIFT)
+        no_more = (state["struck"] >= MAX_ONSETS) & ~after_velocity
 
         bins = self._values[self._velocities]
         forbidden = np.empty(logits.shape, np.bool_)
         note_on = np.less(first_onsets, _SILENT, out=forbidden[:, self._note_ons])
-        no_velocity = after_velocity | note_on.all(axis=1)
-        if len(bins):
-            note_on |= (velocity_bin == 0)[:, np.newaxis]
+        no_velocity = no_more | after_velocity | note_on.all(axis=1)
+        no_loudness = velocity_bin == 0 if len(bins) else False
+        note_on |= (no_more | no_loudness)[:, np.newaxis]
         note_off = forbidden[:, self._note_offs]
         np.greater_equal(first_onsets, clock[:, np.newaxis], out=note_off)
         note_off |= after_velocity[:, np.newaxis]
@@ -107,6 +112,7 @@ class LegalEvents(EventRules):
         state["last"] = kinds
         (rows,) = np.nonzero(kinds == _NOTE_ON)
         state["onsets"][rows, self._values[events[rows]], 0] = clock[rows]
+        state["struck"][rows] += 1
         (rows,) = np.nonzero(kinds == _NOTE_OFF)
         if len(rows):
             pitch = self._values[events[rows]]
@@ -115,17 +121,19 @@ class LegalEvents(EventRules):
             queue[:, -1] = _SILENT
             state["onsets"][rows, pitch] = queue
             state["released"][rows] = clock[rows]
+        state["struck"][kinds >= _SHORT_SHIFT] = 0
         (rows,) = np.nonzero(kinds == _VELOCITY)
         state["bin"][rows] = self._values[events[rows]]
 
     def _after_primer(self, primer: NDArray[np.int32]) -> dict[str, Any]:
         """The state of a row at the end of the primer, which may hold any events."""
         sounding: list[list[int]] = [[] for _ in range(NUM_PITCHES)]
-        clock = released = velocity_bin = 0
+        clock = released = struck = velocity_bin = 0
         kinds = self._kinds[primer]
         for kind, value in zip(kinds, self._values[primer].tolist(), strict=True):
             if kind == _NOTE_ON:
                 sounding[value].append(clock)
+                struck += 1
             elif kind == _NOTE_OFF:
                 del sounding[value][:1]
                 released = clock
@@ -133,6 +141,7 @@ class LegalEvents(EventRules):
                 velocity_bin = value
             else:
                 clock += value
+                struck = 0
         onsets = np.full((NUM_PITCHES, max(1, *map(len, sounding))), _SILENT)
         for queue, steps in zip(onsets, sounding, strict=True):
             queue[: len(steps)] = steps
@@ -143,6 +152,7 @@ class LegalEvents(EventRules):
         return {
             "onsets": onsets,
             "released": released,
+            "struck": struck,
             "bin": velocity_bin,
             "last": last,
         }

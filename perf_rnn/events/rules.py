@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from perf_rnn.events.codec import Codec
 
-# How long a note may last by the rules of legal events.
+# Limits of legal events. In 150 performances of ASAP at most 9 notes start at the same time.
+MAX_ONSETS = 16
 MAX_NOTE_STEPS = 500
 
 # After this many events at the same time, time must move on, even if illegal events are allowed;

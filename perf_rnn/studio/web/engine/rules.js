@@ -23,6 +23,7 @@ export class LegalEvents {
      * replaced, never changed. @type {number[][]} */
     this.onsets = Array.from({ length: NUM_PITCHES }, () => []);
     this.released = 0; // When the last note was released.
+    this.struck = 0; // Notes since time last moved on.
     this.bin = 0; // Velocity; 0: none was given.
     /** The pitches whose keys the player holds: only the player releases them. @type {number[]} */
     this.held = [];
@@ -54,8 +55,9 @@ export class LegalEvents {
     const onsets = this.onsets.map(([oldest]) => oldest ?? Infinity);
     const deadline = this.deadline();
     const afterVelocity = this.last === "velocity";
+    const noMore = this.struck >= MAX_ONSETS && !afterVelocity;
     const noLoudness = velocities.length > 0 && this.bin === 0;
-    const noVelocity = afterVelocity || onsets.every((onset) => onset < Infinity);
+    const noVelocity = noMore || afterVelocity || onsets.every((onset) => onset < Infinity);
     const noShift = afterVelocity || this.last === "short_shift";
     const longestShift = noShift ? 0 : deadline - clock;
     const due = deadline <= clock && onsets.some((onset) => onset < Infinity);
@@ -66,7 +68,7 @@ export class LegalEvents {
       this.held.includes(pitch);
     this._gatherReleases(logits, forbidsOff);
     for (const [pitch, index] of noteOns.entries()) {
-      if (due || noLoudness || onsets[pitch] < Infinity) logits[index] = -Infinity;
+      if (due || noMore || noLoudness || onsets[pitch] < Infinity) logits[index] = -Infinity;
     }
     for (const [pitch, index] of noteOffs.entries()) {
       if (forbidsOff(pitch)) logits[index] = -Infinity;
@@ -93,6 +95,7 @@ export class LegalEvents {
     if (kind === "note_on") {
       this.onsets[value] = [...this.onsets[value], clock];
       if (isHeld) this.held = [...this.held, value];
+      this.struck++;
     } else if (kind === "note_off") {
       this.onsets[value] = this.onsets[value].slice(1);
       this.held = this.held.filter((pitch) => pitch !== value);
@@ -101,13 +104,14 @@ export class LegalEvents {
       this.bin = value;
     } else {
       this.last = value < this._events.maxShift ? "short_shift" : "full_shift";
+      this.struck = 0;
     }
   }
 
   /** @returns {object} The state, for `restore`. */
   snapshot() {
-    const { onsets, released, bin, held, last } = this;
-    return { onsets: onsets.slice(), released, bin, held, last };
+    const { onsets, released, struck, bin, held, last } = this;
+    return { onsets: onsets.slice(), released, struck, bin, held, last };
   }
 
   /** @param {any} snapshot */
