@@ -11,9 +11,7 @@ export function createMoods(onChoose) {
   const choice = /** @type {HTMLSelectElement} */ (document.getElementById("mood"));
   /** @param {any} settings */
   const ofMood = ({notes_per_second, pitch_class_histogram}) => ({notes_per_second, pitch_class_histogram});
-  choice.onchange = () => {
-    if (choice.value !== "own") onChoose(ofMood(fromQuery(choice.value).settings));
-  };
+  choice.onchange = () => onChoose(ofMood(fromQuery(choice.value).settings));
   return {
     /** Shows which mood the settings are, if any. @param {Object<string, any>} settings */
     show(settings) {
