@@ -72,48 +72,45 @@ def lstm_recurrence(
             gates = projected[t] + bias + product(hidden, weights)
             i, f, g, o = tf.split(gates, 4, axis=1)
             i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
-            cell = f * cell + i * g
-            squashed = tf.tanh(cell)
+            new_cell = f * cell + i * g
+            squashed = tf.tanh(new_cell)
             hidden = o * squashed
             values = hidden, cell, squashed, i, f, g, o
             return (
                 t + 1,
                 hidden,
-                cell,
+                new_cell,
                 *(a.write(t, v) for a, v in zip(arrays, values, strict=True)),
             )
 
-        _, hidden, cell, *arrays = tf.while_loop(
+        _, hidden, cell, output_array, *kept = tf.while_loop(
             lambda t, *_: t < time,
             step,
             (0, hidden_0, cell_0, *(new_array() for _ in range(7))),
             maximum_iterations=time,
             parallel_iterations=1,
         )
-        outputs, cells, *kept = (a.stack() for a in arrays)
+        outputs = output_array.stack()
 
         def gradient(d_outputs: Any, d_hidden: Any, d_cell: Any) -> tuple[Any, ...]:
-            previous_cells = tf.concat([cell_0[tf.newaxis], cells[:-1]], axis=0)
-            previous_outputs = tf.concat([hidden_0[tf.newaxis], outputs[:-1]], axis=0)
-            # A product of few rows with a transposed matrix takes twice as long in float32.
+            # In float32 a product of few rows with a transposed matrix takes twice as long.
             transposed = tf.transpose(weights)
+            of_sigmoid, of_tanh = tf.raw_ops.SigmoidGrad, tf.raw_ops.TanhGrad
 
             def step_back(t: Any, d_hidden: Any, d_cell: Any, d_gates: Any) -> tuple[Any, ...]:
-                squashed, i, f, g, o = (values[t] for values in kept)
+                previous_cell, squashed, i, f, g, o = (array.read(t) for array in kept)
                 d_hidden += d_outputs[t]
-                d_cell += d_hidden * o * (1 - squashed * squashed)
-                d_gate = tf.cast(
-                    tf.concat(
-                        [
-                            d_cell * g * i * (1 - i),
-                            d_cell * previous_cells[t] * f * (1 - f),
-                            d_cell * i * (1 - g * g),
-                            d_hidden * squashed * o * (1 - o),
-                        ],
-                        axis=1,
-                    ),
-                    dtype,
+                d_cell += of_tanh(y=squashed, dy=d_hidden * o)
+                d_gate = tf.concat(
+                    [
+                        of_sigmoid(y=i, dy=d_cell * g),
+                        of_sigmoid(y=f, dy=d_cell * previous_cell),
+                        of_tanh(y=g, dy=d_cell * i),
+                        of_sigmoid(y=o, dy=d_hidden * squashed),
+                    ],
+                    axis=1,
                 )
+                d_gate = tf.cast(d_gate, dtype)
                 d_hidden = product(d_gate, transposed)
                 return t - 1, d_hidden, d_cell * f, d_gates.write(t, d_gate)
 
@@ -127,6 +124,7 @@ def lstm_recurrence(
             d_projected = d_gates.stack()
             units = hidden_0.shape[1]
             rows = tf.reshape(d_projected, [-1, 4 * units])
+            previous_outputs = tf.concat([hidden_0[tf.newaxis], outputs[:-1]], axis=0)
             d_weights = product(tf.reshape(previous_outputs, [-1, units]), rows, transpose_a=True)
             d_bias = product(tf.ones_like(rows[:, :1]), rows, transpose_a=True)
             d_projected = tf.cast(d_projected, tf.float32)
