@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import pathlib
 import shlex
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,7 @@ def main() -> None:
         print(f"{bundle_file} is there, and nothing has changed since.", end=" ")
         print("To train on, give a greater --patience or --num_training_steps.")
     else:
+        pathlib.Path(finished).unlink(missing_ok=True)
         _export(_train(run, settings, data_dir), name, bundle_file, os.path.dirname(page))
         atomic_write_json(finished, asked)
     print(f"Open {page} in a browser to hear its pieces. More of them:")

@@ -54,7 +54,7 @@ def test_an_unknown_command(given, line):
 def test_continue():
     assert run("continue").stderr.startswith("ERROR: which recording is to be continued?")
     ended = run("continue", "--output_dir=/nowhere", "none.mid")
-    assert ended.stderr == "ERROR: none.mid: No such file or directory\n"
+    assert ended.stderr == "ERROR: none.mid: there is no such file; a primer is a MIDI file\n"
     short = "perf_rnn continue mine.mid is short for\n  perf_rnn play mine.mid --primer_from=end "
     assert run("continue", "--help").stdout.startswith(short)
 
