@@ -34,33 +34,56 @@ run() { # NAME SEED STEPS BUNDLE HPARAMS FLAG...
     --bundle_description="$description"
 }
 
-# The mean of the weights of networks with a common ancestor: half of it is the third network, and a quarter each of the
-# others. The first has no controls: it takes over the second's rows for them.
-average() { # MADE FREE BUNDLE BUNDLE
+# The mean of the weights of networks with a common ancestor. Those without controls take over the last one's rows for
+# them.
+average() { # MADE WEIGHT,... BUNDLE...
   python3 - "$@" <<'PYTHON'
 import dataclasses, sys
 import numpy as np
 import bundles
 
-made, *paths = sys.argv[1:]
-free, *others = (bundles.read_bundle(path) for path in paths)
-kernel = free.layers[0].kernel
-controls = others[0].layers[0].kernel[: len(others[0].layers[0].kernel) - len(kernel)]
-first = dataclasses.replace(free.layers[0], kernel=np.concatenate([controls, kernel]))
-networks = [dataclasses.replace(free, layers=(first, *free.layers[1:])), *others]
+made, weights, *paths = sys.argv[1:]
+networks = [bundles.read_bundle(path) for path in paths]
+rows = networks[-1].layers[0].kernel
+
+def with_controls(network):
+    first = network.layers[0]
+    kernel = np.concatenate([rows[: len(rows) - len(first.kernel)], first.kernel])
+    return [dataclasses.replace(first, kernel=kernel), *network.layers[1:]]
 
 def mean(arrays):
-    return np.average(list(arrays), axis=0, weights=[0.25, 0.25, 0.5]).astype(np.float32)
+    numbers = [float(weight) for weight in weights.split(",")]
+    return np.average(list(arrays), axis=0, weights=numbers).astype(np.float32)
 
 layers = tuple(
     dataclasses.replace(same[0], kernel=mean(l.kernel for l in same), bias=mean(l.bias for l in same))
-    for same in zip(*(network.layers for network in networks))
+    for same in zip(*map(with_controls, networks))
 )
 bundles.write_bundle(made, dataclasses.replace(
-    others[0],
+    networks[-1],
     layers=layers,
     output_kernel=mean(network.output_kernel for network in networks),
     output_bias=mean(network.output_bias for network in networks),
+))
+PYTHON
+}
+
+# The network with conditioning disabled for good: a bundle without controls, otherwise like the second one.
+without_controls() { # MADE CONDITIONED LIKE
+  python3 - "$@" <<'PYTHON'
+import dataclasses, sys
+import bundles
+
+made, *paths = sys.argv[1:]
+conditioned, like = (bundles.read_bundle(path) for path in paths)
+first, *others = conditioned.layers
+num_controls = len(first.kernel) - len(like.layers[0].kernel)
+free = dataclasses.replace(first, kernel=first.kernel[num_controls:], bias=first.bias + first.kernel[0])
+bundles.write_bundle(made, dataclasses.replace(
+    like,
+    layers=(free, *others),
+    output_kernel=conditioned.output_kernel,
+    output_bias=conditioned.output_bias,
 ))
 PYTHON
 }
@@ -108,11 +131,19 @@ case $config in
     use_asap_and_maestro
     run dynamics_5 11 2000 "$work/dynamics_4.mag" batch_size=128,learning_rate=0.002,warmup_steps=100,decay_steps=1900
     run dynamics_6 12 671 "$work/dynamics_5.mag" batch_size=128,learning_rate=0.002,warmup_steps=100
-    run "$config" 13 300 "$work/dynamics_6.mag" batch_size=128,learning_rate=0.002,warmup_steps=20,decay_steps=280
+    run dynamics_7 13 300 "$work/dynamics_6.mag" batch_size=128,learning_rate=0.002,warmup_steps=20,decay_steps=280
+    optional=optional_multiconditioned_performance_with_dynamics
+    if ! [ -e "$work/$optional.mag" ]; then
+      interruptible "$0" "$optional" "$datasets" "$work"
+    fi
+    without_controls "$work/free.mag" "$work/$optional.mag" "$work/dynamics_7.mag"
+    average "$work/dynamics_mean.mag" 1,1,1 "$work/dynamics_7.mag" "$work/free.mag" "$work/dynamics_5.mag"
+    run "$config" 15 1700 "$work/dynamics_mean.mag" \
+      batch_size=128,learning_rate=0.002,warmup_steps=60,decay_steps=1640
     ;;
   performance)
     use_asap_and_maestro
-    run "$config" 1 600 "$work/performance_with_dynamics.mag" \
+    run "$config" 1 600 "$work/dynamics_7.mag" \
       batch_size=128,learning_rate=0.002,warmup_steps=50,decay_steps=550
     ;;
   optional_multiconditioned_performance_with_dynamics)
@@ -121,9 +152,9 @@ case $config in
     run optional_1 1 1500 "$work/dynamics_4.mag" batch_size=32,learning_rate=0.004,warmup_steps=50
     run optional_2 2 1300 "$work/optional_1.mag" batch_size=64,learning_rate=0.0025,warmup_steps=50,decay_steps=1250
     use_asap_and_maestro
-    run optional_3 1 529 "$work/performance_with_dynamics.mag" \
+    run optional_3 1 529 "$work/dynamics_7.mag" \
       batch_size=64,learning_rate=0.003,warmup_steps=50,decay_steps=950 --control_jumps
-    average "$work/optional_mean.mag" "$work/performance_with_dynamics.mag" "$work/optional_2.mag" "$work/optional_3.mag"
+    average "$work/optional_mean.mag" 1,1,2 "$work/dynamics_7.mag" "$work/optional_2.mag" "$work/optional_3.mag"
     run optional_4 2 260 "$work/optional_mean.mag" \
       batch_size=64,learning_rate=0.0015,warmup_steps=20,decay_steps=240 --control_jumps
     follow_more_closely "$work/$config.mag" "$work/optional_4.mag"
