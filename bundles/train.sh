@@ -134,7 +134,7 @@ case $config in
     run dynamics_7 13 300 "$work/dynamics_6.mag" batch_size=128,learning_rate=0.002,warmup_steps=20,decay_steps=280
     optional=optional_multiconditioned_performance_with_dynamics
     if ! [ -e "$work/$optional.mag" ]; then
-      interruptible "$0" "$optional" "$datasets" "$work"
+      interruptible sh "$0" "$optional" "$datasets" "$work"
     fi
     without_controls "$work/free.mag" "$work/$optional.mag" "$work/dynamics_7.mag"
     average "$work/dynamics_mean.mag" 1,1,1 "$work/dynamics_7.mag" "$work/free.mag" "$work/dynamics_5.mag"

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import pathlib
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -15,6 +16,10 @@ from browser import PROGRAMS, Browser
 from perf_rnn.generation.cpu import worker_threads
 
 TESTDATA = pathlib.Path(__file__).parent / "testdata"
+
+# A shell's background commands ignore SIGINT, which some tests send.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclasses.dataclass(frozen=True)
