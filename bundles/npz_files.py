@@ -14,24 +14,26 @@ from bundles.atomic_files import atomic_path
 from bundles.errors import PerfRnnError
 from bundles.regular_files import open_regular
 
-_TYPES = {b"<f4": "float32", b"<i8": "int64", b"|u1": "uint8"}
+_TYPES = {b"<f4": "float32", b"<f2": "float16", b"<i8": "int64", b"|u1": "uint8"}
 # Of the .npy format 1.0, as NumPy writes it; NumPy's own reader evaluates it as Python.
 _HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '(?P<type><f4|<i8|\|u1)', 'fortran_order': False, "
+    rb"\x93NUMPY\x01\x00..\{'descr': '(?P<type><f[24]|<i8|\|u1)', 'fortran_order': False, "
     rb"'shape': \((?P<shape>\d{0,18}(?:, ?\d{1,18})*,?)\), \} *\n",
     re.DOTALL,
 )
 
 
 def write_npz(path: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Writes arrays by their names: floats as float32, bytes as they are, integers as int64.
+    """Writes arrays by their names: floats as float32, float16 and bytes as they are, other integers
+    as int64.
 
     Raises:
       OSError: the file cannot be written.
     """
     stored: dict[str, Any] = {}
     for name, array in arrays.items():
-        dtype = "<f4" if array.dtype.kind == "f" else array.dtype if array.dtype == "u1" else "<i8"
+        is_kept = array.dtype in ("f2", "u1")
+        dtype = array.dtype if is_kept else "<f4" if array.dtype.kind == "f" else "<i8"
         stored[name] = array.astype(dtype, order="C")
     with atomic_path(path) as temporary:
         np.savez(temporary, **stored)

@@ -186,17 +186,23 @@ def write_run_bundle(train_dir: str, bundle: Bundle) -> None:
     write_npz(os.path.join(train_dir, RUN_BUNDLE_NAME), arrays)
 
 
-def copy_run_bundle(train_dir: str, directory: str) -> None:
+def copy_run_bundle(train_dir: str, directory: str, dtype: str = "float32") -> None:
     """Copies what `write_run_bundle` wrote, for `bundle_of_run`, in parts that fit in a message.
 
     Args:
       train_dir: the run's directory of checkpoints.
       directory: which gets `model.npz.000`, `model.npz.001` and so on, of 15 MiB and less.
+      dtype: of the copied weights, `float32` or `float16`.
 
     Raises:
       OSError: a file cannot be read or written.
     """
-    with open(os.path.join(train_dir, RUN_BUNDLE_NAME), "rb") as file:
+    path = os.path.join(train_dir, RUN_BUNDLE_NAME)
+    if dtype != "float32":
+        arrays = read_npz(path)
+        path = os.path.join(train_dir, f"{dtype}_{RUN_BUNDLE_NAME}")
+        write_npz(path, {n: a if a.dtype == "u1" else a.astype(dtype) for n, a in arrays.items()})
+    with open(path, "rb") as file:
         for number in itertools.count():
             part = file.read(_PART_BYTES)
             if not part:
@@ -228,6 +234,7 @@ def bundle_of_run(path: str) -> Bundle:
         arrays = read_npz(io.BytesIO(data))
         metadata = json.loads(arrays.pop("metadata").tobytes())
         length = metadata.pop("attn_length")
+        arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
         layers, kernel, bias = weights_from_variables(arrays, lambda layer_sizes: length)
         metadata["head_sizes"] = tuple(metadata["head_sizes"])
         return Bundle(layers=layers, output_kernel=kernel, output_bias=bias, **metadata)

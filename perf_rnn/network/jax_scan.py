@@ -58,41 +58,53 @@ def lstm_recurrence(
             hidden, cell = state
             i, f, g, o = jnp.split(projected_t + product(hidden, weights), 4, axis=1)
             i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
-            new_cell = f * cell + i * g
-            squashed = jnp.tanh(new_cell)
-            new_hidden = o * squashed
-            return (new_hidden, new_cell), (new_hidden, hidden, cell, squashed, i, f, g, o)
+            cell = f * cell + i * g
+            # A product reads it, so it is in the type of products from the start.
+            hidden = (o * jnp.tanh(cell)).astype(dtype)
+            # In one array: for each array that a scan gathers, a GPU runs another kernel.
+            kept = [value.astype(dtype) for value in (hidden, cell, i, f, g, o)]
+            return (hidden, cell), jnp.concatenate(kept, axis=1)
 
-        last, (outputs, *kept) = jax.lax.scan(step, (hidden_0, cell_0), projected)
-        return (outputs, *last), (weights, *kept)
+        hidden_0 = hidden_0.astype(dtype)
+        (hidden, cell), kept = jax.lax.scan(step, (hidden_0, cell_0), projected)
+        outputs = kept[..., : hidden.shape[1]]
+        result = outputs.astype(jnp.float32), hidden.astype(jnp.float32), cell
+        return result, (weights, hidden_0, cell_0, kept)
 
     def backward(residuals: Any, upstream: Any) -> tuple[Any, ...]:
-        weights, previous_outputs, *kept = residuals
+        weights, hidden_0, cell_0, kept = residuals
         d_outputs, d_hidden, d_cell = upstream
-        transposed = weights.T
+        transposed, units = weights.T, len(weights)
+
+        def previous(first: Any, values: Any) -> Any:
+            return jnp.concatenate([first.astype(dtype)[None], values[:-1]])
 
         def step_back(gradient: Any, values: Any) -> Any:
             d_hidden, d_cell = gradient
-            d_output, cell, squashed, i, f, g, o = values
+            d_output, previous_cell, kept = values
+            previous_cell, kept = previous_cell.astype(jnp.float32), kept.astype(jnp.float32)
+            _, cell, i, f, g, o = jnp.split(kept, 6, axis=1)
+            squashed = jnp.tanh(cell)
             d_hidden += d_output
             d_cell += d_hidden * o * (1 - squashed * squashed)
             d_gates = jnp.concatenate(
                 [
                     d_cell * g * i * (1 - i),
-                    d_cell * cell * f * (1 - f),
+                    d_cell * previous_cell * f * (1 - f),
                     d_cell * i * (1 - g * g),
                     d_hidden * squashed * o * (1 - o),
                 ],
                 axis=1,
-            )
+            ).astype(dtype)
             return (product(d_gates, transposed), d_cell * f), d_gates
 
+        previous_cells = previous(cell_0, kept[..., units : 2 * units])
         (d_hidden, d_cell), d_projected = jax.lax.scan(
-            step_back, (d_hidden, d_cell), (d_outputs, *kept), reverse=True
+            step_back, (d_hidden, d_cell), (d_outputs, previous_cells, kept), reverse=True
         )
-        flat_outputs = previous_outputs.reshape(-1, previous_outputs.shape[-1])
-        d_weights = product(flat_outputs.T, d_projected.reshape(-1, d_projected.shape[-1]))
-        return d_projected, d_hidden, d_cell, d_weights
+        previous_outputs = previous(hidden_0, kept[..., :units]).reshape(-1, units)
+        d_weights = product(previous_outputs.T, d_projected.reshape(-1, 4 * units))
+        return d_projected.astype(jnp.float32), d_hidden, d_cell, d_weights
 
     @jax.custom_vjp  # type: ignore[untyped-decorator]  # mypy skips JAX's types.
     def run(projected: Any, hidden: Any, cell: Any, weights: Any) -> Any:

@@ -28,11 +28,12 @@ def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle:
       bundle: of any config, which its id tells.
 
     Raises:
-      ValueError: the bundle is another model's, its layers are not the network's, or its events
-        cannot be mapped to the network's.
+      ValueError: the bundle is another model's, its layers are not the network's nor narrower, or
+        its events cannot be mapped to the network's.
     """
     source = load_model(bundle).config
-    fresh = bundle_from_network(network, config)
+    wide = bundle_from_network(network, config)
+    fresh = _narrowed(wide, bundle)
     _check_layers(fresh, bundle)
     names = source.codec.class_names(), config.codec.class_names()
     if not set(names[0]) & set(names[1]) or (
@@ -49,7 +50,69 @@ def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle:
         output_kernel=_copy_shared_rows(bundle.output_kernel.T, fresh.output_kernel.T, *names).T,
         output_bias=_copy_shared_rows(bundle.output_bias, fresh.output_bias, *names),
     )
-    load_bundle(network, merged)
+    load_bundle(network, _widened(merged, wide))
+
+
+def _is_plain(bundle: Bundle) -> bool:
+    return not bundle.attn_length and not bundle.residual_connections
+
+
+def _narrowed(fresh: Bundle, bundle: Bundle) -> Bundle:
+    """Returns `fresh` without the units that it has more than `bundle`, if both are plain stacks."""
+    sizes = bundle.layer_sizes
+    if (
+        not _is_plain(fresh)
+        or not _is_plain(bundle)
+        or len(sizes) != len(fresh.layers)
+        or any(old > new for old, new in zip(sizes, fresh.layer_sizes, strict=True))
+    ):
+        return fresh
+    inputs = [fresh.input_size, *sizes]
+
+    def columns(weights: np.ndarray, units: int) -> np.ndarray:
+        return _by_gate(weights)[..., :units].reshape(*weights.shape[:-1], -1)
+
+    layers = [
+        LstmLayer(
+            columns(layer.kernel[: inputs[n]], units),
+            columns(layer.recurrent_kernel[:units], units),
+            columns(layer.bias, units),
+            layer.forget_bias,
+        )
+        for n, (layer, units) in enumerate(zip(fresh.layers, sizes, strict=True))
+    ]
+    output_kernel = fresh.output_kernel[: sizes[-1]]
+    return dataclasses.replace(fresh, layers=tuple(layers), output_kernel=output_kernel)
+
+
+def _widened(bundle: Bundle, fresh: Bundle) -> Bundle:
+    """Returns `bundle` with the units that `fresh` has more; its predictions stay the same."""
+    if bundle.layer_sizes == fresh.layer_sizes:
+        return bundle
+
+    def widened(old: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+        result, units = _by_gate(fresh).copy(), old.shape[-1] // 4
+        result[..., :units] = 0
+        result[: len(old), :, :units] = _by_gate(old)
+        return result.reshape(fresh.shape)
+
+    layers = [
+        LstmLayer(
+            widened(old.kernel, new.kernel),
+            widened(old.recurrent_kernel, new.recurrent_kernel),
+            widened(old.keras_bias[np.newaxis], new.keras_bias[np.newaxis])[0],
+            forget_bias=0.0,
+        )
+        for old, new in zip(bundle.layers, fresh.layers, strict=True)
+    ]
+    output_kernel = np.zeros_like(fresh.output_kernel)
+    output_kernel[: len(bundle.output_kernel)] = bundle.output_kernel
+    return dataclasses.replace(bundle, layers=tuple(layers), output_kernel=output_kernel)
+
+
+def _by_gate(weights: np.ndarray) -> np.ndarray:
+    """Returns the columns of an LSTM's weights as [..., gate, unit]."""
+    return weights.reshape(*weights.shape[:-1], 4, -1)
 
 
 def _check_layers(fresh: Bundle, bundle: Bundle) -> None:

@@ -21,7 +21,11 @@ flags.DEFINE_string("pack_dir", None, "The directory: a new one, or with --minut
 flags.DEFINE_string("config", "performance_with_dynamics", "Config of the model.")
 flags.DEFINE_string("sequence_example_file", None, "TFRecord file, or a glob, to train on.")
 flags.DEFINE_string("eval_sequence_example_file", None, "TFRecord file, or a glob, to evaluate.")
-flags.DEFINE_string("hparams", "", "As for perf_rnn train, without decay_steps.")
+flags.DEFINE_string(
+    "hparams",
+    "",
+    "As for perf_rnn train, without decay_steps. With --minutes: in place of those packed.",
+)
 flags.DEFINE_integer("window", 160, "Events that a row advances in one step.", lower_bound=1)
 flags.DEFINE_integer(
     "seed",
@@ -40,6 +44,17 @@ flags.DEFINE_float(
     lower_bound=0,
 )
 flags.DEFINE_string("output_dir", "out", "With --minutes: gets weights and summaries.")
+flags.DEFINE_string(
+    "start_dir",
+    None,
+    "With --minutes: --output_dir of an earlier training, whose network this one begins with.",
+)
+flags.DEFINE_enum(
+    "weights_dtype",
+    "float32",
+    ["float32", "float16"],
+    "With --minutes: of the weights that are written.",
+)
 
 
 def _pack() -> None:
@@ -98,7 +113,14 @@ def _train() -> None:
     from perf_rnn.training.packed_training import PackedTraining
 
     pack_dir = os.path.expanduser(FLAGS.pack_dir)
-    PackedTraining(pack_dir, output_dir, end - time.monotonic()).run()
+    PackedTraining(
+        pack_dir,
+        output_dir,
+        end - time.monotonic(),
+        FLAGS.hparams,
+        FLAGS.start_dir,
+        FLAGS.weights_dtype,
+    ).run()
     print(f"The results are in {output_dir}. Where perf_rnn is installed, this makes a bundle:")
     print(
         f"  perf_rnn play --run_dir={output_dir} --save_generator_bundle --bundle_file=trained.mag"

@@ -25,14 +25,15 @@ from perf_rnn import progress
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import EventRecords, EventSequence
 from perf_rnn.hparams import HParams
-from perf_rnn.models import copy_run_bundle
-from perf_rnn.network.network import build_network
+from perf_rnn.models import bundle_of_run, copy_run_bundle
+from perf_rnn.network.network import build_network, bundle_from_network
+from perf_rnn.network.warm_start import transfer_weights
 from perf_rnn.training import backend
 from perf_rnn.training.evaluation import compile_scores, evaluate
-from perf_rnn.training.packing import DATA, evaluation_rows, first_nll
+from perf_rnn.training.packing import DATA, check_no_decay, evaluation_rows, first_nll
 from perf_rnn.training.run_dir import RunDir, RunSettings
 from perf_rnn.training.summaries import SummaryWriter
-from perf_rnn.training.trainer import Schedule, Trainer
+from perf_rnn.training.trainer import Schedule, Trainer, python_random_seed
 
 MEASURED_SECONDS = 20.0
 CHECKPOINT_SECONDS = 30.0
@@ -83,7 +84,15 @@ def make_plan(seconds: float, steps_per_second: float, evaluation_seconds: float
 class PackedTraining:
     """A packed training: what it trains on and with, and where its results go."""
 
-    def __init__(self, pack_dir: str, output_dir: str, seconds: float):
+    def __init__(
+        self,
+        pack_dir: str,
+        output_dir: str,
+        seconds: float,
+        hparams: str = "",
+        start_dir: str | None = None,
+        weights_dtype: str = "float32",
+    ):
         """Reads the settings and the data.
 
         Args:
@@ -91,27 +100,33 @@ class PackedTraining:
           output_dir: which gets `run.json`, `train/` with the weights in parts and the training's
             summaries, and `eval/` with the evaluation's.
           seconds: from now until it must have ended.
+          hparams: in place of those that were packed, in the syntax of `HParams.parse`.
+          start_dir: the `output_dir` of an earlier training, to begin with its network; None: with
+            the packed one. Layers may be wider than that network's, see `transfer_weights`.
+          weights_dtype: of the weights that are written, `float32` or `float16`.
 
         Raises:
-          PerfRnnError: the pack is damaged.
+          PerfRnnError: the pack is damaged, or hparams do not fit.
           OSError: a file cannot be read or written.
         """
         self._end = time.monotonic() + seconds
         self._pack_dir = pathlib.Path(pack_dir)
         try:
             pack = read_json(self._pack_dir / "pack.json")
-            hparams = HParams.from_dict(pack["settings"]["hparams"])
-            self._settings = RunSettings(**{**pack["settings"], "hparams": hparams})
+            packed = HParams.from_dict(pack["settings"]["hparams"])
+            self._settings = RunSettings(**{**pack["settings"], "hparams": packed})
             self._first_nll = float(pack["first_nll"])
         except (ValueError, KeyError, TypeError) as error:
             raise PerfRnnError(f"{pack_dir}: is not a packed training ({error})") from error
         self._config = get_config(self._settings.config)
-        packed = (self._pack_dir / "start.npz.bz2").read_bytes()
-        self._start = list(read_npz(io.BytesIO(bz2.decompress(packed))).values())
+        self._hparams, self._weights_dtype = packed.parse(hparams), weights_dtype
+        check_no_decay(self._hparams)
+        self._start_bundle = bundle_of_run(start_dir) if start_dir else None
+        weights = bz2.decompress((self._pack_dir / "start.npz.bz2").read_bytes())
         self._segments, self._held_out = (self._read(name) for name in DATA)
         # In float32, whatever the dtype policy of the training.
-        self._evaluated = build_network(self._config, hparams)
-        self._evaluated.set_weights(self._start)
+        self._evaluated = build_network(self._config, packed)
+        self._evaluated.set_weights(list(read_npz(io.BytesIO(weights)).values()))
         self._scores = compile_scores(self._evaluated, self._config)
         self._output = RunDir(output_dir)
         os.makedirs(self._output.train_dir, exist_ok=True)
@@ -134,6 +149,7 @@ class PackedTraining:
           OSError: a file cannot be written.
         """
         self._check()
+        self._make_start()
         with (
             tempfile.TemporaryDirectory() as directory,
             SummaryWriter(self._output.eval_dir) as writer,
@@ -169,6 +185,17 @@ class PackedTraining:
         )
         if not abs(nll - self._first_nll) < _NLL_TOLERANCE:
             raise PerfRnnError("the NLL of the first batch is another one here: nothing is trained")
+
+    def _make_start(self) -> None:
+        """Replaces the packed network and hparams by those that are asked for."""
+        if self._start_bundle or self._hparams != self._settings.hparams:
+            packed = bundle_from_network(self._evaluated, self._config)
+            self._settings = dataclasses.replace(self._settings, hparams=self._hparams)
+            with python_random_seed(self._settings.seed):
+                self._evaluated = build_network(self._config, self._hparams)
+            transfer_weights(self._evaluated, self._config, self._start_bundle or packed)
+            self._scores = compile_scores(self._evaluated, self._config)
+        self._start = self._evaluated.get_weights()
 
     def _start_training(self, directory: str) -> Trainer:
         """Returns a trainer that has taken two steps, and so is compiled.
@@ -207,7 +234,7 @@ class PackedTraining:
             steps_per_second = (trainer.step - first_step) / (now - started)
             steps_left = math.floor(steps_per_second * max(end - now, 0))
             self._decay_until(trainer, min(total, trainer.step + steps_left))
-            copy_run_bundle(trainer.train_dir, self._output.train_dir)
+            copy_run_bundle(trainer.train_dir, self._output.train_dir, self._weights_dtype)
             # The newest file, of these steps.
             summaries = max(pathlib.Path(trainer.train_dir).glob("events.*"))
             shutil.copy(summaries, self._output.train_dir)

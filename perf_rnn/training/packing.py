@@ -55,6 +55,16 @@ def evaluation_rows(hparams: HParams) -> int:
     return min(hparams.batch_size, 512)
 
 
+def check_no_decay(hparams: HParams) -> None:
+    """Checks that a packed training's schedule is left to it.
+
+    Raises:
+      PerfRnnError: `decay_steps` is given.
+    """
+    if hparams.decay_steps:
+        raise PerfRnnError("hparams: a packed training has its own decay_steps; leave them out")
+
+
 def first_nll(
     network: keras.Model,
     segments: Sequence[EventSequence],
@@ -97,8 +107,7 @@ def write_pack(
       PerfRnnError: `decay_steps` is given, or the network of `warm_start` does not fit.
       OSError: the directory cannot be written.
     """
-    if settings.hparams.decay_steps:
-        raise PerfRnnError("hparams: a packed training has its own decay_steps; leave them out")
+    check_no_decay(settings.hparams)
     config = get_config(settings.config)
     with python_random_seed(settings.seed):
         network = build_network(config, settings.hparams)
