@@ -24,8 +24,7 @@ _HEADER = re.compile(
 
 
 def write_npz(path: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Writes arrays by their names: floats as float32, float16 and bytes as they are, other integers
-    as int64.
+    """Writes arrays by their names: float16 and bytes as they are, others as float32 or int64.
 
     Raises:
       OSError: the file cannot be written.

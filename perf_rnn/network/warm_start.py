@@ -58,7 +58,7 @@ def _is_plain(bundle: Bundle) -> bool:
 
 
 def _narrowed(fresh: Bundle, bundle: Bundle) -> Bundle:
-    """Returns `fresh` without the units that it has more than `bundle`, if both are plain stacks."""
+    """Returns `fresh` without the units that `bundle` lacks, if both are plain stacks."""
     sizes = bundle.layer_sizes
     if (
         not _is_plain(fresh)

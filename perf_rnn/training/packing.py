@@ -45,7 +45,8 @@ if [ -d "$here/wheels" ] && ! [ -d "$here/site" ]; then
   python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir \\
     --target "$here/site" "$here"/wheels/*.whl
 fi
-export PYTHONPATH="$here/code:$here/site" KERAS_BACKEND=jax PYTHONUNBUFFERED=1
+# A directory of this package's sources in which it is started must not come before code/.
+export PYTHONPATH="$here/code:$here/site" PYTHONSAFEPATH=1 KERAS_BACKEND=jax PYTHONUNBUFFERED=1
 exec python3 -m perf_rnn.tools.performance_rnn_pack --pack_dir="$here" "$@"
 """
 

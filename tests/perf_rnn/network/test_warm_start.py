@@ -150,7 +150,7 @@ def test_attention_cannot_be_narrowed():
 @pytest.mark.parametrize(
     ("stack", "hparams"),
     [
-        (HParams(rnn_layer_sizes=(6, 4)), "rnn_layer_sizes=[6,4]"),
+        (HParams(rnn_layer_sizes=(6, 7)), "rnn_layer_sizes=[6,7]"),
         (STACKS["attention"], "attn_length=3"),
         (
             HParams(rnn_layer_sizes=(3,), attn_length=2, residual_connections=True),
@@ -162,6 +162,29 @@ def test_other_layers_are_refused_with_the_hparams_to_give(stack, hparams):
     with pytest.raises(ValueError, match=f"{re.escape('; give --hparams=' + hparams)}$"):
         start_from(make_bundle(DYNAMICS, stack), DYNAMICS)
     assert PLAIN.parse(hparams) == stack
+
+
+@pytest.mark.parametrize("key", [DYNAMICS, OPTIONAL])
+def test_wider_layers_predict_the_same_and_can_learn_more(key):
+    bundle = make_bundle(DYNAMICS)
+    wide = HParams(rnn_layer_sizes=(9, 5))
+    started, fresh = start_from(bundle, key, wide)
+    events = np.random.default_rng(3).integers(388, size=(12, 2))
+    controls = np.random.default_rng(4).random((12, 2, get_config(key).control_size))
+    np.testing.assert_allclose(
+        play(started, key, events, controls),
+        play(bundle, DYNAMICS, events, np.zeros((12, 2, 0))),
+        atol=2e-6,
+    )
+    # What the three new units read is as it was before, in all four gates.
+    of_new = np.arange(4 * 9).reshape(4, 9)[:, 6:].ravel()
+    first, first_fresh = started.layers[0], fresh.layers[0]
+    recurrent, recurrent_fresh = first.recurrent_kernel, first_fresh.recurrent_kernel
+    np.testing.assert_array_equal(recurrent[:, of_new], recurrent_fresh[:, of_new])
+    np.testing.assert_array_equal(first.kernel[-388:, of_new], first_fresh.kernel[-388:, of_new])
+    # What reads them starts at zero.
+    assert not np.delete(recurrent, of_new, axis=1)[6:].any()
+    assert not started.layers[1].kernel[6:].any()
 
 
 def test_other_models_are_refused():

@@ -85,6 +85,35 @@ def test_it_trains_and_comes_back_in_parts(pack, tmp_path, monkeypatch, summarie
         models.bundle_of_run(run.path)
 
 
+def test_one_begins_with_another_ones_network(pack, tmp_path, monkeypatch, summaries):
+    monkeypatch.setattr(packed_training, "MEASURED_SECONDS", 0.2)
+    monkeypatch.setattr(packed_training, "make_plan", lambda *_: Plan(10, 120.0, 0.0))
+    pack_dir, first, second = str(pack[0]), str(tmp_path / "first"), str(tmp_path / "second")
+    PackedTraining(pack_dir, first, 600).run()
+    hparams = "rnn_layer_sizes=[12],learning_rate=0.02"
+    PackedTraining(pack_dir, second, 600, hparams, first, "float16").run()
+
+    assert RunDir(second).settings().hparams.learning_rate == 0.02
+    bundle = models.bundle_of_run(second)
+    assert bundle.layer_sizes == [12]
+    # It begins where the first ended, with more units.
+    nlls = {name: summaries(tmp_path / name / "eval") for name in ("first", "second")}
+    last = models.bundle_of_run(first).extra["training_steps"]
+    assert nlls["second"][0, "nll"] == pytest.approx(nlls["first"][last, "nll"], abs=1e-5)
+    assert bundle.output_kernel.dtype == np.float32
+    rounded = bundle.output_kernel.astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(bundle.output_kernel, rounded)
+
+
+def test_a_training_that_cannot_be(pack, tmp_path):
+    with pytest.raises(PerfRnnError, match="leave them out"):
+        PackedTraining(str(pack[0]), str(tmp_path), 600, "decay_steps=5")
+    with pytest.raises(PerfRnnError, match=r"give --hparams=rnn_layer_sizes=\[8\]"):
+        PackedTraining(str(pack[0]), str(tmp_path), 600, "rnn_layer_sizes=[7]").run()
+    with pytest.raises(PerfRnnError, match="no such directory"):
+        PackedTraining(str(pack[0]), str(tmp_path), 600, start_dir=str(tmp_path / "none"))
+
+
 def test_where_time_ends_it_the_learning_rate_has_fallen_too(
     pack, tmp_path, monkeypatch, summaries, capsys
 ):
@@ -125,6 +154,7 @@ def test_a_failing_dtype_policy(pack, tmp_path, monkeypatch, caplog):
         packed_training.backend.load(), "fast_dtype_policy", lambda: "mixed_bfloat16"
     )
     training = PackedTraining(str(directory), str(tmp_path), 600)
+    training._make_start()
     trainer = training._start_training(str(tmp_path))
     assert trainer.step == 2
     assert "mixed_bfloat16 fails: no such kernel" in caplog.text
