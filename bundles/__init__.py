@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         bundle_from_proto,
         read_bundle,
         read_bundle_file,
+        shipped_bundle_names,
         shipped_bundle_path,
         write_bundle,
     )
@@ -45,6 +46,7 @@ __all__ = [
     "describe_network",
     "read_bundle",
     "read_bundle_file",
+    "shipped_bundle_names",
     "shipped_bundle_path",
     "unpack_bundle",
     "write_bundle",

@@ -43,20 +43,24 @@ _LOOKALIKES = {
 }
 
 
-def shipped_bundle_path(config_key: str) -> Path:
-    """Returns the path of the bundle that is shipped for a config.
+def shipped_bundle_names() -> list[str]:
+    """Returns the names of the shipped bundles: a config's, or one that begins with a config's."""
+    return sorted(path.stem for path in Path(__file__).resolve().parent.glob("*.mag"))
+
+
+def shipped_bundle_path(name: str) -> Path:
+    """Returns the path of a shipped bundle, by its name.
 
     Raises:
-        BundleError: none is shipped for `config_key`; the message names those there are.
+        BundleError: there is no such bundle; the message names those there are.
     """
-    directory = Path(__file__).resolve().parent
-    shipped = sorted(path.stem for path in directory.glob("*.mag"))
-    if config_key not in shipped:
+    shipped = shipped_bundle_names()
+    if name not in shipped:
         raise BundleError(
-            f"no bundle is shipped for config '{config_key}'; there is one for: "
+            f"no bundle is shipped for config '{name}'; there is one for: "
             f"{', '.join(shipped) or '(none)'}"
         )
-    return directory / f"{config_key}.mag"
+    return Path(__file__).resolve().parent / f"{name}.mag"
 
 
 def read_bundle(path: str | os.PathLike[str]) -> Bundle:

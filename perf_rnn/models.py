@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -79,9 +80,9 @@ def load_model(source: Source, key: str | None = None) -> Model:
     network, so either can be loaded as either.
 
     Args:
-      source: a config's key, whose shipped bundle it is; the path of a bundle or of a training
-        run's directory; a bundle, from `bundles.read_bundle` or, as a proto, from
-        `bundles.read_bundle_file`; or a Model, which is returned as it is.
+      source: a config's key, whose shipped bundle it is, or the name of another shipped bundle; the
+        path of a bundle or of a training run's directory; a bundle, from `bundles.read_bundle` or,
+        as a proto, from `bundles.read_bundle_file`; or a Model, which is returned as it is.
       key: of the config that the model must have; None: the one it was made with.
 
     Raises:
@@ -94,19 +95,20 @@ def load_model(source: Source, key: str | None = None) -> Model:
         bundle, name = source.bundle, source.name
     elif isinstance(source, Bundle):
         bundle, name = source, f"a bundle of {source.id}"
-    elif isinstance(source, str) and source in default_configs:
-        key = key or source
-        bundle = bundles.read_bundle(bundles.shipped_bundle_path(get_config(source).id))
-        name = f"the shipped bundle of {source}"
+    elif isinstance(source, str) and (shipped := shipped_bundle(source)):
+        if source in default_configs:
+            key = key or source
+        bundle = bundles.read_bundle(shipped)
+        name = f"the shipped bundle {source}"
     elif isinstance(source, str | os.PathLike):
         path = name = os.path.expanduser(source)
         if not os.path.exists(path):
-            shipped = [config.key for config in default_configs.values() if _is_shipped(config)]
-            nearest = difflib.get_close_matches(path, shipped, 1)
+            keys = [config.key for config in default_configs.values() if _is_shipped(config)]
+            names = list(dict.fromkeys([*keys, *bundles.shipped_bundle_names()]))
+            nearest = difflib.get_close_matches(path, names, 1)
             meant = f"; perhaps {nearest[0]}" if nearest else ""
             raise PerfRnnError(
-                f"{path}: no such file, nor a config{meant}; bundles are shipped for "
-                f"{', '.join(shipped)}"
+                f"{path}: no such file, nor a shipped bundle{meant}; those are {', '.join(names)}"
             )
         bundle = bundle_of_run(path) if os.path.isdir(path) else bundles.read_bundle(path)
     elif hasattr(source, "generator_details"):
@@ -141,6 +143,19 @@ def choose_model(config: str | None, bundle_file: str | None, run_dir: str | Non
     if bundle_file:
         return load_model(bundle_file, config)
     return load_model(config or DEFAULT_CONFIG, config)
+
+
+def shipped_bundle(name: str) -> Path | None:
+    """Returns the path of a config's shipped bundle, or of another one by its name.
+
+    None: it is neither.
+
+    Raises:
+      BundleError: it is a config without a shipped bundle.
+    """
+    if name in default_configs:
+        return bundles.shipped_bundle_path(get_config(name).id)
+    return bundles.shipped_bundle_path(name) if name in bundles.shipped_bundle_names() else None
 
 
 def _is_shipped(config: PerformanceRnnConfig) -> bool:

@@ -56,6 +56,8 @@ def test_shipped_bundles_play_by_config():
     ):
         model = load_model(key)
         assert (model.config.key, model.bundle.layer_sizes) == (key, [512, 512, 512])
+    large = load_model("performance_with_dynamics_large")
+    assert (large.config, large.bundle.layer_sizes) == (CONFIG, [1024, 1024, 1024])
 
 
 @pytest.mark.parametrize(
@@ -66,10 +68,11 @@ def test_shipped_bundles_play_by_config():
         (
             "nope.mag",
             None,
-            r"^nope\.mag: no such file, nor a config; bundles are shipped for performance, "
-            "performance_with_dynamics, performance_with_dynamics_compact, optional_multi[a-z_]*$",
+            r"^nope\.mag: no such file, nor a shipped bundle; those are performance, "
+            "performance_with_dynamics, performance_with_dynamics_compact, optional_multi[a-z_]*, "
+            "performance_with_dynamics_large$",
         ),
-        ("performence", None, "^performence: no such file, nor a config; perhaps performance; bun"),
+        ("performence", None, "nor a shipped bundle; perhaps performance; those are"),
         (ROOT / "tests", None, "no train/model.npz of a training run here"),
         (ROOT / "setup.py", None, "not a bundle: it is something else"),
     ],

@@ -187,7 +187,7 @@ def bad(tmp_path):
         (["--input={bad}/nowhere", "--split_csv={bad}/other"], "{bad}/nowhere: No such file"),
         (
             ["--input={midi}", "--bundle_file={bad}/x.mag"],
-            "{bad}/x.mag: no such file, nor a config",
+            "{bad}/x.mag: no such file, nor a shipped bundle",
         ),
         (["--input={midi}", "--bundle_file={bad}/noise"], "{bad}/noise"),
         (["--input={midi}", "--bundle_file="], "--bundle_file is empty"),
