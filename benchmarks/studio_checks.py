@@ -33,6 +33,7 @@ DRIVER = ROOT / "tests" / "perf_rnn" / "studio" / "drive_engine.mjs"
 PERFORMANCE = "Schubert/Impromptu_op142/1/Kleisen02.mid"
 SHIPPED = [
     "performance_with_dynamics",
+    "performance_with_dynamics_large",
     "performance",
     "optional_multiconditioned_performance_with_dynamics",
 ]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# train.sh CONFIG DATASETS WORK: trains a shipped bundle as its card says, into WORK/CONFIG.mag. DATASETS has the
+# train.sh NAME DATASETS WORK: trains a shipped bundle as its card says, into WORK/NAME.mag. DATASETS has the
 # folders asap and maestro. WORK keeps data and runs; interrupted, the same command continues from there.
 
 set -eu
@@ -7,7 +7,9 @@ if [ $# != 3 ]; then
   sed -n '2,3s/^# //p' "$0" >&2
   exit 2
 fi
-config=$1 datasets=$2 work=$3
+made=$1 config=$1 datasets=$2 work=$3
+layers=[512,512,512]
+dynamics=performance_with_dynamics optional=optional_multiconditioned_performance_with_dynamics
 bundles=$(dirname "$0")
 asap="912 piano performances of the ASAP dataset (Foscarin et al., 2020; CC BY-NC-SA 4.0)"
 maestro="607 of MAESTRO v3.0.0 (Hawthorne et al., 2019; CC BY-NC-SA 4.0)"
@@ -29,7 +31,7 @@ run() { # NAME SEED STEPS BUNDLE HPARAMS FLAG...
     ${start:+--warm_start_bundle_file="$start"} \
     --sequence_example_file="$data/training_performances.tfrecord" \
     --eval_sequence_example_file="$data/eval_performances.tfrecord" --num_eval_examples=150 \
-    --hparams="rnn_layer_sizes=[512,512,512],$hparams" --window=128 "$@"
+    --hparams="rnn_layer_sizes=$layers,$hparams" --window=128 "$@"
   performance_rnn_generate --run_dir="$work/$name" --save_generator_bundle --overwrite --bundle_file="$work/$name.mag" \
     --bundle_description="$description"
 }
@@ -88,6 +90,34 @@ bundles.write_bundle(made, dataclasses.replace(
 PYTHON
 }
 
+# The network with the weights of a conditioned one's controls, which plays as before with conditioning disabled.
+with_controls() { # MADE NETWORK CONDITIONED
+  python3 - "$@" <<'PYTHON'
+import dataclasses, sys
+import numpy as np
+import bundles
+
+made, *paths = sys.argv[1:]
+network, conditioned = (bundles.read_bundle(path) for path in paths)
+first, *others = network.layers
+rows = conditioned.layers[0].kernel[: -len(first.kernel)]
+first = dataclasses.replace(first, kernel=np.concatenate([rows, first.kernel]), bias=first.bias - rows[0])
+bundles.write_bundle(made, dataclasses.replace(
+    conditioned,
+    layers=(first, *others),
+    output_kernel=network.output_kernel,
+    output_bias=network.output_bias,
+))
+PYTHON
+}
+
+# Trains another bundle first, if it is not there.
+needs() { # NAME
+  if ! [ -e "$work/$1.mag" ]; then
+    interruptible sh "$0" "$1" "$datasets" "$work"
+  fi
+}
+
 # Multiplies the weights of the controls, but for those of the flag that disables them, the first.
 follow_more_closely() { # MADE BUNDLE
   python3 - "$@" <<'PYTHON'
@@ -121,8 +151,8 @@ use_asap_and_maestro() {
   use_data asap_maestro "$datasets" asap_maestro_split.csv --eval_splits=validation
 }
 
-case $config in
-  performance_with_dynamics)
+case $made in
+  "$dynamics")
     use_asap
     run dynamics_1 0 1865 "" batch_size=64,learning_rate=0.0025,warmup_steps=200
     run dynamics_2 1 1000 "$work/dynamics_1.mag" batch_size=64,learning_rate=0.0025,warmup_steps=50,decay_steps=950
@@ -132,21 +162,29 @@ case $config in
     run dynamics_5 11 2000 "$work/dynamics_4.mag" batch_size=128,learning_rate=0.002,warmup_steps=100,decay_steps=1900
     run dynamics_6 12 671 "$work/dynamics_5.mag" batch_size=128,learning_rate=0.002,warmup_steps=100
     run dynamics_7 13 300 "$work/dynamics_6.mag" batch_size=128,learning_rate=0.002,warmup_steps=20,decay_steps=280
-    optional=optional_multiconditioned_performance_with_dynamics
-    if ! [ -e "$work/$optional.mag" ]; then
-      interruptible sh "$0" "$optional" "$datasets" "$work"
-    fi
-    without_controls "$work/free.mag" "$work/$optional.mag" "$work/dynamics_7.mag"
+    needs optional_5
+    without_controls "$work/free.mag" "$work/optional_5.mag" "$work/dynamics_7.mag"
     average "$work/dynamics_mean.mag" 1,1,1 "$work/dynamics_7.mag" "$work/free.mag" "$work/dynamics_5.mag"
-    run "$config" 15 1700 "$work/dynamics_mean.mag" \
+    run dynamics_8 15 1700 "$work/dynamics_mean.mag" \
       batch_size=128,learning_rate=0.002,warmup_steps=60,decay_steps=1640
+    run "$made" 21 4276 "$work/dynamics_8.mag" \
+      batch_size=1024,learning_rate=0.003,warmup_steps=300,decay_steps=3976,dropout_keep_prob=0.9
+    ;;
+  "${dynamics}_large")
+    needs "$dynamics"
+    config=$dynamics layers=[1024,1024,1024]
+    use_asap_and_maestro
+    run "$made" 21 6676 "$work/$dynamics.mag" \
+      batch_size=1024,learning_rate=0.002,warmup_steps=200,decay_steps=6476,dropout_keep_prob=0.75
     ;;
   performance)
+    needs "$dynamics"
     use_asap_and_maestro
-    run "$config" 1 600 "$work/dynamics_7.mag" \
-      batch_size=128,learning_rate=0.002,warmup_steps=50,decay_steps=550
+    run "$made" 22 620 "$work/$dynamics.mag" \
+      batch_size=128,learning_rate=0.0015,warmup_steps=40,decay_steps=580,dropout_keep_prob=0.9
     ;;
-  optional_multiconditioned_performance_with_dynamics)
+  optional_5) # Of the third bundle's recipe, what the first bundle's needs; after dynamics_7.
+    config=$optional
     use_asap
     # Weights of new controls start at zero: learning them takes many steps at a high rate.
     run optional_1 1 1500 "$work/dynamics_4.mag" batch_size=32,learning_rate=0.004,warmup_steps=50
@@ -157,10 +195,17 @@ case $config in
     average "$work/optional_mean.mag" 1,1,2 "$work/dynamics_7.mag" "$work/optional_2.mag" "$work/optional_3.mag"
     run optional_4 2 260 "$work/optional_mean.mag" \
       batch_size=64,learning_rate=0.0015,warmup_steps=20,decay_steps=240 --control_jumps
-    follow_more_closely "$work/$config.mag" "$work/optional_4.mag"
+    follow_more_closely "$work/optional_5.mag" "$work/optional_4.mag"
+    ;;
+  "$optional")
+    needs "$dynamics"
+    use_asap_and_maestro
+    with_controls "$work/optional_start.mag" "$work/$dynamics.mag" "$work/optional_5.mag"
+    run "$made" 23 350 "$work/optional_start.mag" \
+      batch_size=128,learning_rate=0.002,warmup_steps=20,decay_steps=330,dropout_keep_prob=0.9 --control_jumps
     ;;
   *)
-    echo "train.sh: there is no recipe for $config" >&2
+    echo "train.sh: there is no recipe for $made" >&2
     exit 2
     ;;
 esac

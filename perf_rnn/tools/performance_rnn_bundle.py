@@ -18,7 +18,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "bundle_file",
     None,
-    "The bundle (.mag), or the config's name of a shipped one. It may also stand without the flag.",
+    "The bundle (.mag), or the name of a shipped one. It may also stand without the flag.",
 )
 flags.DEFINE_bool(
     "inspect", False, "Print a summary. Done without this flag where nothing else is asked for."

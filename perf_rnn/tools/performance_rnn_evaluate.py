@@ -25,7 +25,7 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "bundle_file",
     None,
-    "Bundle (.mag) to measure, or the config's name of a shipped one. Without this and --run_dir, "
+    "Bundle (.mag) to measure, or the name of a shipped one. Without this and --run_dir, "
     "the bundle shipped for --config.",
 )
 flags.DEFINE_string("run_dir", None, "Training run whose newest checkpoint is measured.")

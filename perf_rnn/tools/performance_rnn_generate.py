@@ -129,7 +129,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "bundle_file",
     None,
-    "Bundle (.mag) that plays, or the config's name of a shipped one; with "
+    "Bundle (.mag) that plays, or the name of a shipped one; with "
     "--save_generator_bundle, the file to write. Without this and --run_dir, the bundle shipped "
     "for --config plays.",
 )

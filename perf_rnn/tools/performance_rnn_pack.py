@@ -35,7 +35,7 @@ flags.DEFINE_integer(
     upper_bound=2**32 - 1,
 )
 flags.DEFINE_string(
-    "warm_start_bundle_file", None, "Bundle to begin with; a config's name: its shipped one."
+    "warm_start_bundle_file", None, "Bundle to begin with, or the name of a shipped one."
 )
 flags.DEFINE_float(
     "minutes",

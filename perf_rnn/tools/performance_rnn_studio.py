@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "bundle_file",
     None,
-    "Bundle (.mag) that plays, or the config's name of a shipped one; it may also stand without "
+    "Bundle (.mag) that plays, or the name of a shipped one; it may also stand without "
     "the flag. Without this and --run_dir, the bundle shipped for --config plays.",
 )
 flags.DEFINE_string(

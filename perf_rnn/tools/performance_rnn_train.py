@@ -46,7 +46,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "warm_start_bundle_file",
     None,
-    "Bundle whose weights a run without checkpoints begins with; a config's name: its shipped one.",
+    "Bundle whose weights a run without checkpoints begins with, or the name of a shipped one.",
 )
 flags.DEFINE_integer(
     "num_training_steps",

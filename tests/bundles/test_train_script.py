@@ -32,6 +32,7 @@ def test_a_signal_to_the_script_ends_its_trainer(tmp_path, number):
     data.mkdir()
     for side in ("training", "eval"):
         (data / f"{side}_performances.tfrecord").touch()
+    (tmp_path / "performance_with_dynamics.mag").touch()  # What it begins with.
     script = pathlib.Path(bundles.__file__).parent / "train.sh"
     with subprocess.Popen(
         ["sh", script, "performance", "asap", tmp_path],
