@@ -57,8 +57,7 @@ def shipped_bundle_path(name: str) -> Path:
     shipped = shipped_bundle_names()
     if name not in shipped:
         raise BundleError(
-            f"no bundle is shipped for config '{name}'; there is one for: "
-            f"{', '.join(shipped) or '(none)'}"
+            f"there is no shipped bundle '{name}'; there are: {', '.join(shipped) or '(none)'}"
         )
     return Path(__file__).resolve().parent / f"{name}.mag"
 

@@ -199,6 +199,7 @@ case $made in
     ;;
   "$optional")
     needs "$dynamics"
+    needs optional_5
     use_asap_and_maestro
     with_controls "$work/optional_start.mag" "$work/$dynamics.mag" "$work/optional_5.mag"
     run "$made" 23 350 "$work/optional_start.mag" \

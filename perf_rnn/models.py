@@ -103,8 +103,9 @@ def load_model(source: Source, key: str | None = None) -> Model:
     elif isinstance(source, str | os.PathLike):
         path = name = os.path.expanduser(source)
         if not os.path.exists(path):
-            keys = [config.key for config in default_configs.values() if _is_shipped(config)]
-            names = list(dict.fromkeys([*keys, *bundles.shipped_bundle_names()]))
+            names = bundles.shipped_bundle_names()
+            keys = [config.key for config in default_configs.values() if config.id in names]
+            names = list(dict.fromkeys([*keys, *names]))
             nearest = difflib.get_close_matches(path, names, 1)
             meant = f"; perhaps {nearest[0]}" if nearest else ""
             raise PerfRnnError(
@@ -158,14 +159,6 @@ def shipped_bundle(name: str) -> Path | None:
     return bundles.shipped_bundle_path(name) if name in bundles.shipped_bundle_names() else None
 
 
-def _is_shipped(config: PerformanceRnnConfig) -> bool:
-    try:
-        bundles.shipped_bundle_path(config.id)
-    except bundles.BundleError:
-        return False
-    return True
-
-
 def _config_of(bundle: Bundle, key: str | None) -> PerformanceRnnConfig:
     same_id = configs_of_id(bundle.id)
     if not same_id:
@@ -201,7 +194,7 @@ def write_run_bundle(train_dir: str, bundle: Bundle) -> None:
     write_npz(os.path.join(train_dir, RUN_BUNDLE_NAME), arrays)
 
 
-def copy_run_bundle(train_dir: str, directory: str, dtype: str = "float32") -> None:
+def copy_run_bundle(train_dir: str, directory: str, dtype: str) -> None:
     """Copies what `write_run_bundle` wrote, for `bundle_of_run`, in parts that fit in a message.
 
     Args:
@@ -249,7 +242,7 @@ def bundle_of_run(path: str) -> Bundle:
         arrays = read_npz(io.BytesIO(data))
         metadata = json.loads(arrays.pop("metadata").tobytes())
         length = metadata.pop("attn_length")
-        arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+        arrays = {n: a.astype("f4") if a.dtype == "f2" else a for n, a in arrays.items()}
         layers, kernel, bias = weights_from_variables(arrays, lambda layer_sizes: length)
         metadata["head_sizes"] = tuple(metadata["head_sizes"])
         return Bundle(layers=layers, output_kernel=kernel, output_bias=bias, **metadata)

@@ -44,7 +44,10 @@ def look_up(table: Any, indices: Any) -> Any:
 def lstm_recurrence(
     projected: Any, bias: Any, hidden: Any, cell: Any, recurrent_kernel: Any, dtype: str
 ) -> tuple[Any, Any, Any]:
-    """The sequential part of an LSTM; arguments and results as in `tensorflow_cpu`."""
+    """The sequential part of an LSTM; arguments and results as in `tensorflow_cpu`.
+
+    Outputs, and what the gradient needs, are rounded to `dtype`; the cell is carried in float32.
+    """
     import jax
     import jax.numpy as jnp
 

@@ -20,7 +20,9 @@ def transfer_weights(network: keras.Model, config: PerformanceRnnConfig, bundle:
     Shared weights are copied: those of the classes and control signals that both configs have.
     `performance` for example has all classes of `performance_with_dynamics` but the velocities.
     Weights of new controls start at zero; those of new classes keep the values in `network`. From
-    the modulo encoding to one-hot events, predictions stay the same.
+    the modulo encoding to one-hot events, predictions stay the same. They do so too where layers of
+    a plain stack, without attention and residual connections, are wider than the bundle's: what
+    reads an added unit starts at zero, what it reads keeps its values in `network`.
 
     Args:
       network: from `build_network`.
@@ -67,22 +69,12 @@ def _narrowed(fresh: Bundle, bundle: Bundle) -> Bundle:
         or any(old > new for old, new in zip(sizes, fresh.layer_sizes, strict=True))
     ):
         return fresh
-    inputs = [fresh.input_size, *sizes]
-
-    def columns(weights: np.ndarray, units: int) -> np.ndarray:
-        return _by_gate(weights)[..., :units].reshape(*weights.shape[:-1], -1)
-
-    layers = [
-        LstmLayer(
-            columns(layer.kernel[: inputs[n]], units),
-            columns(layer.recurrent_kernel[:units], units),
-            columns(layer.bias, units),
-            layer.forget_bias,
-        )
-        for n, (layer, units) in enumerate(zip(fresh.layers, sizes, strict=True))
-    ]
+    kernel = _by_gate(fresh.layers[0].kernel)[..., : sizes[0]].reshape(fresh.input_size, -1)
+    first = dataclasses.replace(bundle.layers[0], kernel=kernel)
     output_kernel = fresh.output_kernel[: sizes[-1]]
-    return dataclasses.replace(fresh, layers=tuple(layers), output_kernel=output_kernel)
+    return dataclasses.replace(
+        fresh, layers=(first, *bundle.layers[1:]), output_kernel=output_kernel
+    )
 
 
 def _widened(bundle: Bundle, fresh: Bundle) -> Bundle:

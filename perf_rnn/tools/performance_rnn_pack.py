@@ -24,7 +24,7 @@ flags.DEFINE_string("eval_sequence_example_file", None, "TFRecord file, or a glo
 flags.DEFINE_string(
     "hparams",
     "",
-    "As for perf_rnn train, without decay_steps. With --minutes: in place of those packed.",
+    "As for perf_rnn train, without decay_steps. With --minutes: changes to those packed.",
 )
 flags.DEFINE_integer("window", 160, "Events that a row advances in one step.", lower_bound=1)
 flags.DEFINE_integer(
@@ -129,7 +129,7 @@ def _train() -> None:
 
 def main() -> None:
     cli.check_given(pack_dir="the directory to make, or with --minutes a packed one")
-    cli.check_not_empty("output_dir")
+    cli.check_not_empty("output_dir", "start_dir")
     if FLAGS.minutes is None:
         _pack()
     else:

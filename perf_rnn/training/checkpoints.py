@@ -96,9 +96,8 @@ def read_checkpoint(path: str, like: Mapping[str, NDArray[Any]]) -> Arrays:
     try:
         found = read_npz(path, like)
         for name, array in found.items():
-            if array.shape != like[name].shape or (array.dtype == "f4") != (
-                like[name].dtype == "f4"
-            ):
+            is_float, should_be = array.dtype.kind == "f", like[name].dtype.kind == "f"
+            if array.shape != like[name].shape or is_float != should_be:
                 raise PerfRnnError(
                     f"{name} is {array.dtype} {list(array.shape)}, not {list(like[name].shape)}"
                 )

@@ -100,13 +100,13 @@ class PackedTraining:
           output_dir: which gets `run.json`, `train/` with the weights in parts and the training's
             summaries, and `eval/` with the evaluation's.
           seconds: from now until it must have ended.
-          hparams: in place of those that were packed, in the syntax of `HParams.parse`.
+          hparams: changes to those that were packed, in the syntax of `HParams.parse`.
           start_dir: the `output_dir` of an earlier training, to begin with its network; None: with
             the packed one. Layers may be wider than that network's, see `transfer_weights`.
           weights_dtype: of the weights that are written, `float32` or `float16`.
 
         Raises:
-          PerfRnnError: the pack is damaged, or hparams do not fit.
+          PerfRnnError: the pack is damaged, `start_dir` holds no network, or hparams are bad.
           OSError: a file cannot be read or written.
         """
         self._end = time.monotonic() + seconds
@@ -145,7 +145,8 @@ class PackedTraining:
         """Trains, and evaluates the result.
 
         Raises:
-          PerfRnnError: a result is not the one from where it was packed, or the time is too short.
+          PerfRnnError: a result is not the one from where it was packed, the network to begin with
+            does not fit, or the time is too short.
           OSError: a file cannot be written.
         """
         self._check()
@@ -187,7 +188,7 @@ class PackedTraining:
             raise PerfRnnError("the NLL of the first batch is another one here: nothing is trained")
 
     def _make_start(self) -> None:
-        """Replaces the packed network and hparams by those that are asked for."""
+        """Makes the network to begin with, where it is not the packed one."""
         if self._start_bundle or self._hparams != self._settings.hparams:
             packed = bundle_from_network(self._evaluated, self._config)
             self._settings = dataclasses.replace(self._settings, hparams=self._hparams)
@@ -195,7 +196,6 @@ class PackedTraining:
                 self._evaluated = build_network(self._config, self._hparams)
             transfer_weights(self._evaluated, self._config, self._start_bundle or packed)
             self._scores = compile_scores(self._evaluated, self._config)
-        self._start = self._evaluated.get_weights()
 
     def _start_training(self, directory: str) -> Trainer:
         """Returns a trainer that has taken two steps, and so is compiled.
@@ -208,7 +208,7 @@ class PackedTraining:
             started = time.monotonic()
             try:
                 trainer = Trainer(self._segments, self._settings, train_dir, 1, dtype_policy)
-                trainer.network.set_weights(self._start)
+                trainer.network.set_weights(self._evaluated.get_weights())
                 trainer.train(Schedule(num_training_steps=2))
             except Exception as error:
                 # A GPU's compiler may fail in ways that no processor showed.

@@ -204,12 +204,12 @@ def test_writing_where_no_directory_is(tmp_path, make_bundle):
 
 def test_shipped_bundle_path(tmp_path, monkeypatch):
     monkeypatch.setattr("bundles.files.__file__", str(tmp_path / "files.py"))
-    with pytest.raises(bundles.BundleError, match=r"config 'performance'; .* \(none\)"):
+    with pytest.raises(bundles.BundleError, match=r"shipped bundle 'performance'; .* \(none\)"):
         bundles.shipped_bundle_path("performance")
     for key in ("b", "a"):
         (tmp_path / f"{key}.mag").touch()
     assert bundles.shipped_bundle_path("a") == tmp_path.resolve() / "a.mag"
-    with pytest.raises(bundles.BundleError, match=r"config '\.\./a'; there is one for: a, b"):
+    with pytest.raises(bundles.BundleError, match=r"bundle '\.\./a'; there are: a, b"):
         bundles.shipped_bundle_path("../a")
 
 

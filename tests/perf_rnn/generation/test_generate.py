@@ -261,7 +261,7 @@ def test_a_stream_has_no_end_to_spread_a_list_over():
 
 
 def test_a_config_that_no_bundle_is_shipped_for():
-    with pytest.raises(BundleError, match="no bundle is shipped for config 'pitch_conditioned_p"):
+    with pytest.raises(BundleError, match="there is no shipped bundle 'pitch_conditioned_p"):
         perf_rnn.generate("pitch_conditioned_performance_with_dynamics")
 
 

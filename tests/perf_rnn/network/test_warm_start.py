@@ -164,6 +164,26 @@ def test_other_layers_are_refused_with_the_hparams_to_give(stack, hparams):
     assert PLAIN.parse(hparams) == stack
 
 
+@pytest.mark.parametrize("stack", ["attention", "residual"])
+def test_only_plain_stacks_can_be_widened(stack):
+    bundle = make_bundle(DYNAMICS, STACKS[stack])
+    wide = dataclasses.replace(STACKS[stack], rnn_layer_sizes=(9, 9))
+    with pytest.raises(ValueError, match=re.escape("give --hparams=rnn_layer_sizes=[6,5]")):
+        start_from(bundle, DYNAMICS, wide)
+
+
+@pytest.mark.parametrize("key", [NOTES, MODULO])
+def test_wider_layers_in_other_encodings(key):
+    bundle = make_bundle(key)
+    config, encoding = get_config(key), get_config(key).encoding
+    started, _ = start_from(bundle, key, HParams(rnn_layer_sizes=(7, 9)))
+    rng = np.random.default_rng(3)
+    events = rng.integers(min(encoding.head_sizes), size=(12, 2, *encoding.event_shape))
+    controls = np.zeros((12, 2, config.control_size))
+    expected = play(bundle, key, events, controls)
+    np.testing.assert_allclose(play(started, key, events, controls), expected, atol=2e-6)
+
+
 @pytest.mark.parametrize("key", [DYNAMICS, OPTIONAL])
 def test_wider_layers_predict_the_same_and_can_learn_more(key):
     bundle = make_bundle(DYNAMICS)

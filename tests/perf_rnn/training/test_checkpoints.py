@@ -46,6 +46,14 @@ def test_a_part_can_be_read_in_other_types(path):
     assert read["random/0"].dtype == np.int64
 
 
+def test_numbers_of_half_the_size(tmp_path):
+    weights = np.array([0.5, 2.0], np.float16)
+    path = write_checkpoint(str(tmp_path), 1, {"step": np.array(np.nan, "f2"), "w": weights})
+    assert read_checkpoint(path, {"w": np.zeros(2, np.float32)})["w"].tolist() == [0.5, 2.0]
+    with pytest.raises(CheckpointError, match=r"step is float16 \[\], not \[\]"):
+        read_checkpoint(path, {"step": np.array(7)})
+
+
 @pytest.mark.parametrize(
     ("name", "like"),
     [

@@ -207,6 +207,30 @@ def test_gradient_of_looking_up_on_a_gpu():
     subprocess.run([sys.executable, "-c", LOOK_UP], env={**os.environ, **environment}, check=True)
 
 
+IN_BFLOAT16 = """
+import jax, numpy as np
+from perf_rnn.network.jax_scan import lstm_recurrence
+rng = np.random.default_rng(0)
+def normal(*shape):
+    return rng.normal(scale=0.5, size=shape).astype("f4")
+arguments = normal(20, 3, 32), normal(32), normal(3, 8), normal(3, 8), normal(8, 32)
+weights = normal(20, 3, 8)
+def gradients(dtype):
+    loss = lambda *arguments: (lstm_recurrence(*arguments, dtype)[0] * weights).sum()
+    return jax.grad(loss, argnums=range(5))(*arguments)
+for exact, rounded in zip(gradients("float32"), gradients("bfloat16")):
+    error = np.linalg.norm(rounded - exact) / np.linalg.norm(exact)
+    assert 0 < error < 0.01, error
+"""
+
+
+@needs_jax
+def test_gradients_in_bfloat16():
+    environment = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    program = [sys.executable, "-c", IN_BFLOAT16]
+    subprocess.run(program, env={**os.environ, **environment}, check=True)
+
+
 @needs_jax
 @pytest.mark.parametrize(
     ("platform", "capability", "policy"),

@@ -154,7 +154,6 @@ def test_a_failing_dtype_policy(pack, tmp_path, monkeypatch, caplog):
         packed_training.backend.load(), "fast_dtype_policy", lambda: "mixed_bfloat16"
     )
     training = PackedTraining(str(directory), str(tmp_path), 600)
-    training._make_start()
     trainer = training._start_training(str(tmp_path))
     assert trainer.step == 2
     assert "mixed_bfloat16 fails: no such kernel" in caplog.text
@@ -184,13 +183,17 @@ def test_a_schedule_with_decay_cannot_be_packed(tmp_path):
     assert not (tmp_path / "pack").exists()
 
 
-def test_the_pack_holds_the_code(pack):
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no PYTHONSAFEPATH")
+def test_the_pack_holds_the_code(pack, tmp_path):
     directory, _ = pack
     assert (directory / "code" / "bundles" / "__init__.py").exists()
     assert not list(directory.glob("code/**/*.mag"))
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    # The pack's own code runs, not what lies where it is started.
+    (tmp_path / "perf_rnn.py").write_text("raise SystemExit('another perf_rnn')")
     ended = subprocess.run(
         [directory / "run.sh", "--help"],
+        cwd=tmp_path,
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
