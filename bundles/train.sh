@@ -202,8 +202,9 @@ case $made in
     needs optional_5
     use_asap_and_maestro
     with_controls "$work/optional_start.mag" "$work/$dynamics.mag" "$work/optional_5.mag"
-    run "$made" 23 350 "$work/optional_start.mag" \
+    run optional_6 23 350 "$work/optional_start.mag" \
       batch_size=128,learning_rate=0.002,warmup_steps=20,decay_steps=330,dropout_keep_prob=0.9 --control_jumps
+    follow_more_closely "$work/$made.mag" "$work/optional_6.mag"
     ;;
   *)
     echo "train.sh: there is no recipe for $made" >&2
