@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = "performance_with_dynamics"
 
+# Too large for the installed package.
+_IN_THE_REPOSITORY = "performance_with_dynamics_large"
+
 # The newest checkpoint's network, in a training run's directory of checkpoints.
 RUN_BUNDLE_NAME = "model.npz"
 _PART_BYTES = 15 * 2**20
@@ -102,15 +105,7 @@ def load_model(source: Source, key: str | None = None) -> Model:
         name = f"the shipped bundle {source}"
     elif isinstance(source, str | os.PathLike):
         path = name = os.path.expanduser(source)
-        if not os.path.exists(path):
-            names = bundles.shipped_bundle_names()
-            keys = [config.key for config in default_configs.values() if config.id in names]
-            names = list(dict.fromkeys([*keys, *names]))
-            nearest = difflib.get_close_matches(path, names, 1)
-            meant = f"; perhaps {nearest[0]}" if nearest else ""
-            raise PerfRnnError(
-                f"{path}: no such file, nor a shipped bundle{meant}; those are {', '.join(names)}"
-            )
+        check_exists(path)
         bundle = bundle_of_run(path) if os.path.isdir(path) else bundles.read_bundle(path)
     elif hasattr(source, "generator_details"):
         bundle = bundles.bundle_from_proto(source)
@@ -137,6 +132,8 @@ def choose_model(config: str | None, bundle_file: str | None, run_dir: str | Non
     for flag, value in (("run_dir", run_dir), ("bundle_file", bundle_file)):
         if value == "":
             raise PerfRnnError(f"--{flag} is empty")
+    if config in bundles.shipped_bundle_names() and config not in default_configs:
+        raise PerfRnnError(f"{config} is a bundle, no config; give --bundle_file={config}")
     if config is not None:
         get_config(config)
     if run_dir:
@@ -157,6 +154,28 @@ def shipped_bundle(name: str) -> Path | None:
     if name in default_configs:
         return bundles.shipped_bundle_path(get_config(name).id)
     return bundles.shipped_bundle_path(name) if name in bundles.shipped_bundle_names() else None
+
+
+def check_exists(path: str) -> None:
+    """Checks that there is a file or directory for what names no shipped bundle.
+
+    Raises:
+      PerfRnnError: there is none; the message has the shipped bundles' names.
+    """
+    if os.path.exists(path):
+        return
+    if path == _IN_THE_REPOSITORY:
+        raise PerfRnnError(
+            f"{path}: comes with the repository alone; give the path of bundles/{path}.mag in it"
+        )
+    names = bundles.shipped_bundle_names()
+    keys = [config.key for config in default_configs.values() if config.id in names]
+    names = list(dict.fromkeys([*keys, *names]))
+    nearest = difflib.get_close_matches(path, names, 1)
+    meant = f"; perhaps {nearest[0]}" if nearest else ""
+    raise PerfRnnError(
+        f"{path}: no such file, nor a shipped bundle{meant}; those are {', '.join(names)}"
+    )
 
 
 def _config_of(bundle: Bundle, key: str | None) -> PerformanceRnnConfig:

@@ -119,7 +119,8 @@ def _check_layers(fresh: Bundle, bundle: Bundle) -> None:
     needed = [f"{name}={value}" for name, value in hparams(bundle).items() if value != ours[name]]
     if needed:
         raise PerfRnnError(
-            f"the bundle's layers differ from the network's; give --hparams={','.join(needed)}"
+            "the layers differ from those of the network to begin with; give "
+            f"--hparams={','.join(needed)}{' or wider layers' if _is_plain(bundle) else ''}"
         )
 
 

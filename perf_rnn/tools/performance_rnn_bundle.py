@@ -89,9 +89,10 @@ def main() -> None:
     if bool(FLAGS.convert_to) != bool(FLAGS.output_file):
         raise PerfRnnError("--convert_to and --output_file go together; give both or neither")
     import bundles
-    from perf_rnn.models import shipped_bundle
+    from perf_rnn.models import check_exists, shipped_bundle
 
     path = str(shipped_bundle(FLAGS.bundle_file) or os.path.expanduser(FLAGS.bundle_file))
+    check_exists(path)
     outputs = {"output_dir": FLAGS.output_dir, "output_file": FLAGS.output_file}
     written = {name: os.path.expanduser(output) for name, output in outputs.items() if output}
     for name, output in written.items():

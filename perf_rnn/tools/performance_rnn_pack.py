@@ -11,9 +11,11 @@ Examples:
 
 import os
 import time
+from collections.abc import Sequence
 
 from absl import flags
 
+from bundles.errors import PerfRnnError
 from perf_rnn.tools import cli
 
 FLAGS = flags.FLAGS
@@ -57,7 +59,24 @@ flags.DEFINE_enum(
 )
 
 
+# What only a pack is made with, and what only its training is told.
+_PACKING = (
+    *("config", "sequence_example_file", "eval_sequence_example_file"),
+    *("warm_start_bundle_file", "window", "seed"),
+)
+_TRAINING = ("output_dir", "start_dir", "weights_dtype")
+
+
+def _check_absent(names: Sequence[str], hint: str) -> None:
+    given = [f"--{name}" for name in names if FLAGS[name].present]
+    if given:
+        raise PerfRnnError(f"{', '.join(given)}: {hint}")
+
+
 def _pack() -> None:
+    if os.path.exists(os.path.join(os.path.expanduser(FLAGS.pack_dir), "pack.json")):
+        raise PerfRnnError("--minutes is needed: how long to train what is packed there")
+    _check_absent(_TRAINING, "for the training of a pack, with --minutes")
     cli.check_given(
         sequence_example_file="the file to train on",
         eval_sequence_example_file="the file to evaluate",
@@ -100,6 +119,7 @@ def _pack() -> None:
 
 def _train() -> None:
     end = time.monotonic() + 60 * FLAGS.minutes
+    _check_absent(_PACKING, "a pack holds that already")
     output_dir = os.path.expanduser(FLAGS.output_dir)
     cli.check_new("output_dir", os.path.join(output_dir, "run.json"))
     cli.load_keras()

@@ -77,7 +77,9 @@ def make_plan(seconds: float, steps_per_second: float, evaluation_seconds: float
     # Two in a hundred steps less, as a machine may become slower.
     num_steps = math.floor(0.98 * training * steps_per_second)
     if num_steps < 10:
-        raise PerfRnnError(f"{seconds:.0f} s are left, too few for ten steps; give more time")
+        raise PerfRnnError(
+            f"{max(seconds, 0):.0f} s are left, too few for ten steps; give more time"
+        )
     return Plan(num_steps, interval, reserved)
 
 

@@ -47,6 +47,13 @@ if [ -d "$here/wheels" ] && ! [ -d "$here/site" ]; then
 fi
 # A directory of this package's sources in which it is started must not come before code/.
 export PYTHONPATH="$here/code:$here/site" PYTHONSAFEPATH=1 KERAS_BACKEND=jax PYTHONUNBUFFERED=1
+missing=$(python3 -c 'import importlib.util, sys
+print(*[name for name in sys.argv[1:] if not importlib.util.find_spec(name)])' \\
+  jax keras absl google_crc32c tensorboard tqdm)
+if [ -n "$missing" ]; then
+  echo "run.sh: python3 lacks $missing; put wheels of these packages into $here/wheels" >&2
+  exit 1
+fi
 exec python3 -m perf_rnn.tools.performance_rnn_pack --pack_dir="$here" "$@"
 """
 

@@ -6,7 +6,7 @@ import pytest
 
 from bundles import read_bundle, read_bundle_file
 from perf_rnn.configs import get_config
-from perf_rnn.models import Model, load_model
+from perf_rnn.models import Model, choose_model, load_model
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 MAGENTA = ROOT / "tests" / "testdata" / "magenta_bundles"
@@ -80,6 +80,15 @@ def test_shipped_bundles_play_by_config():
 def test_models_that_cannot_be_loaded(source, key, message):
     with pytest.raises(ValueError, match=message):
         load_model(source, key)
+
+
+def test_the_large_bundle_of_the_repository(monkeypatch):
+    large = "performance_with_dynamics_large"
+    with pytest.raises(ValueError, match=f"{large} is a bundle, no config; give --bundle_file="):
+        choose_model(large, None, None)
+    monkeypatch.setattr("bundles.shipped_bundle_names", lambda: ["performance"])
+    with pytest.raises(ValueError, match=f"{large}: comes with the repository alone; "):
+        load_model(large)
 
 
 def test_bundles_that_do_not_fit():

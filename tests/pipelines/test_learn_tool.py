@@ -148,7 +148,7 @@ def test_what_is_not_its_own_is_not_replaced(learn, asap_dir, tmp_path, there, m
         (
             ["{asap}", "--config=density_conditioned_performance_with_dynamics"],
             "optional_multiconditioned_performance_with_dynamics, performance, "
-            "performance_with_dynamics; or give --from_scratch",
+            "performance_with_dynamics, performance_with_dynamics_large; or give --from_scratch",
         ),
         (["{asap}/Liszt"], "Liszt: too few performances to hold one out and train on others"),
     ],

@@ -226,7 +226,7 @@ def test_a_shipped_bundle_by_its_config(run):
     ("arguments", "message"),
     [
         ([], "--bundle_file is needed"),
-        (["--bundle_file=none.mag"], "none.mag: cannot read the bundle: No such file"),
+        (["--bundle_file=none.mag"], "none.mag: no such file, nor a shipped bundle; those are "),
         (["--bundle_file={good}", "--convert_to=keras"], "go together; give both or neither"),
         (["--bundle_file={good}", "--output_file=x"], "go together; give both or neither"),
         (

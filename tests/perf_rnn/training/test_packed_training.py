@@ -185,6 +185,7 @@ def test_a_schedule_with_decay_cannot_be_packed(tmp_path):
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no PYTHONSAFEPATH")
 def test_the_pack_holds_the_code(pack, tmp_path):
+    pytest.importorskip("jax")
     directory, _ = pack
     assert (directory / "code" / "bundles" / "__init__.py").exists()
     assert not list(directory.glob("code/**/*.mag"))
