@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from bundles import read_bundle, read_bundle_file
+from bundles.npz_files import read_npz, write_npz
 from perf_rnn.configs import get_config
-from perf_rnn.models import Model, choose_model, load_model
+from perf_rnn.models import Model, choose_model, load_model, write_run_bundle
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 MAGENTA = ROOT / "tests" / "testdata" / "magenta_bundles"
@@ -89,6 +90,15 @@ def test_the_large_bundle_of_the_repository(monkeypatch):
     monkeypatch.setattr("bundles.shipped_bundle_names", lambda: ["performance"])
     with pytest.raises(ValueError, match=f"{large}: comes with the repository alone; "):
         load_model(large)
+
+
+def test_a_runs_weights_are_no_bytes(tmp_path):
+    (tmp_path / "train").mkdir()
+    write_run_bundle(str(tmp_path / "train"), read_bundle(fixture()))
+    path = str(tmp_path / "train" / "model.npz")
+    write_npz(path, {name: array.astype(np.uint8) for name, array in read_npz(path).items()})
+    with pytest.raises(ValueError, match=r"model\.npz: damaged \(.* must be a float32 array"):
+        load_model(tmp_path)
 
 
 def test_bundles_that_do_not_fit():

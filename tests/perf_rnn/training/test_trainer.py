@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from bundles.errors import PerfRnnError
-from bundles.npz_files import read_npz, write_npz
 from perf_rnn.configs import get_config
 from perf_rnn.data.examples import EventSequence
 from perf_rnn.hparams import HParams
@@ -417,16 +416,6 @@ def test_the_newest_checkpoints_network_is_a_bundle(tmp_path):
         assert bundle.extra["training_steps"] == step
         assert bundle.extra["hparams"] == trainer.settings.hparams.to_dict()
         assert_same_weights(network_from_model(Model(bundle, CONFIG)), trainer.network, atol=1e-7)
-
-
-def test_a_networks_weights_are_no_bytes(tmp_path):
-    trainer = make_trainer(RunDir(str(tmp_path)).train_dir)
-    trainer.save()
-    path = os.path.join(trainer.train_dir, "model.npz")
-    arrays = read_npz(path)
-    write_npz(path, {name: array.astype(np.uint8) for name, array in arrays.items()})
-    with pytest.raises(ValueError, match=r"model\.npz: damaged \(.* must be a float32"):
-        bundle_of_run(str(tmp_path))
 
 
 def test_run_dir_remembers_its_settings(tmp_path):
